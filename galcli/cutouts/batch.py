@@ -1,0 +1,173 @@
+"""The one form in which pixels travel: a batch of cutouts of equal shape, and the protocol of their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.tables.status import RowStatus
+
+Kind = Literal["flux", "display"]
+
+#: Bands of a display image, in the order of the channel axis.
+DISPLAY_BANDS = ("blue", "green", "red")
+
+
+@dataclass(frozen=True)
+class CutoutRequest:
+    """Rows of one tile whose pixels are wanted.
+
+    Attributes
+    ----------
+    id : ndarray (N,), int64 or bytes ``S``
+        Identifier of each row (the catalogue row number where there is no id column).
+    ra, dec : ndarray (N,), float64, degrees
+    row : ndarray (N,), int64
+        Catalogue row.
+    columns : dict of str to ndarray (N, ...)
+        Catalogue columns the source asked for with ``needs``.
+    """
+
+    id: NDArray[Any]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    row: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, index: NDArray[np.int64]) -> CutoutRequest:
+        """The request for a subset of the rows."""
+        columns = {name: values[index] for name, values in self.columns.items()}
+        return CutoutRequest(self.id[index], self.ra[index], self.dec[index], self.row[index], columns)
+
+
+@dataclass
+class PixelBatch:
+    """Cutouts of equal shape, ready for any model.
+
+    Attributes
+    ----------
+    index : ndarray (N,), int64
+        Position of each cutout in the request.
+    pixels : ndarray (N, B, H, W), float32, native byte order, C-contiguous
+        Nanomaggies per pixel (kind ``flux``) or 0 to 1 (kind ``display``); NaN = no data. Row 0 = south.
+    bands : tuple of str
+        Names of the B bands, blue to red.
+    kind : 'flux' or 'display'
+    pixel_scale : ndarray (N,), float64, arcsec per pixel
+        NaN where the image declares none.
+    center : ndarray (N, 2), float64, pixels
+        (x, y) of the object in its cutout; ((W-1)/2, (H-1)/2) when centred.
+    has_nan : ndarray (N,), bool
+        Whether any pixel of the cutout is NaN: lets models skip the search.
+    band_has_data : ndarray (N, B), bool
+        False where a band is all NaN or constant.
+    """
+
+    index: NDArray[np.int64]
+    pixels: NDArray[np.float32]
+    bands: tuple[str, ...]
+    kind: Kind
+    pixel_scale: NDArray[np.float64]
+    center: NDArray[np.float64]
+    has_nan: NDArray[np.bool_]
+    band_has_data: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass
+class Failures:
+    """Rows of a request for which there are no pixels.
+
+    Attributes
+    ----------
+    index : ndarray (M,), int64
+        Position in the request.
+    status : ndarray (M,), int32
+        ``RowStatus`` bits: MISSING_CUTOUT, CORRUPT_CUTOUT or CONSTANT.
+    reason : list of str
+        One line each, for the run summary.
+    """
+
+    index: NDArray[np.int64]
+    status: NDArray[np.int32]
+    reason: list[str]
+
+
+class CutoutSource(Protocol):
+    """Where cutouts come from. Implementations: stack, files, column.
+
+    A source is opened once per run and is used by one thread at a time.
+    """
+
+    kind: Kind
+    #: Bands every cutout of this source declares, blue to red (a single cutout may miss some).
+    bands: tuple[str, ...]
+    #: Lower-case survey card, such as ``sdss`` or ``legacy``; '' when the source names none.
+    survey: str
+    #: Catalogue columns the source wants in its requests (file names, an image column).
+    needs: tuple[str, ...]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What identifies the pixels (JSON-able; part of the run's identity)."""
+        ...
+
+    def describe(self) -> str:
+        """One line for people."""
+        ...
+
+    def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
+        """Yield every row of the request exactly once, in batches of at most ``batch_size`` cutouts of equal shape.
+
+        The order and content of what is yielded depends on the request alone, never on ``batch_size``.
+        A damaged cutout costs only its own row. Arrays of a yielded batch belong to the caller.
+        """
+        ...
+
+    def counters(self) -> dict[str, int]:
+        """Facts for the run summary, such as ``no_checksum``: number of files read without a checksum."""
+        ...
+
+
+def survey_pixels(pixels: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find NaN and empty bands in one pass.
+
+    Parameters
+    ----------
+    pixels : ndarray (N, B, H, W), float32
+
+    Returns
+    -------
+    has_nan : ndarray (N,), bool
+    band_has_data : ndarray (N, B), bool
+        False where a band is all NaN, or all its finite pixels are equal.
+    """
+    n, bands = pixels.shape[:2]
+    flat = pixels.reshape(n, bands, -1)
+    low = np.empty((n, bands), np.float32)
+    high = np.empty((n, bands), np.float32)
+    for row in range(n):  # one cutout at a time: both passes then run out of the processor's cache
+        flat[row].min(axis=1, out=low[row])
+        flat[row].max(axis=1, out=high[row])
+    nan = np.isnan(low) | np.isinf(low) | np.isinf(high)
+    has_data = high > low
+    for row, band in np.argwhere(nan):
+        values = flat[row, band]
+        finite = np.isfinite(values)
+        values[~finite] = np.nan  # an infinite pixel is no data either
+        good = values[finite]
+        has_data[row, band] = good.size > 0 and bool(good.min() < good.max())
+    return nan.any(axis=1), has_data
+
+
+def failure(index: int, status: RowStatus, reason: str) -> Failures:
+    """One row without pixels."""
+    return Failures(np.array([index], np.int64), np.array([int(status)], np.int32), [reason])

@@ -1,0 +1,224 @@
+"""The model card: everything the runtime knows about a model, stored inside the ONNX file as JSON.
+
+The card and the graph are the whole contract between training and prediction. The runtime never asks which model
+it runs; it asks the card which bands to feed, on what grid, and what each output tensor is called in the table.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from galcli.errors import ModelError
+
+#: Key of ``metadata_props`` in the ONNX file.
+CARD_KEY = "galcli.card"
+
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,67}$")]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+#: numpy letters of a table column: bool, ints, floats, fixed-width ASCII.
+Dtype = Annotated[str, StringConstraints(pattern=r"^(b1|u1|i2|i4|i8|f4|f8|A[1-9][0-9]*)$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Front(_Part):
+    """One way pixels may arrive: linear flux in named bands, or a display image.
+
+    The order of the fronts in the card is the value of the graph's ``front`` input.
+    """
+
+    name: str = Field(description="`flux:<bands>` or `display`")
+    bands: tuple[str, ...] = Field(description="bands in the order fed to the graph, blue to red")
+    surveys: tuple[str, ...] = Field(default=(), description="survey cards that prefer this front (lower case)")
+
+    @model_validator(mode="after")
+    def _known_form(self) -> Self:
+        if self.name == "display":
+            if self.bands != ("blue", "green", "red"):
+                raise ValueError("the display front has the bands blue, green, red")
+        elif self.name != "flux:" + "".join(self.bands):
+            raise ValueError(f"front {self.name!r} does not spell its bands {self.bands}")
+        return self
+
+    @property
+    def kind(self) -> Literal["flux", "display"]:
+        """Kind of pixels: ``flux`` (nanomaggies per pixel) or ``display`` (0 to 1)."""
+        return "display" if self.name == "display" else "flux"
+
+
+class InputColumn(_Part):
+    """A catalogue column the model wants beside (or instead of) pixels."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    quantity: Literal["flux", "mag", "value"]
+    system: Literal["AB", "Vega"] | None = None
+    unit: str | None = None
+    missing: Literal["null", "nan"] = Field(
+        default="null", description="null: a missing value nulls the row (MISSING_COLUMN); nan: the graph takes NaN"
+    )
+
+
+class Output(_Part):
+    """One output tensor and the table column it becomes."""
+
+    tensor: str
+    column: ColumnName
+    dtype: Dtype
+    shape: tuple[int, ...] = Field(default=(), description="shape per row; () is a scalar column")
+    unit: str | None = Field(default=None, description="FITS unit (TUNIT); None where FITS has no such unit")
+    scale: str | None = Field(default=None, description="unit word that FITS lacks (dex, nat): goes into TCOMM")
+    ucd: str = ""
+    description: str
+    group: str | None = Field(default=None, description="optional group: computed only with --with GROUP")
+    null: int | None = Field(default=None, description="TNULL of an integer column")
+    labels: tuple[str, ...] | None = Field(default=None, description="class names: the int tensor becomes text")
+    sky_offset: bool = Field(default=False, description="arcsec on the sky: NaN where the image has no pixel scale")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.dtype[0] in "iu" and self.null is None:
+            raise ValueError(f"integer column {self.column} needs a null value")
+        if self.labels is not None and self.dtype[0] != "A":
+            raise ValueError(f"column {self.column} has labels, so its dtype must be A<width>")
+        if self.labels is None and self.dtype[0] == "A":
+            raise ValueError(f"text column {self.column} needs labels")
+        return self
+
+
+class Chain(_Part):
+    """Another model fed by this one's outputs."""
+
+    name: ModelName
+    sha256: Sha256
+    bindings: dict[str, str] = Field(description="output tensor of this model -> input of the other")
+    group: str | None = Field(default=None, description="runs only with --with GROUP; None: always")
+
+
+class TableColumn(_Part):
+    """A column of a reader's table."""
+
+    name: ColumnName
+    dtype: Dtype
+    unit: str | None = None
+    description: str
+    values: list[Any]
+
+
+class Table(_Part):
+    """A small HDU that readers of the predictions need (feature weights, class names, wavelengths)."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,59}$")]
+    description: str
+    columns: tuple[TableColumn, ...]
+
+    @model_validator(mode="after")
+    def _equal_length(self) -> Self:
+        if len({len(column.values) for column in self.columns}) != 1:
+            raise ValueError(f"columns of table {self.name} differ in length")
+        return self
+
+
+class Training(_Part):
+    """Where the weights come from."""
+
+    data: str
+    mock: bool
+    objects: int
+    seed: int
+    epochs: float
+    preset: str
+    details: dict[str, Any] = {}
+
+
+class Metric(_Part):
+    """A number with the sample it was measured on."""
+
+    name: str
+    value: float
+    sample: str
+    objects: int
+    front: str | None = None
+    unit: str | None = None
+
+
+class Domain(_Part):
+    """Which column tells how far a row lies outside the training sample."""
+
+    column: ColumnName
+    threshold: float = 1.0
+
+
+class Card(_Part):
+    """Model card: see the fields, and ``schemas/model-card.schema.json`` made from them."""
+
+    name: ModelName
+    version: str
+    system: str
+    description: str
+    prefix: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{0,9}$")]
+    fronts: tuple[Front, ...] = ()
+    size: tuple[int, int] | None = Field(default=None, description="model grid (h, w) in px; None: native size")
+    pixel_scale: float | None = Field(default=None, description="arcsec per px of the model grid; None: native")
+    max_masked: float = Field(default=0.1, description="largest fraction of the field without data")
+    columns: tuple[InputColumn, ...] = ()
+    outputs: tuple[Output, ...]
+    chain: tuple[Chain, ...] = ()
+    tables: tuple[Table, ...] = ()
+    training: Training
+    metrics: tuple[Metric, ...] = ()
+    calibration: dict[str, Any] = {}
+    domain: Domain | None = None
+    licence: str
+    citation: str
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.fronts and not self.columns:
+            raise ValueError("a model needs at least one front or one catalogue column")
+        if (self.size is None) != (self.pixel_scale is None):
+            raise ValueError("size and pixel_scale are given together or not at all")
+        names = [output.column for output in self.outputs] + [f"{self.prefix}_STATUS"]
+        if len(set(names)) != len(names):
+            raise ValueError("two outputs write the same column")
+        if any(re.match(r"inner/", output.tensor) for output in self.outputs):
+            raise ValueError("tensors named inner/... are for chaining, never columns")
+        if self.domain and self.domain.column not in names:
+            raise ValueError(f"domain column {self.domain.column} is not an output")
+        return self
+
+
+def parse_card(text: str, where: str) -> Card:
+    """Validate the JSON text of a card.
+
+    Parameters
+    ----------
+    text : str
+        JSON of the card.
+    where : str
+        File the card came from, for the error message.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    ModelError
+        If the text is no valid card; the first faulty field is named.
+    """
+    try:
+        return Card.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "card"
+        raise ModelError(
+            f"{where}: the model card is not valid at {field}: {first['msg']}",
+            "export the model again with `galcli train`, or see schemas/model-card.schema.json",
+        ) from error
