@@ -1,0 +1,106 @@
+"""The command line: one thin file per command, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from galcli import __version__
+from galcli.errors import GalcliError
+
+#: Command -> what it does (shown by --help without importing the command).
+COMMANDS = {
+    "sample": "Unpack the embedded sample survey: catalogue, cutouts and spectra.",
+    "predict": "Predict the physics of every galaxy of a catalogue into a FITS table.",
+    "plan": "Show tiles, rows, expected time and memory before anything runs.",
+    "status": "Show the progress of a run from its folder.",
+    "merge": "Join the finished tiles of a run into one table.",
+    "validate": "Check a table: structure, checksums, columns, nulls against status.",
+    "doctor": "Check the installation: versions, devices, models, disk.",
+    "models": "List, show and verify model files.",
+    "evaluate": "Measure a model on a labelled catalogue, through the same runtime as predict.",
+    "mock": "Write a mock survey of any size, with known truth.",
+    "train": "Train a model and export it.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when the command is used, so that --help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of a first session."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"galcli.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest command when the name is unknown."""
+        import difflib
+
+        name = click.utils.make_str(args[0])
+        if name not in COMMANDS and not name.startswith("-"):
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from COMMANDS alone."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="galcli")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Galaxy properties from survey images.
+
+    Streams a catalogue and its cutouts, HEALPix tile by tile, through networks and writes the predictions to a FITS
+    table: one row per galaxy, with errors, flags and provenance. Start with `galcli sample demo` and
+    `galcli predict demo/catalog.fits`.
+    """
+    del debug
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the documented code (see galcli.errors)."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    try:
+        # --debug may stand anywhere, also after the command.
+        result: Any = cli.main(args=[word for word in given if word != "--debug"], prog_name="galcli", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except GalcliError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"hint:  {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)  # the reader of our output, such as `head`, has seen enough
+    except Exception as error:  # a bug: one line for people, all of it with --debug
+        if debug:
+            raise
+        click.echo(f"bug: {type(error).__name__}: {error}", err=True)
+        click.echo("hint:  run again with --debug and report the traceback", err=True)
+        sys.exit(1)
+    sys.exit(result if isinstance(result, int) else 0)

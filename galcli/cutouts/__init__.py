@@ -1,0 +1,1 @@
+"""Pixels in: every cutout source behind one protocol, and the one form in which its pixels travel."""

@@ -82,6 +82,13 @@ class PixelBatch:
     def __len__(self) -> int:
         return len(self.index)
 
+    def take(self, rows: NDArray[np.int64]) -> PixelBatch:
+        """The batch of a subset of the cutouts (pixels are copied)."""
+        return PixelBatch(
+            self.index[rows], self.pixels[rows], self.bands, self.kind, self.pixel_scale[rows], self.center[rows],
+            self.has_nan[rows], self.band_has_data[rows],
+        )  # fmt: skip
+
 
 @dataclass
 class Failures:
@@ -137,12 +144,58 @@ class CutoutSource(Protocol):
         ...
 
 
+#: Pixels handled together, so that a second pass over them runs out of the processor's cache.
+CACHE_PIXELS = 1 << 16
+
+
+def extremes(flat: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]) -> None:
+    """Smallest and largest value of each band; NaN where a band holds any NaN.
+
+    Parameters
+    ----------
+    flat : ndarray (n, B, H*W), float32
+    low, high : ndarray (n, B), float32
+        Overwritten.
+    """
+    np.minimum.reduce(flat, axis=2, out=low)
+    np.maximum.reduce(flat, axis=2, out=high)
+
+
+def judge(
+    flat: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find NaN and empty bands from the extremes; infinite pixels become NaN, in place.
+
+    Parameters
+    ----------
+    flat : ndarray (N, B, H*W), float32
+    low, high : ndarray (N, B), float32
+        From ``extremes``.
+
+    Returns
+    -------
+    has_nan : ndarray (N,), bool
+    band_has_data : ndarray (N, B), bool
+        False where a band is all NaN, or all its finite pixels are equal.
+    """
+    odd = ~(np.isfinite(low) & np.isfinite(high))
+    has_data = high > low
+    for row, band in np.argwhere(odd):
+        values = flat[row, band]
+        finite = np.isfinite(values)
+        values[~finite] = np.nan  # an infinite pixel is no data either
+        good = values[finite]
+        has_data[row, band] = good.size > 0 and bool(good.min() < good.max())
+    return np.asarray(odd.any(axis=1)), has_data
+
+
 def survey_pixels(pixels: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Find NaN and empty bands in one pass.
 
     Parameters
     ----------
     pixels : ndarray (N, B, H, W), float32
+        Infinite pixels become NaN, in place.
 
     Returns
     -------
@@ -152,20 +205,40 @@ def survey_pixels(pixels: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArr
     """
     n, bands = pixels.shape[:2]
     flat = pixels.reshape(n, bands, -1)
-    low = np.empty((n, bands), np.float32)
-    high = np.empty((n, bands), np.float32)
-    for row in range(n):  # one cutout at a time: both passes then run out of the processor's cache
-        flat[row].min(axis=1, out=low[row])
-        flat[row].max(axis=1, out=high[row])
-    nan = np.isnan(low) | np.isinf(low) | np.isinf(high)
-    has_data = high > low
-    for row, band in np.argwhere(nan):
-        values = flat[row, band]
-        finite = np.isfinite(values)
-        values[~finite] = np.nan  # an infinite pixel is no data either
-        good = values[finite]
-        has_data[row, band] = good.size > 0 and bool(good.min() < good.max())
-    return nan.any(axis=1), has_data
+    low, high = np.empty((n, bands), np.float32), np.empty((n, bands), np.float32)
+    step = max(1, CACHE_PIXELS // max(1, bands * flat.shape[2]))
+    for start in range(0, n, step):
+        part = slice(start, start + step)
+        extremes(flat[part], low[part], high[part])
+    return judge(flat, low, high)
+
+
+def without_signal(batch: PixelBatch) -> tuple[PixelBatch | None, Failures | None]:
+    """Take the cutouts that hold no signal in any band out of a batch.
+
+    Parameters
+    ----------
+    batch : PixelBatch
+
+    Returns
+    -------
+    batch : PixelBatch or None
+        The rest; None when nothing is left.
+    failures : Failures or None
+        Rows with status CONSTANT; None when there are none.
+    """
+    kept = batch.band_has_data.any(axis=1)
+    if kept.all():
+        return batch, None
+    lost = batch.index[~kept]
+    reason = "all pixels are equal, or none has data"
+    failures = Failures(lost, np.full(len(lost), int(RowStatus.CONSTANT), np.int32), [reason] * len(lost))
+    return (batch.take(np.flatnonzero(kept)) if kept.any() else None), failures
+
+
+def failed(index: NDArray[np.int64], status: RowStatus, reason: str) -> Failures:
+    """Rows that fail for one common reason."""
+    return Failures(index.astype(np.int64), np.full(len(index), int(status), np.int32), [reason] * len(index))
 
 
 def failure(index: int, status: RowStatus, reason: str) -> Failures:

@@ -125,6 +125,18 @@ class Table(_Part):
         return self
 
 
+class Label(_Part):
+    """The catalogue column that holds the truth of an output, so that `galcli evaluate` can compare them."""
+
+    output: ColumnName
+    column: str
+    transform: Literal["identity", "log10"] = "identity"
+    error: str | None = Field(default=None, description="column with the 1-sigma error of `column`")
+    min_snr: float | None = Field(default=None, description="labels with column/error at or below this are left out")
+    minimum: float | None = Field(default=None, description="labels at or below this are left out (sentinels)")
+    maximum: float | None = Field(default=None, description="labels at or above this are left out")
+
+
 class Training(_Part):
     """Where the weights come from."""
 
@@ -134,6 +146,7 @@ class Training(_Part):
     seed: int
     epochs: float
     preset: str
+    labels: tuple[Label, ...] = ()
     details: dict[str, Any] = {}
 
 

@@ -1,0 +1,1 @@
+"""What is where: catalogue rows, HEALPix pixels, tiles."""

@@ -1,0 +1,51 @@
+# galcli: the everyday commands. Everything is installed into virtual environments inside this folder.
+
+PYTHON ?= python3
+ENV := .venv
+DEMO := .venv-demo
+PIP := -m pip --disable-pip-version-check install --quiet -c constraints.txt
+
+.PHONY: env demo test test-slow lint bench sample clean
+
+# --- environments ---------------------------------------------------------------------------------------------------
+
+env: $(ENV)/.ready  ## the environment for tests and training
+
+$(ENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(ENV)
+	$(ENV)/bin/python $(PIP) torch
+	$(ENV)/bin/python $(PIP) --config-settings editable_mode=strict -e '.[train,test]'
+	touch $@
+
+$(DEMO)/.ready: pyproject.toml constraints.txt $(shell find galcli schemas weights -name '*.py' -o -name '*.json' -o -name '*.onnx')
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python $(PIP) --force-reinstall --no-deps .
+	$(DEMO)/bin/python $(PIP) .
+	touch $@
+
+# --- what one does with them ----------------------------------------------------------------------------------------
+
+demo: $(DEMO)/.ready  ## unpack the sample survey, predict it, show the result
+	rm -rf demo
+	$(DEMO)/bin/galcli sample demo
+	$(DEMO)/bin/galcli predict demo/catalog.fits -o demo/predictions.fits
+
+test: $(ENV)/.ready  ## the tests (under 12 minutes on two cores)
+	$(ENV)/bin/python -m pytest -m 'not slow'
+
+test-slow: $(ENV)/.ready  ## the tests that need minutes each
+	$(ENV)/bin/python -m pytest -m slow
+
+lint: $(ENV)/.ready  ## ruff and mypy
+	$(ENV)/bin/ruff check .
+	$(ENV)/bin/ruff format --check .
+	$(ENV)/bin/mypy galcli training schemas weights
+
+bench: $(ENV)/.ready  ## ratios against the limits of the machine and the library
+	$(ENV)/bin/python -m tests.benchmarks
+
+sample: $(ENV)/.ready  ## make the embedded sample survey anew
+	$(ENV)/bin/python -m galcli.training.mock.sample galcli/sample
+
+clean:
+	rm -rf $(ENV) $(DEMO) demo build dist *.egg-info

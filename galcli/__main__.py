@@ -1,0 +1,5 @@
+"""Run galcli as ``python -m galcli``."""
+
+from galcli.cli import main
+
+main()

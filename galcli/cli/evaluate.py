@@ -1,0 +1,60 @@
+"""``galcli evaluate``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from galcli.cli import options as shared
+from galcli.errors import UsageError
+
+
+@click.command("evaluate")
+@click.argument("model")
+@click.option("--catalog", type=click.Path(path_type=Path), help="Labelled catalogue (default: the embedded sample).")
+@click.option("--label", "labels", multiple=True, metavar="OUTPUT=COLUMN", help="Label column of an output (default: the card's).")
+@shared.cutout_options
+@shared.device_options
+@shared.catalog_options
+@shared.json_option
+def command(model: str, catalog: Path | None, labels: tuple[str, ...], as_json: bool, **rest: Any) -> None:
+    """Measure MODEL (name or path) on a labelled catalogue, through the same runtime as predict."""
+    import tempfile
+
+    from galcli.cli.predict import make_options
+    from galcli.predict.evaluate import evaluate
+    from galcli.predict.progress import Lines, choose_progress
+    from galcli.sample import unpack
+
+    pairs = dict(_pair(text) for text in labels)
+    with tempfile.TemporaryDirectory(prefix="galcli-sample-") as folder:
+        sample = "the embedded mock sample" if catalog is None else str(catalog)
+        options = make_options(catalog or unpack(Path(folder) / "sample"), **rest)
+        scores = evaluate(options, model, pairs, Lines() if as_json else choose_progress(as_json=False))
+    if as_json:
+        click.echo(json.dumps({"sample": sample, "scores": [dataclasses.asdict(score) for score in scores]}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("output", "label", "objects", "RMSE", "bias", "sigma_MAD", "label scatter", "R2", "in 68 %", box=None)
+    for score in scores:
+        table.add_row(
+            score.column, score.label, f"{score.objects:,}", f"{score.rmse:.4f}", f"{score.bias:+.4f}",
+            f"{score.sigma_mad:.4f}", f"{score.scatter:.4f}", f"{score.r2:.3f}",
+            "" if score.coverage is None else f"{100 * score.coverage:.0f} %",
+        )  # fmt: skip
+    console = Console()
+    console.print(f"measured on {sample}")
+    console.print(table)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    output, sign, column = text.partition("=")
+    if not (output and sign and column):
+        raise UsageError(f"--label {text} is not of the form OUTPUT=COLUMN", "for example --label Z_GAS=oh_p50")
+    return output, column

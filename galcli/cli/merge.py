@@ -1,0 +1,28 @@
+"""``galcli merge``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from galcli.cli import options as shared
+
+
+@click.command("merge")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Table to write (default: RUN_DIR without .run).")
+@click.option("--keep-tiles", is_flag=True, help="Keep the run folder.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing table.")
+@click.option("--max-fail", type=click.FloatRange(0, 100), default=10.0, show_default=True, metavar="PCT",
+              help="Exit 3 if more percent of the rows stay without a prediction.")  # fmt: skip
+@shared.json_option
+def command(
+    run_dir: Path, out: Path | None, keep_tiles: bool, overwrite: bool, max_fail: float, as_json: bool
+) -> int:
+    """Join the finished tiles of RUN_DIR (<output>.run) into one table, in catalogue order."""
+    from galcli.predict.progress import choose_progress
+    from galcli.predict.run import merge_run
+
+    progress = choose_progress(as_json=as_json)
+    return merge_run(run_dir, out, progress, keep=keep_tiles, overwrite=overwrite).exit_code(max_fail)

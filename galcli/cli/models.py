@@ -1,0 +1,100 @@
+"""``galcli models``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from galcli.cli import options as shared
+from galcli.errors import ModelError
+
+
+@click.group("models")
+def command() -> None:
+    """List, show and verify model files."""
+
+
+@command.command("list")
+@shared.json_option
+def list_models(as_json: bool) -> None:
+    """List the shipped models."""
+    from galcli.models import library
+
+    models = library.shipped()
+    if as_json:
+        entries = [
+            {"name": m.name, "version": m.card.version, "default": m.default, "bytes": m.size, "sha256": m.sha256,
+             "mock": m.card.training.mock, "columns": [o.column for o in m.card.outputs]}
+            for m in models
+        ]  # fmt: skip
+        click.echo(json.dumps(entries))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "version", "default", "MB", "trained on", "predicts", box=None)
+    for model in models:
+        card = model.card
+        table.add_row(
+            card.name, card.version, "yes" if model.default else "", f"{model.size / 1e6:.1f}",
+            "mock survey" if card.training.mock else card.training.data, card.description,
+        )  # fmt: skip
+    Console().print(table)
+
+
+@command.command("show")
+@click.argument("model")
+@shared.json_option
+def show(model: str, as_json: bool) -> None:
+    """Show the card of MODEL (name or path)."""
+    from galcli.models import library
+
+    found = library.find(model)
+    card = found.card
+    if as_json:
+        click.echo(card.model_dump_json(indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(f"{card.name} {card.version} ({card.system}): {card.description}", markup=False)
+    console.print(f"file      {found.path}, {found.size / 1e6:.1f} MB, SHA-256 {found.sha256}", markup=False)
+    size = f"{card.size[1]} x {card.size[0]} px at {card.pixel_scale}\"" if card.size else "native size"
+    console.print(f"pixels    {size}; fronts {', '.join(front.name for front in card.fronts)}", markup=False)
+    origin = "MOCK survey: not for science on real galaxies" if card.training.mock else "real galaxies"
+    console.print(
+        f"training  {card.training.data}; {card.training.objects:,} objects, {card.training.epochs:g} epochs, "
+        f"preset {card.training.preset}, seed {card.training.seed}; {origin}",
+        markup=False,
+    )
+    table = Table("column", "type", "unit", "description", box=None)
+    for output in card.outputs:
+        shape = "" if not output.shape else f"[{','.join(map(str, output.shape))}]"
+        group = f" (--with {output.group})" if output.group else ""
+        table.add_row(output.column, output.dtype + shape, output.unit or output.scale or "", output.description + group)
+    console.print(table)
+    metrics = Table("metric", "value", "front", "measured on", "objects", box=None)
+    for metric in card.metrics:
+        unit = f" {metric.unit}" if metric.unit else ""
+        metrics.add_row(metric.name, f"{metric.value:.4g}{unit}", metric.front or "", metric.sample, f"{metric.objects:,}")
+    console.print(metrics)
+    console.print(f"licence   {card.licence}\ncite      {card.citation}", markup=False)
+
+
+@command.command("verify")
+@click.argument("model", required=False)
+def verify(model: str | None) -> None:
+    """Check MODEL (name or path), or every shipped model: SHA-256, card and graph."""
+    from galcli.models import library
+
+    if model is not None:
+        found = library.find(model)
+        click.echo(f"{found.name}: good, SHA-256 {found.sha256}")
+        return
+    problems = library.verify()
+    for name, problem in problems.items():
+        click.echo(f"{name}: {problem or 'good'}")
+    if any(problems.values()):
+        raise ModelError("a shipped model file is damaged", "install galcli again")

@@ -1,0 +1,98 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _all(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def _comma_list(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    del ctx, parameter
+    return tuple(item.strip() for item in value.split(",") if item.strip()) if value else ()
+
+
+def _bands(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """``grz`` or ``g,r,z``; commas are needed where a band name is longer than one letter."""
+    del ctx, parameter
+    if not value:
+        return None
+    return tuple(part.strip() for part in value.split(",")) if "," in value else tuple(value)
+
+
+def _order(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    del ctx, parameter
+    if value == "auto":
+        return None
+    if value.isdigit() and int(value) <= 29:
+        return int(value)
+    raise click.BadParameter("give auto, or a HEALPix order from 0 to 29")
+
+
+def _batch(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    del ctx, parameter
+    if value == "auto":
+        return None
+    if value.isdigit() and 1 <= int(value) <= 65536:
+        return int(value)
+    raise click.BadParameter("give auto, or a number from 1 to 65536")
+
+
+#: How the catalogue is read.
+catalog_options = _all(
+    click.option("--hdu", type=click.IntRange(min=1), help="Table HDU of the catalogue (default: the first table)."),
+    click.option("--id-column", help="Column with the identifiers (default: found by its usual names, else row numbers)."),
+    click.option("--ra-column", help="Column with the right ascension in degrees (default: found)."),
+    click.option("--dec-column", help="Column with the declination in degrees (default: found)."),
+    click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows."),
+)  # fmt: skip
+
+#: Where the pixels are and what they are.
+cutout_options = _all(
+    click.option("--cutouts", help="Folder, file, glob or template of the cutouts (default: found beside the catalogue)."),
+    click.option("--bands", callback=_bands, help="Bands of the cutouts, such as grz, where they do not say."),
+    click.option("--zeropoint", type=float, help="AB magnitude of one count per pixel, where the cutouts do not say."),
+    click.option(
+        "--pixel-scale", type=click.FloatRange(min=0, min_open=True), help="arcsec per pixel, instead of what they say."
+    ),
+    click.option("--front", help="Pixel front to use: flux:gri, flux:grz or display (default: from bands and survey)."),
+)
+
+#: On what the models run.
+device_options = _all(
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or tensorrt."),
+    click.option(
+        "--precision", type=click.Choice(["auto", "fp32", "fp16", "int8"]), default="auto", show_default=True,
+        help="Arithmetic of the models.",
+    ),
+    click.option("--batch-size", callback=_batch, default="auto", show_default=True, help="Cutouts per batch, or auto."),
+    click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads of the models (0: all cores)."),
+    click.option("--max-memory", type=click.FloatRange(min=0, min_open=True), help="Memory to stay below, in GB."),
+)  # fmt: skip
+
+#: What is predicted.
+model_options = _all(
+    click.option(
+        "--model", "models", multiple=True, metavar="NAME|PATH",
+        help="Model to run; repeat for more (default: every default model the cutouts satisfy).",
+    ),
+    click.option("--with", "groups", multiple=True, metavar="GROUP", help="Optional outputs of the models."),
+)  # fmt: skip
+
+order_option = click.option("--order", callback=_order, default="auto", show_default=True, help="HEALPix order of tiles.")
+columns_option = click.option("--columns", callback=_comma_list, help="Catalogue columns to pass through, a,b,c.")
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for machines.")
+catalog_argument = click.argument("catalog", type=click.Path(path_type=Path))

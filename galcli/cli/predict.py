@@ -1,0 +1,75 @@
+"""``galcli predict``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from galcli.cli import options as shared
+
+
+@click.command("predict")
+@shared.catalog_argument
+@shared.cutout_options
+@shared.model_options
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="FITS table to write (default: <catalog>_galcli.fits).")
+@shared.device_options
+@shared.catalog_options
+@shared.columns_option
+@shared.order_option
+@click.option("--shard", metavar="I/N", help="Work on tiles I mod N, then on free ones; `galcli merge` joins them.")
+@click.option("--restart", is_flag=True, help="Forget an unfinished run of the same output.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output when the new one is complete.")
+@click.option("--keep-tiles", is_flag=True, help="Keep the run folder with one FITS file per tile.")
+@click.option(
+    "--max-fail", type=click.FloatRange(0, 100), default=10.0, show_default=True, metavar="PCT",
+    help="Exit 3 if more percent of the rows stay without a prediction (the table is written all the same).",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Same as `galcli plan`: show what would be done.")
+@shared.json_option
+def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
+    """Predict the physics of every galaxy of CATALOG into a FITS table.
+
+    One row per catalogue row, in the same order. Interrupted runs go on where they stopped when the same command is
+    given again. Exit codes: 0 done, 2 usage, 3 too many rows without a prediction, 4 bad input, 5 model or device,
+    6 output or disk, 75 interrupted and resumable.
+    """
+    options = make_options(**arguments)
+    if dry_run:
+        from galcli.cli.plan import show_plan
+
+        return show_plan(options, as_json=as_json)
+    from galcli.predict.progress import choose_progress
+    from galcli.predict.run import predict
+
+    summary = predict(options, choose_progress(as_json=as_json))
+    if as_json:
+        click.echo(json.dumps({"event": "done", **summary.to_dict()}))
+    elif summary.counts is not None:
+        from galcli.cli.preview import preview
+
+        preview(summary.out)
+    return summary.exit_code(options.max_fail)
+
+
+def make_options(catalog: Path, out: Path | None = None, shard: str | None = None, **rest: Any) -> Any:
+    """Options of a run from the arguments of the command line."""
+    from galcli.predict.options import PredictOptions, parse_shard
+
+    return PredictOptions(
+        catalog=catalog,
+        out=out or default_output(catalog),
+        shard=parse_shard(shard) if shard else None,
+        **rest,
+    )
+
+
+def default_output(catalog: Path) -> Path:
+    """``galaxies.fits.gz`` -> ``galaxies_galcli.fits`` in the current folder."""
+    name = catalog.name
+    for ending in (".gz", ".fz", ".fits", ".fit"):
+        name = name.removesuffix(ending)
+    return Path(f"{name}_galcli.fits")

@@ -1,0 +1,304 @@
+"""One stack file: many cutouts of equal shape in one image HDU, with a table of whose they are."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import fitsio
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.cutouts.batch import CACHE_PIXELS, extremes
+from galcli.cutouts.checksum import Span, datasum_of_file, fold
+from galcli.cutouts.header import Convention, Overrides, convention, split_bands
+from galcli.cutouts.match import ARCSEC, IdIndex, SkyIndex, native, separation
+from galcli.errors import InputError
+from galcli.tables.status import NO_PIXELS, RowStatus
+
+#: What fitsio and numpy raise on damaged files.
+DAMAGE = (OSError, TypeError, ValueError, KeyError)
+
+_PLAIN_COLUMNS = ("RA", "DEC", "ROW", "PIXSCALE", "STATUS")
+#: Larger INDEX tables are mapped, so that the memory of a run does not grow with the survey.
+_ROWS_IN_MEMORY = 1 << 16
+
+
+class StackFile:
+    """An open stack file.
+
+    Opening reads the headers and the INDEX table, nothing else. Pixels are read with ``pread``, not mapped: a file
+    that shrinks while it is mapped kills the process, a short read is an error of one file.
+
+    Parameters
+    ----------
+    path : Path
+    overrides : Overrides
+
+    Attributes
+    ----------
+    count : int
+        Number of cutouts.
+    shape : tuple of int
+        (B, H, W) of each.
+    convention : Convention
+    compressed : bool
+        Rice tiles, read through cfitsio.
+    checksums : bool
+        Whether the file carries checksums.
+
+    Raises
+    ------
+    OSError, TypeError, ValueError, KeyError
+        If the file is damaged.
+    InputError
+        If its units or bands cannot be known.
+    """
+
+    def __init__(self, path: Path, overrides: Overrides) -> None:
+        self.path = path
+        self._descriptor = -1
+        self._thread = 0
+        self._fits: Any = None
+        self._overrides = overrides
+        with fitsio.FITS(str(path)) as file:
+            pixels, index = file["PIXELS"], file["INDEX"]
+            header = pixels.read_header()
+            self._number = pixels.get_extnum()
+            self._sums = [_declared_sums(path, hdu) for hdu in (pixels, index)]
+            self.compressed = bool(pixels.is_compressed())
+            dims = [int(size) for size in pixels.get_info()["dims"]]
+            self._settle_shape(header, dims, overrides)
+            self._data_start = self._sums[0][0].data
+            if not self.compressed and pixels.get_info()["img_equiv_type"] != -32:
+                raise ValueError("PIXELS is not a float32 image")
+            self.checksums = all(total is not None for _, total in self._sums)
+            _verify(path, self._sums[1])
+            self._read_index(index)
+
+    def _settle_shape(self, header: Any, dims: list[int], overrides: Overrides) -> None:
+        """Number and shape of the cutouts from the image's dimensions and the band names."""
+        cards = {key: header[key] for key in header.keys() if key}  # noqa: SIM118 - FITSHDR is no mapping
+        bands = overrides.bands or _bands_of(cards)
+        if len(dims) != 3 or dims[0] % len(bands):
+            raise ValueError(f"PIXELS has the shape {dims} for {len(bands)} bands")
+        self.convention: Convention = convention(cards, len(bands), overrides)
+        self.count = dims[0] // len(bands)
+        self.shape = (len(bands), dims[1], dims[2])
+
+    def _read_index(self, index: Any) -> None:
+        """Take over the INDEX table: a small one is read, a large one stays on disk and is mapped."""
+        dtype, _, variable = index.get_rec_dtype()
+        columns = index.get_info()["colinfo"]
+        rows = int(index.get_nrows())
+        self._fields = {name.upper(): name for name in dtype.names}
+        ids = [name for name in self._fields if name not in _PLAIN_COLUMNS]
+        if not ids or not {"RA", "DEC"} <= set(self._fields):
+            raise ValueError("INDEX lacks RA, DEC or an identifier column")
+        if variable.any() or any(column["tscale"] != 1 or column["tzero"] != 0 for column in columns) or not rows:
+            self._table = index.read() if rows else np.zeros(0, dtype)
+        elif rows <= _ROWS_IN_MEMORY:
+            self._table = np.fromfile(self.path, dtype, rows, offset=self._sums[1][0].data)
+        else:
+            self._table = np.memmap(self.path, dtype, "r", offset=self._sums[1][0].data, shape=(rows,))
+        self._id_field = self._fields[ids[0]]
+        self._by_id: IdIndex | None = None
+        self._by_position: SkyIndex | None = None
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """Identifiers of all entries, (n,), int64 or bytes."""
+        return native(self._table[self._id_field])
+
+    def position(
+        self, entry: NDArray[np.int64] | slice = slice(None)
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """RA and Dec of entries, (m,) each, float64, degrees."""
+        ra, dec = (self._table[self._fields[name]][entry].astype(np.float64) for name in ("RA", "DEC"))
+        return ra, dec
+
+    def cutout(self, entry: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which cutout of the file each entry points to, (m,), int64."""
+        if "ROW" not in self._fields:
+            return entry
+        return np.asarray(self._table[self._fields["ROW"]][entry], np.int64)
+
+    def status(self, entry: NDArray[np.int64]) -> NDArray[np.int32]:
+        """RowStatus bits of entries, (m,), int32; CORRUPT_CUTOUT where an entry points outside the file."""
+        status = np.zeros(len(entry), np.int32)
+        if "STATUS" in self._fields:
+            status |= self._table[self._fields["STATUS"]][entry].astype(np.int32) & int(NO_PIXELS)
+        cutout = self.cutout(entry)
+        status[(cutout < 0) | (cutout >= self.count)] |= int(RowStatus.CORRUPT_CUTOUT)
+        return status
+
+    def pixel_scale(self, entry: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Pixel scale of entries, (m,), arcsec; the header's where the column has none, NaN where unknown."""
+        default = self.convention.pixel_scale
+        if "PIXSCALE" not in self._fields or self._overrides.pixel_scale is not None:
+            return np.full(len(entry), default)
+        scale = self._table[self._fields["PIXSCALE"]][entry].astype(np.float64)
+        return np.where(scale > 0, scale, default)
+
+    def find(
+        self, ids: NDArray[Any], ra: NDArray[np.float64], dec: NDArray[np.float64], *, by_position: bool
+    ) -> NDArray[np.int64]:
+        """Entry of the INDEX table of each row wanted, -1 where there is none.
+
+        Parameters
+        ----------
+        ids : ndarray (m,)
+        ra, dec : ndarray (m,), degrees
+        by_position : bool
+            The identifiers are row numbers of a catalogue without any: they count only where the position agrees
+            within 1 arcsec; else the nearest position within 1 arcsec is taken.
+        """
+        if self._by_id is None:
+            self._by_id = IdIndex(self.ids)
+        entry = self._by_id.find(ids)
+        if not by_position or not len(self):
+            return entry
+        entry[~(separation(*self.position(entry), ra, dec) <= ARCSEC)] = -1
+        if self._by_position is None:
+            self._by_position = SkyIndex(*self.position())
+        open_rows = np.flatnonzero(entry < 0)
+        entry[open_rows] = self._by_position.find(ra[open_rows], dec[open_rows], ARCSEC)
+        return entry
+
+    def verify(self) -> None:
+        """Check the sums of the pixels.
+
+        Raises
+        ------
+        ValueError
+            If the bytes are not those that were written.
+        """
+        _verify(self.path, self._sums[0])
+
+    def read_into(
+        self, rows: NDArray[np.int64], out: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
+    ) -> None:
+        """Read cutouts, native and in nanomaggies, and find each band's extremes while it is in the cache.
+
+        Parameters
+        ----------
+        rows : ndarray (m,), int64
+            Cutouts wanted; contiguous ones are read together.
+        out : ndarray (m, B, H, W), float32
+        low, high : ndarray (m, B), float32
+            Overwritten.
+
+        Raises
+        ------
+        OSError, ValueError
+            If the file is damaged or too short.
+        """
+        step = max(1, CACHE_PIXELS // math.prod(self.shape)) if not self.compressed else len(rows)
+        scratch = None if self.compressed else np.empty((step, *self.shape), ">f4")
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+            for at in range(start, stop, step):
+                part = slice(at, min(at + step, stop))
+                first, size = int(rows[at]), part.stop - at
+                raw = self._decompress(first, size) if scratch is None else self._read(first, scratch[:size])
+                self._settle(raw, out[part])
+                extremes(out[part].reshape(size, self.shape[0], -1), low[part], high[part])
+
+    def _settle(self, raw: NDArray[Any], out: NDArray[np.float32]) -> None:
+        """Copy planes to where they belong: byte order, orientation, band order and units settled in one pass."""
+        rule = self.convention
+        source = raw[:, :, :: -1 if rule.flip_rows else 1, :: -1 if rule.flip_columns else 1]
+        if rule.reordered:
+            for band, plane in enumerate(rule.order):
+                np.copyto(out[:, band], source[:, plane])
+        else:
+            np.copyto(out, source)
+        rule.apply_flux(out)
+
+    def _read(self, first: int, scratch: NDArray[Any]) -> NDArray[Any]:
+        """Big-endian cutouts of an uncompressed file."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        offset = self._data_start + 4 * first * math.prod(self.shape)
+        if os.preadv(self._descriptor, [memoryview(scratch.view(np.uint8).reshape(-1))], offset) != scratch.nbytes:
+            raise ValueError("file is shorter than its header says")
+        return scratch
+
+    def _decompress(self, first: int, size: int) -> NDArray[Any]:
+        """Native cutouts of a compressed file; the handle belongs to one thread."""
+        if self._fits is None or self._thread != threading.get_ident():
+            self.close()
+            self._fits, self._thread = fitsio.FITS(str(self.path)), threading.get_ident()
+        bands = self.shape[0]
+        planes = self._fits[self._number][first * bands : (first + size) * bands, :, :]
+        return np.asarray(planes).reshape(size, *self.shape)
+
+    def close(self) -> None:
+        """Let go of the file; it is opened again when needed."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._fits is not None:
+            self._fits.close()
+            self._fits = None
+
+
+def identity(path: Path) -> str:
+    """DATASUM cards of PIXELS and INDEX, the file size where one is missing: changes when the cutouts do."""
+    try:
+        with fitsio.FITS(str(path)) as file:
+            sums = [_declared_sums(path, file[name])[1] for name in ("PIXELS", "INDEX")]
+    except DAMAGE:
+        return f"damaged, {path.stat().st_size} bytes"
+    return " ".join(str(total) if total is not None else f"{path.stat().st_size} bytes" for total in sums)
+
+
+def _bands_of(cards: dict[str, Any]) -> tuple[str, ...]:
+    bands = split_bands(str(cards.get("BANDS") or ""))
+    if not bands:
+        raise InputError("PIXELS has no BANDS card", "name the bands in file order: --bands grz")
+    return bands
+
+
+def _declared_sums(path: Path, hdu: Any) -> tuple[Span, int | None]:
+    """Where an HDU lies and what the data should sum to."""
+    place = hdu.get_offsets()
+    span = Span(place["header_start"], place["data_start"], place["data_end"])
+    text = raw_card(path, span, "DATASUM")
+    return span, int(text) if text is not None else None
+
+
+def raw_card(path: Path, span: Span, key: str) -> str | None:
+    """Value of a card as it stands in the file (cfitsio hides those of a compressed HDU), without quotes."""
+    with path.open("rb") as file:
+        file.seek(span.header)
+        header = file.read(span.data - span.header)
+    for start in range(0, len(header), 80):
+        if header[start : start + 10] == f"{key:8s}= ".encode():
+            return header[start + 10 : start + 80].decode("ascii").split("/")[0].strip().strip("'").strip()
+    return None
+
+
+def _verify(path: Path, declared: tuple[Span, int | None]) -> None:
+    """Compare an HDU with its DATASUM and CHECKSUM cards, where it has them."""
+    span, total = declared
+    if span.end > path.stat().st_size:
+        raise ValueError("file is shorter than its header says")
+    if total is None:
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = datasum_of_file(descriptor, span.data, span.end)
+        whole = fold(found + datasum_of_file(descriptor, span.header, span.data))
+    finally:
+        os.close(descriptor)
+    if found != total:
+        raise ValueError("checksum of the data does not match")
+    if raw_card(path, span, "CHECKSUM") is not None and whole not in (0, 0xFFFFFFFF):
+        raise ValueError("checksum of the header does not match")

@@ -1,0 +1,224 @@
+"""Model files: those shipped in ``galcli.weights`` and those the user names, checked before anything parses them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.resources
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galcli.errors import ModelError
+from galcli.models.card import CARD_KEY, Card, parse_card
+from galcli.models.session import Graph, TensorInfo
+
+INDEX = "index.json"
+#: Largest file that protobuf, and so ONNX in one file, allows.
+MAX_BYTES = 2**31
+
+_KINDS = {"float16": "f", "float32": "f", "float64": "f", "bool": "b"} | dict.fromkeys(
+    ("int8", "int16", "int32", "int64", "uint8"), "i"
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file whose bytes were verified and whose graph fits its card.
+
+    Attributes
+    ----------
+    name : str
+    path : Path
+    sha256 : str
+    size : int
+        Bytes.
+    card : Card
+    default : bool
+        Whether `galcli predict` runs it without being asked.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    size: int
+    card: Card
+    default: bool = False
+
+
+def find(name_or_path: str | Path) -> ModelFile:
+    """Find a shipped model by name, or open a model file by path.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name in ``weights/index.json``, or the path of an ONNX file with a card.
+
+    Returns
+    -------
+    ModelFile
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, the SHA-256 differs from the index, or the graph does not fit its card.
+    """
+    text = os.fspath(name_or_path)
+    index = _index()
+    if text in index:
+        return _shipped(text, index[text])
+    path = Path(text)
+    if path.exists() or path.suffix == ".onnx" or path.name != text:
+        data = _read(path)
+        card = inspect(data, text)
+        return ModelFile(card.name, path, hashlib.sha256(data).hexdigest(), len(data), card)
+    close = difflib.get_close_matches(text, index, n=3, cutoff=0.4)
+    suggestion = f"did you mean {' or '.join(close)}? " if close else ""
+    raise ModelError(
+        f"there is no model named {text!r}",
+        f"{suggestion}`galcli models list` names all; a file is given by its path, such as ./{text}.onnx",
+    )
+
+
+def shipped() -> list[ModelFile]:
+    """Every model of ``weights/index.json``, in its order."""
+    return [_shipped(name, entry) for name, entry in _index().items()]
+
+
+def default_models() -> list[ModelFile]:
+    """The models that `galcli predict` runs without being asked."""
+    return [_shipped(name, entry) for name, entry in _index().items() if entry["default"]]
+
+
+def verify() -> dict[str, str]:
+    """Check every shipped model: name to what is wrong with it ('' where nothing is)."""
+    problems = {}
+    for name, entry in _index().items():
+        try:
+            _shipped(name, entry)
+            problems[name] = ""
+        except ModelError as error:
+            problems[name] = error.message
+    return problems
+
+
+def inspect(data: bytes, where: str) -> Card:
+    """Read the card of a model and check the graph against it.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole ONNX file, already verified where it was shipped.
+    where : str
+        Name for messages.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    ModelError
+        If the bytes are no ONNX model, there is no card, or the two do not fit.
+    """
+    graph = Graph(data, where, device="cpu", threads=1, optimise=False)
+    text = graph.metadata.get(CARD_KEY)
+    if text is None:
+        raise ModelError(f"{where}: the file holds no galcli model card", "export the model with `galcli train`")
+    card = parse_card(text, where)
+    fault = _input_fault(card, graph.inputs) or _output_fault(card, graph.outputs)
+    if fault:
+        raise ModelError(f"{where}: the graph does not fit its card: {fault}", "export the model again")
+    return card
+
+
+def _index() -> dict[str, dict[str, Any]]:
+    """``weights/index.json``: name -> file, sha256, size, default."""
+    path = _weights() / INDEX
+    try:
+        index: dict[str, dict[str, Any]] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: {error}", "install galcli again") from error
+    for name, entry in index.items():
+        if missing := {"file", "sha256", "size", "default"} - set(entry):
+            raise ModelError(f"{path}: {name} has no {', '.join(sorted(missing))}", "install galcli again")
+    return index
+
+
+def _weights() -> Path:
+    return Path(str(importlib.resources.files("galcli.weights")))
+
+
+def _shipped(name: str, entry: dict[str, Any]) -> ModelFile:
+    path = _weights() / entry["file"]
+    data = _read(path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != entry["sha256"] or len(data) != entry["size"]:
+        raise ModelError(
+            f"{path}: the file is not the one that was shipped (SHA-256 {sha256[:12]}, not {entry['sha256'][:12]})",
+            "the file is damaged or was replaced: install galcli again, or give a model of your own by its path",
+        )
+    return ModelFile(name, path, sha256, len(data), inspect(data, str(path)), bool(entry["default"]))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.is_file() and path.stat().st_size >= MAX_BYTES:
+            raise ModelError(f"{path}: larger than 2 GB, so no ONNX model in one file", "give an ONNX model file")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}", "give the path of an ONNX model file") from error
+
+
+def _input_fault(card: Card, inputs: dict[str, TensorInfo]) -> str:
+    """What is wrong with the graph's inputs; '' if nothing."""
+    expected: dict[str, tuple[str, tuple[int | None, ...]]] = {}
+    if card.fronts:
+        height, width = card.size or (None, None)
+        counts = {len(front.bands) for front in card.fronts}
+        bands = counts.pop() if len(counts) == 1 else None
+        expected["pixels"] = ("float32", (None, bands, height, width))
+        expected["valid"] = ("float32", (None, 1, height, width))
+        expected["front"] = ("int64", (None,))
+    if card.columns:
+        expected["columns"] = ("float32", (None, len(card.columns)))
+    if set(inputs) != set(expected):
+        return f"it has the inputs {sorted(inputs)}, not {sorted(expected)}"
+    for name, (dtype, shape) in expected.items():
+        fault = _shape_fault(inputs[name].shape, shape)
+        if inputs[name].dtype != dtype:
+            fault = f"is {inputs[name].dtype or 'of an unknown type'}, not {dtype}"
+        if fault:
+            return f"input {name} {fault}"
+    return ""
+
+
+def _output_fault(card: Card, outputs: dict[str, TensorInfo]) -> str:
+    """What is wrong with the graph's outputs; '' if nothing."""
+    for output in card.outputs:
+        info = outputs.get(output.tensor)
+        if info is None:
+            return f"it has no output {output.tensor} (column {output.column})"
+        wanted = {"f": "f", "b": "b"}.get(output.dtype[0], "i")  # text comes as the number of its label
+        if _KINDS.get(info.dtype) != wanted:
+            return f"output {output.tensor} is {info.dtype or 'of an unknown type'}, but its column {output.dtype}"
+        fault = _shape_fault(info.shape, (None, *output.shape))
+        if fault:
+            return f"output {output.tensor} {fault}"
+    return ""
+
+
+def _shape_fault(shape: tuple[int | str | None, ...], expected: tuple[int | None, ...]) -> str:
+    """Compare shapes; the first axis counts objects and must be free, other free axes are taken on trust."""
+    if len(shape) != len(expected):
+        return f"has {len(shape)} axes, not {len(expected)}"
+    if isinstance(shape[0], int):
+        return f"has room for exactly {shape[0]} objects, but the number must be free"
+    for have, want in zip(shape, expected, strict=True):
+        if isinstance(have, int) and want is not None and have != want:
+            return f"has the shape {shape}, not {expected}"
+    return ""

@@ -1,0 +1,139 @@
+"""What a process needs to make tiles: the cutout source and the models, opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from galcli.cutouts.batch import CutoutSource
+from galcli.cutouts.resolve import find_source
+from galcli.errors import InputError, ModelError, UsageError
+from galcli.models import library
+from galcli.models.fronts import choose_front
+from galcli.models.library import ModelFile
+from galcli.models.session import Graph, Session, open_resampler
+from galcli.predict.options import PredictOptions
+from galcli.predict.runner import ModelRunner, bind_outputs
+from galcli.sky.catalog import Catalog
+
+#: Bytes of one batch of cutouts: large enough to amortise a call, small enough to stay in the processor's cache.
+BATCH_BYTES = 16_000_000
+MAX_BATCH = 64
+#: Memory of the program itself with one model loaded, GB, and of one image inside a ResNet-sized model, GB (measured).
+BASE_GB = 0.4
+IMAGE_GB = 0.008
+
+
+@dataclass
+class Engine:
+    """Open resources of one process.
+
+    Attributes
+    ----------
+    source : CutoutSource
+    runners : tuple of ModelRunner
+        The requested models; their chained models hang below them.
+    batch_size : int
+        Cutouts per batch.
+    """
+
+    source: CutoutSource
+    runners: tuple[ModelRunner, ...]
+    batch_size: int
+
+    def all_runners(self) -> Iterator[ModelRunner]:
+        """Every model that writes columns, chained ones after the model that feeds them."""
+        waiting = list(self.runners)
+        while waiting:
+            runner = waiting.pop(0)
+            yield runner
+            waiting = [child for child, _ in runner.children] + waiting
+
+
+def open_engine(options: PredictOptions, catalog: Catalog, taken: set[str]) -> Engine:
+    """Find the cutouts, choose the models that they satisfy, and open everything.
+
+    Parameters
+    ----------
+    options : PredictOptions
+    catalog : Catalog
+    taken : set of str
+        Column names of the table so far.
+
+    Returns
+    -------
+    Engine
+
+    Raises
+    ------
+    InputError, ModelError, DeviceError
+    """
+    source = find_source(
+        catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale
+    )
+    resampler = open_resampler(options.device, options.threads)
+    runners = []
+    for model, front in _choose_models(options, source):
+        runners.append(_open_runner(model, front, options, resampler, taken))
+    known = {output.group for runner in runners for output in runner.model.card.outputs}
+    known |= {chain.group for runner in runners for chain in runner.model.card.chain}
+    for group in options.groups:
+        if group not in known:
+            names = ", ".join(sorted(name for name in known if name)) or "none"
+            raise UsageError(f"no model has the optional group {group!r}", f"groups of the chosen models: {names}")
+    return Engine(source, tuple(runners), options.batch_size or _auto_batch(options))
+
+
+def _choose_models(options: PredictOptions, source: CutoutSource) -> list[tuple[ModelFile, int]]:
+    """The models asked for (a misfit is an error), or every default model that fits."""
+    asked = [library.find(name) for name in options.models]
+    chosen, misfits = [], []
+    for model in asked or library.default_models():
+        if model.card.columns:
+            misfits.append(f"{model.name} wants catalogue columns, which this version does not feed")
+            continue
+        try:
+            chosen.append((model, choose_front(model.card, source.kind, source.bands, source.survey, options.front)))
+        except InputError as error:
+            if asked:
+                raise
+            misfits.append(error.message)
+    if asked and misfits:
+        raise ModelError(misfits[0], "use a model that works on pixels alone (see `galcli models list`)")
+    if not chosen:
+        raise InputError(
+            f"no default model fits these cutouts ({source.describe()}): " + "; ".join(misfits),
+            "name the bands with --bands, or choose a model with --model (see `galcli models list`)",
+        )
+    return chosen
+
+
+def _open_runner(
+    model: ModelFile, front: int, options: PredictOptions, resampler: Graph, taken: set[str]
+) -> ModelRunner:
+    session = Session(model, options.device, options.precision, options.threads)
+    outputs, status = bind_outputs(model, options.groups, taken)
+    children = []
+    for link in model.card.chain:
+        if link.group is None or link.group in options.groups:
+            child = library.find(link.name)
+            if child.sha256 != link.sha256:
+                raise ModelError(
+                    f"{model.name} is chained to another version of {link.name} than the one installed",
+                    "export both models together",
+                )
+            children.append((_open_runner(child, 0, options, resampler, taken), dict(link.bindings)))
+    return ModelRunner(model, session, resampler, front, outputs, status, tuple(children))
+
+
+def _auto_batch(options: PredictOptions) -> int:
+    """Batch size that stays below ``--max-memory`` (cutouts read ahead plus the activations of the network)."""
+    if options.max_memory is None:
+        return MAX_BATCH
+    fits = int((options.max_memory - BASE_GB) / IMAGE_GB)
+    if fits < 1:
+        raise UsageError(
+            f"--max-memory {options.max_memory} GB is less than the program itself needs",
+            f"give at least {BASE_GB + IMAGE_GB:.1f} GB",
+        )
+    return min(fits, MAX_BATCH)

@@ -1,0 +1,159 @@
+"""How good a model is on labelled galaxies, measured on the table that predict writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.errors import InputError
+from galcli.models import library
+from galcli.models.card import Label
+from galcli.predict.options import PredictOptions
+from galcli.predict.progress import Progress
+from galcli.predict.run import predict
+
+#: A residual beyond this many sigma_MAD is an outlier.
+OUTLIER = 3.0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Residuals of one output, prediction minus label.
+
+    Attributes
+    ----------
+    column, label : str
+    objects : int
+        Rows with a usable label and a prediction.
+    unpredicted : int
+        Rows with a usable label but no prediction.
+    rmse, bias, sigma_mad, scatter, r2 : float
+        ``scatter`` is the standard deviation of the labels: what predicting their mean would give.
+    outliers : float
+        Fraction beyond 3 sigma_MAD.
+    coverage : float or None
+        Fraction of labels within the 68 % interval of ``<column>_ERR``.
+    out_of_domain : float
+        Fraction flagged OUT_OF_DOMAIN.
+    """
+
+    column: str
+    label: str
+    objects: int
+    unpredicted: int
+    rmse: float
+    bias: float
+    sigma_mad: float
+    scatter: float
+    r2: float
+    outliers: float
+    coverage: float | None
+    out_of_domain: float
+
+
+def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progress: Progress) -> list[Scores]:
+    """Predict a labelled catalogue into a temporary table and compare.
+
+    Parameters
+    ----------
+    options : PredictOptions
+        ``models``, ``out`` and ``columns`` are set here.
+    model : str
+    labels : dict of str to str
+        Output column -> label column, instead of those the card names.
+    progress : Progress
+
+    Returns
+    -------
+    list of Scores
+        One per labelled output.
+
+    Raises
+    ------
+    InputError
+        If no label is known or usable.
+    """
+    card = library.find(model).card
+    wanted = [Label(output=output.upper(), column=column) for output, column in labels.items()] or list(card.training.labels)
+    known = {output.column for output in card.outputs}
+    for label in wanted:
+        if label.output not in known:
+            raise InputError(f"{card.name} has no output {label.output}", f"its outputs are {', '.join(sorted(known))}")
+    if not wanted:
+        raise InputError(f"the card of {card.name} names no labels", "name them with --label OUTPUT=COLUMN")
+    columns = tuple(dict.fromkeys(name for label in wanted for name in (label.column, label.error) if name))
+    with tempfile.TemporaryDirectory(prefix="galcli-evaluate-") as folder:
+        out = Path(folder) / "predictions.fits"
+        predict(dataclasses.replace(options, models=(model,), out=out, columns=columns), progress)
+        table = read_table(out)
+    status = table[f"{card.prefix}_STATUS"]
+    return [score(table, label, status) for label in wanted]
+
+
+def read_table(path: Path) -> dict[str, NDArray[Any]]:
+    """Columns of a predictions table, native byte order."""
+    import fitsio
+
+    with fitsio.FITS(str(path)) as file:
+        rows = file["PREDICTIONS"].read()
+    return {name: rows[name].astype(rows[name].dtype.newbyteorder("=")) for name in rows.dtype.names}
+
+
+def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32]) -> Scores:
+    """Compare one output with its label.
+
+    Raises
+    ------
+    InputError
+        If no row has a usable label and a prediction.
+    """
+    truth, usable = label_values(table, label)
+    value = table[label.output].astype(np.float64)
+    both = usable & np.isfinite(value)
+    if not both.any():
+        raise InputError(
+            f"no row has both a usable {label.column} and a prediction of {label.output}",
+            "check the label column, or name another with --label OUTPUT=COLUMN",
+        )
+    residual, target = value[both] - truth[both], truth[both]
+    center = float(np.median(residual))
+    mad = 1.4826 * float(np.median(np.abs(residual - center)))
+    error = table.get(f"{label.output}_ERR")
+    coverage = None if error is None else float(np.mean(np.abs(residual) <= error[both]))
+    variance = float(np.var(target))
+    return Scores(
+        column=label.output, label=label.column, objects=int(both.sum()), unpredicted=int((usable & ~both).sum()),
+        rmse=float(np.sqrt(np.mean(residual**2))), bias=float(np.mean(residual)), sigma_mad=mad,
+        scatter=variance**0.5, r2=1 - float(np.mean(residual**2)) / variance if variance else 0.0,
+        outliers=float(np.mean(np.abs(residual - center) > OUTLIER * mad)), coverage=coverage,
+        out_of_domain=float(np.mean((status[both] & 256) != 0)),
+    )  # fmt: skip
+
+
+def label_values(table: dict[str, NDArray[Any]], label: Label) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Labels in the units of the output, and which of them may be used (sentinels and weak lines may not)."""
+    raw = passed(table, label.column).astype(np.float64)
+    usable = np.isfinite(raw)
+    if label.minimum is not None:
+        usable &= raw > label.minimum
+    if label.maximum is not None:
+        usable &= raw < label.maximum
+    if label.error is not None and label.min_snr is not None:
+        error = passed(table, label.error).astype(np.float64)
+        usable &= (error > 0) & (raw > label.min_snr * error)
+    if label.transform == "log10":
+        usable &= raw > 0
+        raw = np.log10(np.where(usable, raw, 1.0))
+    return raw, usable
+
+
+def passed(table: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    """A catalogue column that was passed through, under its own name or as IN_<NAME>."""
+    upper = name.upper()
+    return table[f"IN_{upper}"] if f"IN_{upper}" in table else table[upper]

@@ -1,0 +1,125 @@
+"""What a run will take, measured on its first cutouts before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galcli.cutouts.batch import CutoutRequest, Failures
+from galcli.predict.engine import BASE_GB, IMAGE_GB, Engine
+from galcli.predict.options import PredictOptions
+from galcli.predict.plan import Plan, make_plan
+from galcli.predict.progress import duration
+from galcli.predict.run import open_inputs
+from galcli.predict.stream import DEPTH, prefetch
+from galcli.predict.tile import null_columns
+
+#: Cutouts the rate is measured on.
+PROBE = 128
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected cost of a run.
+
+    Attributes
+    ----------
+    rows, bad_coordinates, tiles, largest_tile : int
+    tiles_by_order : dict of int to int
+    models : list of str
+    cutouts : str
+    probed, found : int
+        Rows the rate was measured on, and how many of them had a cutout.
+    rows_per_second, seconds : float
+    memory_gb, output_mb : float
+    """
+
+    rows: int
+    bad_coordinates: int
+    tiles: int
+    largest_tile: int
+    tiles_by_order: dict[int, int]
+    models: list[str]
+    cutouts: str
+    probed: int
+    found: int
+    rows_per_second: float
+    seconds: float
+    memory_gb: float
+    output_mb: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def lines(self) -> list[str]:
+        """What people read."""
+        orders = ", ".join(f"{count} of order {order}" for order, count in sorted(self.tiles_by_order.items()))
+        lines = [
+            f"{self.rows:,} rows in {self.tiles:,} tiles ({orders or 'none'}); the largest holds {self.largest_tile:,} rows",
+            f"cutouts: {self.cutouts}",
+            f"models: {', '.join(self.models)}",
+            f"measured on the first {self.probed} rows: {self.rows_per_second:,.0f} rows/s; {self.found} have a cutout",
+            f"expected: {duration(self.seconds)}, {self.memory_gb:.1f} GB of memory, {self.output_mb:,.1f} MB of output",
+        ]
+        if self.bad_coordinates:
+            lines.insert(1, f"{self.bad_coordinates:,} rows have bad coordinates and get no prediction")
+        return lines
+
+
+def forecast(options: PredictOptions) -> Forecast:
+    """Plan in a temporary folder and measure the rate on the first rows.
+
+    Raises
+    ------
+    GalcliError
+        As `predict` would raise on the same inputs.
+    """
+    catalog, layout, engine = open_inputs(options)
+    with tempfile.TemporaryDirectory(prefix="galcli-plan-") as folder:
+        plan = make_plan(dataclasses.replace(options, out=Path(folder) / "plan.fits"), catalog, engine, layout)
+        probed, found, rate, image_bytes = _measure(plan, engine)
+        sizes = [tile.stop - tile.start for tile in plan.tiles]
+        rows = len(plan.catalog)
+        row_bytes = sum(column.numpy.itemsize for column in plan.table.columns)
+        bad = sum(tile.stop - tile.start for tile in plan.tiles if tile.order < 0)
+        orders = Counter(tile.order for tile in plan.tiles if tile.order >= 0)
+        tile_gb = max(sizes, default=0) * row_bytes / 1e9
+    batch_gb = engine.batch_size * ((DEPTH + 2) * image_bytes / 1e9 + IMAGE_GB)
+    return Forecast(
+        rows=rows, bad_coordinates=bad, tiles=len(sizes), largest_tile=max(sizes, default=0),
+        tiles_by_order=dict(orders), models=[runner.model.name for runner in engine.all_runners()],
+        cutouts=engine.source.describe(), probed=probed, found=found, rows_per_second=rate,
+        seconds=rows / rate if rate else 0.0, memory_gb=BASE_GB + batch_gb + 2 * tile_gb,
+        output_mb=rows * row_bytes / 1e6,
+    )  # fmt: skip
+
+
+def _measure(plan: Plan, engine: Engine) -> tuple[int, int, float, float]:
+    """Read and predict the first rows twice; the second pass is timed, so that start-up does not count."""
+    good = [tile for tile in plan.tiles if tile.order >= 0]
+    rows = np.concatenate([plan.rows[t.start : t.stop][:PROBE] for t in good[:1]] or [np.empty(0, np.int64)])
+    if not rows.size:
+        return 0, 0, 0.0, 0.0
+    catalog = plan.catalog[rows]
+    columns = {name: catalog[name] for name in engine.source.needs}
+    request = CutoutRequest(catalog["id"], catalog["ra"], catalog["dec"], rows.astype(np.int64), columns)
+    table = null_columns(plan.table.columns, len(rows))
+    found, image_bytes, began = 0, 0.0, 0.0
+    for _ in range(2):
+        found, began = 0, time.perf_counter()
+        for item in prefetch(engine.source.read(request, engine.batch_size)):
+            if isinstance(item, Failures):
+                continue
+            found += len(item)
+            image_bytes = max(image_bytes, item.pixels.nbytes / len(item))
+            for runner in engine.runners:
+                runner.run(item, table)
+    return len(rows), found, len(rows) / (time.perf_counter() - began), image_bytes

@@ -1,0 +1,63 @@
+"""What a run is: everything that determines the values in its table, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from galcli.errors import IdentityError
+
+Identity = dict[str, Any]
+
+
+def digest(identity: Identity) -> str:
+    """SHA-256 of an identity, independent of key order."""
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()
+
+
+def canonical(identity: Identity) -> str:
+    """The one JSON text of an identity."""
+    return json.dumps(identity, sort_keys=True, separators=(",", ":"))
+
+
+def flatten(identity: Identity, prefix: str = "") -> dict[str, str]:
+    """Nested identity as ``{"models.0.sha256": "..."}``, for tables and differences."""
+    flat: dict[str, str] = {}
+    for key, value in sorted(identity.items()):
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= flatten(value, name + ".")
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            flat |= flatten({str(i): item for i, item in enumerate(value)}, name + ".")
+        else:
+            flat[name] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def difference(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Flattened entries that differ, one line each: ``key: before -> now``."""
+    lines = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key, "(absent)"), now.get(key, "(absent)")
+        if old != new:
+            lines.append(f"{key}: {_short(old)} -> {_short(new)}")
+    return lines
+
+
+def require_same(before: dict[str, str], now: dict[str, str], what: str, hint: str) -> None:
+    """Refuse to go on with a run made from other inputs or settings.
+
+    Raises
+    ------
+    IdentityError
+        Naming every difference.
+    """
+    lines = difference(before, now)
+    if lines:
+        shown = "; ".join(lines[:6]) + (f"; and {len(lines) - 6} more" if len(lines) > 6 else "")
+        raise IdentityError(f"{what} was made with other inputs or settings ({shown})", hint)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:16] + "..." + text[-8:]

@@ -1,0 +1,93 @@
+"""How far a run is, read from its folder alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from galcli.errors import InputError
+from galcli.predict.paths import RunPaths
+from galcli.predict.plan import load_plan
+from galcli.predict.progress import duration
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Progress of a run.
+
+    Attributes
+    ----------
+    out : str
+    complete : bool
+        The output table exists and no run folder is left.
+    rows, rows_done, tiles, tiles_done : int
+    rows_per_second : float or None
+        Over the tiles finished so far; None before the second one.
+    seconds_left : float or None
+    started, host : str
+    """
+
+    out: str
+    complete: bool
+    rows: int = 0
+    rows_done: int = 0
+    tiles: int = 0
+    tiles_done: int = 0
+    rows_per_second: float | None = None
+    seconds_left: float | None = None
+    started: str = ""
+    host: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def lines(self) -> list[str]:
+        """What people read."""
+        if self.complete:
+            return [f"{self.out} is complete"]
+        percent = 100 * self.rows_done / self.rows if self.rows else 100.0
+        lines = [
+            f"{self.out}: started {self.started} on {self.host}",
+            f"{self.rows_done:,} of {self.rows:,} rows ({percent:.1f} %), {self.tiles_done} of {self.tiles} tiles",
+        ]
+        if self.rows_per_second:
+            lines.append(f"{self.rows_per_second:,.0f} rows/s, {duration(self.seconds_left or 0)} left at that rate")
+        return lines
+
+
+def run_status(out: Path) -> RunState:
+    """State of the run that makes ``out``.
+
+    Parameters
+    ----------
+    out : Path
+        The output table or its run folder.
+
+    Raises
+    ------
+    InputError
+        If there is neither a table nor a run.
+    """
+    paths = RunPaths(out.with_name(out.name.removesuffix(".run")))
+    if not paths.root.exists():
+        if paths.out.exists():
+            return RunState(str(paths.out), complete=True)
+        raise InputError(f"there is no run for {paths.out}", "give the output table of a `galcli predict`")
+    plan = load_plan(paths)
+    record = json.loads(paths.record.read_text())
+    finished = [tile for tile in plan.tiles if paths.tile(tile).exists()]
+    times = sorted((paths.tile(tile).stat().st_mtime, tile.stop - tile.start) for tile in finished)
+    done = sum(rows for _, rows in times)
+    rate = left = None
+    if len(times) > 1 and times[-1][0] > times[0][0]:
+        rate = (done - times[0][1]) / (times[-1][0] - times[0][0])
+        left = (len(plan.rows) - done) / rate - (time.time() - times[-1][0])
+    return RunState(
+        str(paths.out), False, len(plan.rows), done, len(plan.tiles), len(finished), rate,
+        None if left is None else max(left, 0.0), record["started"], record["host"],
+    )  # fmt: skip

@@ -1,0 +1,109 @@
+"""What a user may ask of a prediction run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from galcli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Arguments of ``galcli predict``; each option of the command line is one field.
+
+    Attributes
+    ----------
+    catalog : Path
+        FITS table with one row per galaxy.
+    out : Path
+        FITS table to write; its run folder is ``<out>.run``.
+    cutouts : str or None
+        Folder, file, glob or template; None looks beside the catalogue.
+    models : tuple of str
+        Names or paths; empty: every default model whose input the cutouts satisfy.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
+    precision : str
+        ``auto``, ``fp32``, ``fp16`` or ``int8``.
+    batch_size : int or None
+        Cutouts per batch; None chooses from the cutout size and ``max_memory``.
+    threads : int
+        Threads of the inference engine; 0: all cores.
+    max_memory : float or None
+        Memory to stay below, GB.
+    order : int or None
+        HEALPix order of the tiles; None chooses by density.
+    columns : tuple of str
+        Catalogue columns to pass through.
+    id_column, ra_column, dec_column : str or None
+    hdu : int or None
+    bands : tuple of str or None
+        Names of the bands where the cutouts do not say.
+    zeropoint : float or None
+        Magnitude of one count per pixel where the cutouts do not say.
+    pixel_scale : float or None
+        arcsec per pixel where the cutouts do not say, or say it wrong.
+    front : str or None
+        Pixel front to use, instead of the one chosen from bands and survey.
+    groups : tuple of str
+        Optional output groups (``--with``).
+    shard : (int, int) or None
+        Take tiles I mod N, then free tiles of others; leave the merge to ``galcli merge``.
+    restart, overwrite, keep_tiles : bool
+    max_fail : float
+        Percent of rows without a prediction above which the run ends with exit 3.
+    limit : int or None
+        Only the first rows of the catalogue.
+    """
+
+    catalog: Path
+    out: Path
+    cutouts: str | None = None
+    models: tuple[str, ...] = ()
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    threads: int = 0
+    max_memory: float | None = None
+    order: int | None = None
+    columns: tuple[str, ...] = ()
+    id_column: str | None = None
+    ra_column: str | None = None
+    dec_column: str | None = None
+    hdu: int | None = None
+    bands: tuple[str, ...] | None = None
+    zeropoint: float | None = None
+    pixel_scale: float | None = None
+    front: str | None = None
+    groups: tuple[str, ...] = ()
+    shard: tuple[int, int] | None = None
+    restart: bool = False
+    overwrite: bool = False
+    keep_tiles: bool = False
+    max_fail: float = 10.0
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.shard is not None and not 0 <= self.shard[0] < self.shard[1]:
+            raise UsageError(
+                f"--shard {self.shard[0]}/{self.shard[1]} names no shard",
+                f"shards count from 0: use 0/{max(self.shard[1], 1)} to {max(self.shard[1], 1) - 1}/{max(self.shard[1], 1)}",
+            )
+        if self.out.resolve() == self.catalog.resolve():
+            raise UsageError("the output would overwrite the catalogue", "choose another name with -o")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read ``I/N``.
+
+    Raises
+    ------
+    UsageError
+        If the text is not two integers with a slash between.
+    """
+    try:
+        index, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise UsageError(f"--shard {text} is not of the form I/N", "for example --shard 0/8") from None
+    return index, count

@@ -1,0 +1,83 @@
+"""Every path of a prediction run, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from galcli.sky.tiles import Tile
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Files of the run that makes ``out``.
+
+    Attributes
+    ----------
+    out : Path
+        The output table.
+    """
+
+    out: Path
+
+    @property
+    def root(self) -> Path:
+        """Run folder; it is removed when the table is complete, unless ``--keep-tiles``."""
+        return self.out.with_name(self.out.name + ".run")
+
+    @property
+    def record(self) -> Path:
+        """``run.json``: identity, settings, and who ran it."""
+        return self.root / "run.json"
+
+    @property
+    def lock(self) -> Path:
+        """Lock file of the whole run."""
+        return self.root / "lock"
+
+    @property
+    def plan(self) -> Path:
+        """Folder of the plan; it appears whole, by rename."""
+        return self.root / "plan"
+
+    @property
+    def catalog(self) -> Path:
+        """Catalogue columns of the run, one structured row per catalogue row."""
+        return self.plan / "catalog.npy"
+
+    @property
+    def rows(self) -> Path:
+        """Catalogue rows ordered by tile, int64."""
+        return self.plan / "rows.npy"
+
+    @property
+    def tiles(self) -> Path:
+        """The tiles, as JSON."""
+        return self.plan / "tiles.json"
+
+    @property
+    def table(self) -> Path:
+        """What the table looks like, JSON."""
+        return self.plan / "table.json"
+
+    @property
+    def spill(self) -> Path:
+        """Working folder of the merge."""
+        return self.root / "merge"
+
+    @property
+    def problems(self) -> Path:
+        """Table of the rows that went wrong, beside the output."""
+        return self.out.with_name(self.out.name + ".problems.csv")
+
+    def tile(self, tile: Tile) -> Path:
+        """FITS file of a finished tile."""
+        return self.root / tile.path
+
+    def claim(self, tile: Tile) -> Path:
+        """Lock file that a worker holds while it makes a tile."""
+        return self.root / "claims" / (tile.path.replace("/", "_") + ".lock")
+
+    def report(self, tile: Tile) -> Path:
+        """Problems met in a finished tile, JSON."""
+        return self.root / "reports" / (tile.path.replace("/", "_") + ".json")

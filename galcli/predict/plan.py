@@ -1,0 +1,248 @@
+"""The plan of a run: identity, catalogue columns and tiles, on disk before any pixel is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli import __version__
+from galcli.errors import InputError, OutputError
+from galcli.models import session
+from galcli.predict.engine import Engine
+from galcli.predict.identity import Identity, digest, flatten, require_same
+from galcli.predict.layout import HPX, Layout
+from galcli.predict.options import PredictOptions
+from galcli.predict.paths import RunPaths
+from galcli.predict.table import TableSpec, table_spec
+from galcli.sky import healpix
+from galcli.sky.catalog import Catalog
+from galcli.sky.tiles import Tile, make_tiles
+from galcli.tables.fits import atomic_write
+
+#: Rows of a tile at most, unless all stand at one position.
+TILE_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run ready to be worked on, by any process.
+
+    Attributes
+    ----------
+    paths : RunPaths
+    table : TableSpec
+        What the output table looks like.
+    catalog : ndarray (n,), structured, memory map
+        ``id``, ``ra``, ``dec``, ``hpx`` and the further columns, one row per catalogue row.
+    rows : ndarray (n,), int64, memory map
+        Catalogue rows ordered by tile.
+    tiles : tuple of Tile
+    """
+
+    paths: RunPaths
+    table: TableSpec
+    catalog: NDArray[Any]
+    rows: NDArray[np.int64]
+    tiles: tuple[Tile, ...]
+
+
+def write_catalog(catalog: Catalog, fields: tuple[str, ...], limit: int | None, path: Path) -> dict[str, Any]:
+    """Copy ids, positions, pixels and further columns to a memory-mapped file, in chunks.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    fields : tuple of str
+        Catalogue columns beside id, ra, dec.
+    limit : int or None
+        First rows only.
+    path : Path
+        ``.npy`` file to write.
+
+    Returns
+    -------
+    dict
+        ``rows``, ``sha256`` of all values used, and ``id``: what identifies the catalogue.
+    """
+    n = catalog.nrows if limit is None else min(limit, catalog.nrows)
+    source = catalog.dtype(fields)
+    descr = [(HPX, np.int64)] + [(name, source.fields[name][0]) for name in source.names or ()]  # type: ignore[index]
+    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(descr), shape=(n,)) if n else np.empty(0, descr)
+    sha = hashlib.sha256(repr([(name, dtype.str) for name, (dtype, *_) in sorted((source.fields or {}).items())]).encode())
+    start = 0
+    for chunk in catalog.chunks(fields, stop=n):
+        part = target[start : start + len(chunk)]
+        for name in chunk.dtype.names or ():
+            part[name] = chunk[name]
+        part[HPX] = healpix.pixel(chunk["ra"], chunk["dec"], healpix.ORDER_MAX)
+        sha.update(np.ascontiguousarray(chunk).tobytes())
+        start += len(chunk)
+    if n:
+        target.flush()
+    else:
+        np.save(path, target)
+    return {"rows": n, "sha256": sha.hexdigest(), "id": catalog.id_name or "ROW"}
+
+
+def make_plan(options: PredictOptions, catalog: Catalog, engine: Engine, layout: Layout) -> Plan:
+    """Plan a new run, or take up the run on disk if it is the same.
+
+    The caller holds the lock of the run folder.
+
+    Raises
+    ------
+    IdentityError
+        If the folder holds a run made with other inputs or settings.
+    """
+    paths = RunPaths(options.out)
+    if options.restart and paths.root.exists():
+        _clear(paths)
+    fields = tuple(dict.fromkeys([*(f for f in layout.copied.values() if f not in _BASE), *engine.source.needs]))
+    stat = _stat(catalog) | {"fields": list(fields), "limit": options.limit}
+    before = _record_of(paths)
+    if before is not None and before["catalog"] == stat:
+        # The same file, untouched: its rows are in the plan already.
+        rows = before["identity"]["catalog"]
+        identity = describe_identity(options, engine, layout, rows)
+        _require_same_run(paths, before, identity)
+        return load_plan(paths)
+    building = paths.root / f"plan.new-{os.getpid()}"
+    building.mkdir(parents=True, exist_ok=True)
+    try:
+        rows = write_catalog(catalog, fields, options.limit, building / "catalog.npy")
+        identity = describe_identity(options, engine, layout, rows)
+        if before is not None:
+            _require_same_run(paths, before, identity)
+        else:
+            hpx = _load(building / "catalog.npy")[HPX]
+            tiles = make_tiles(hpx, building / "rows.npy", order=options.order, max_rows=TILE_ROWS)
+            (building / "tiles.json").write_text(json.dumps([dataclasses.astuple(tile) for tile in tiles]))
+            (building / "table.json").write_text(table_spec(identity, engine, layout).to_json())
+            shutil.rmtree(paths.plan, ignore_errors=True)
+            building.rename(paths.plan)
+            write_record(paths, identity, options, stat)
+    except OSError as error:
+        raise OutputError(f"{building}: {error.strerror}", "free space, or choose another output with -o") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return load_plan(paths)
+
+
+def _stat(catalog: Catalog) -> dict[str, Any]:
+    """Whether the file is the same, untouched one: cheaper than reading it again."""
+    stat = catalog.path.stat()
+    known = catalog.fingerprint() | {"path": str(catalog.path.resolve()), "mtime_ns": stat.st_mtime_ns}
+    return json.loads(json.dumps(known))  # type: ignore[no-any-return]
+
+
+def _record_of(paths: RunPaths) -> dict[str, Any] | None:
+    """The record of the run on disk, if there is a planned one."""
+    if not (paths.record.exists() and paths.plan.exists()):
+        return None
+    record: dict[str, Any] = json.loads(paths.record.read_text())
+    return record
+
+
+def _require_same_run(paths: RunPaths, before: dict[str, Any], identity: Identity) -> None:
+    require_same(
+        flatten(before["identity"]), flatten(identity), f"the unfinished run {paths.root}",
+        "give --restart to start anew, or another output with -o",
+    )  # fmt: skip
+
+
+_BASE = ("id", "ra", "dec", HPX)
+
+
+def load_plan(paths: RunPaths) -> Plan:
+    """Open the plan on disk.
+
+    Raises
+    ------
+    InputError
+        If there is no run in that folder.
+    """
+    try:
+        tiles = tuple(Tile(*entry) for entry in json.loads(paths.tiles.read_text()))
+        table = TableSpec.from_json(paths.table.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{paths.root} holds no run", "give the folder <output>.run of a `galcli predict`") from None
+    return Plan(paths, table, _load(paths.catalog), _load(paths.rows), tiles)
+
+
+def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, rows: dict[str, Any]) -> Identity:
+    """Everything that determines the values of the table; ``rows`` describes the catalogue rows used."""
+    overrides = {
+        name: getattr(options, name)
+        for name in ("bands", "zeropoint", "pixel_scale", "front")
+        if getattr(options, name) is not None
+    }
+    columns = layout.columns + [column for runner in engine.runners for column in runner.columns]
+    identity = {
+        "galcli": __version__,
+        "onnxruntime": session.version(),
+        "catalog": rows,
+        "cutouts": engine.source.fingerprint(),
+        "models": [
+            {
+                "name": runner.model.name,
+                "version": runner.model.card.version,
+                "sha256": runner.model.sha256,
+                "front": runner.model.card.fronts[runner.front].name if runner.model.card.fronts else "chained",
+                "provider": runner.session.provider,
+                "precision": runner.session.precision,
+            }
+            for runner in engine.all_runners()
+        ],
+        "order": "auto" if options.order is None else options.order,
+        "columns": [column.name for column in columns],
+        "overrides": overrides,
+    }
+    return json.loads(json.dumps(identity))  # type: ignore[no-any-return]
+
+
+def write_record(paths: RunPaths, identity: Identity, options: PredictOptions, catalog: dict[str, Any]) -> None:
+    """Write ``run.json``: the identity, and beside it who ran what, where and when."""
+    settings = dataclasses.asdict(options) | {"catalog": str(options.catalog.resolve()), "out": str(options.out.resolve())}
+    record = {
+        "identity": identity,
+        "sha256": digest(identity),
+        "catalog": catalog,
+        "options": settings,
+        "argv": sys.argv,
+        "folder": str(Path.cwd()),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    atomic_write(paths.record, json.dumps(record, indent=1).encode())
+
+
+def _clear(paths: RunPaths) -> None:
+    """Remove everything of an earlier run but the lock that the caller holds."""
+    for item in paths.root.iterdir():
+        if item == paths.lock:
+            continue
+        if item.is_dir():
+            shutil.rmtree(item)
+        else:
+            item.unlink()
+
+
+def _load(path: Path) -> NDArray[Any]:
+    """Memory-map an array, or read it if it is empty (which cannot be mapped)."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except ValueError:
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]

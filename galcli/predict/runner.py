@@ -1,0 +1,201 @@
+"""One model at work: cutouts in, finished table columns out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.cutouts.batch import PixelBatch
+from galcli.errors import ModelError
+from galcli.models.card import Output
+from galcli.models.grid import to_grid
+from galcli.models.library import ModelFile
+from galcli.models.session import Graph, Session
+from galcli.tables.columns import Column, from_output, renamed, status_column
+from galcli.tables.status import NULL_BITS, ModelStatus
+
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class BoundOutput:
+    """An output tensor and the table column it is written to (renamed where two models share a name)."""
+
+    output: Output
+    column: Column
+
+
+@dataclass
+class ModelRunner:
+    """A model with its session, its front and the columns it writes.
+
+    Attributes
+    ----------
+    model : ModelFile
+    session : Session
+    resampler : Graph
+        Brings pixels to the model's grid; shared by all models of a run.
+    front : int
+        Index of the card's front that this run uses.
+    outputs : tuple of BoundOutput
+        Outputs of the requested groups.
+    status : Column
+        The ``<PREFIX>_STATUS`` column.
+    children : tuple of (ModelRunner, dict)
+        Chained models with their bindings: tensor of this model -> input of the child.
+    """
+
+    model: ModelFile
+    session: Session
+    resampler: Graph
+    front: int
+    outputs: tuple[BoundOutput, ...]
+    status: Column
+    children: tuple[tuple[ModelRunner, dict[str, str]], ...] = field(default=())
+
+    @property
+    def columns(self) -> list[Column]:
+        """All columns of this model and its chained models, in table order."""
+        own = [bound.column for bound in self.outputs] + [self.status]
+        return own + [column for child, _ in self.children for column in child.columns]
+
+    @property
+    def _tensors(self) -> list[str]:
+        wanted = [bound.output.tensor for bound in self.outputs]
+        wanted += [tensor for _, bindings in self.children for tensor in bindings]
+        return list(dict.fromkeys(wanted))
+
+    def run(self, batch: PixelBatch, table: Columns) -> None:
+        """Predict a batch and write the values into the tile's columns.
+
+        Parameters
+        ----------
+        batch : PixelBatch
+        table : dict of str to ndarray (rows of the tile, ...)
+            Filled with nulls beforehand; rows of the batch are overwritten in place.
+        """
+        card = self.model.card
+        grid = to_grid(batch, card.fronts[self.front], card, self.resampler)
+        status = grid.status.copy()
+        good = np.flatnonzero((status & int(NULL_BITS)) == 0)
+        if good.size:
+            whole = good.size == len(batch)
+            feeds = {
+                "pixels": grid.pixels if whole else grid.pixels[good],
+                "valid": grid.valid if whole else grid.valid[good],
+                "front": np.full(good.size, self.front, np.int64),
+            }
+            results, failed = self._infer(feeds)
+            status[good[failed]] |= int(ModelStatus.MODEL_ERROR)
+            kept = ~failed
+            self._store(results, kept, batch.index[good], grid.has_scale[good], status, good, table)
+        table[self.status.name][batch.index] = status
+
+    def _infer(self, feeds: Columns) -> tuple[Columns, NDArray[np.bool_]]:
+        """Run the session; if the batch fails, find the rows that make it fail."""
+        n = len(feeds["front"]) if "front" in feeds else len(next(iter(feeds.values())))
+        try:
+            return self.session.run(feeds, self._tensors), np.zeros(n, bool)
+        except ModelError:
+            if n == 1:
+                raise
+        parts: list[Columns | None] = []
+        for row in range(n):
+            try:
+                parts.append(self.session.run({k: v[row : row + 1] for k, v in feeds.items()}, self._tensors))
+            except ModelError:
+                parts.append(None)
+        worked = [part for part in parts if part is not None]
+        if not worked:
+            raise ModelError(
+                f"model {self.model.name} fails on every row of a batch",
+                "check the model file with `galcli models verify`, or run with --debug",
+            )
+        filled = [part if part is not None else worked[0] for part in parts]
+        joined = {name: np.concatenate([part[name] for part in filled]) for name in worked[0]}
+        return joined, np.array([part is None for part in parts])
+
+    def _store(
+        self,
+        results: Columns,
+        kept: NDArray[np.bool_],
+        rows: NDArray[np.int64],
+        has_scale: NDArray[np.bool_],
+        status: NDArray[np.int32],
+        good: NDArray[np.int64],
+        table: Columns,
+    ) -> None:
+        """Write finite results; rows with any value that is not finite become nulls with MODEL_ERROR."""
+        for bound in self.outputs:
+            values = results[bound.output.tensor]
+            if values.dtype.kind == "f" and not bound.output.sky_offset:
+                kept &= np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        status[good[~kept]] |= int(ModelStatus.MODEL_ERROR)
+        domain = self.model.card.domain
+        for bound in self.outputs:
+            values = results[bound.output.tensor]
+            if domain is not None and bound.output.column == domain.column:
+                status[good[kept & (values > domain.threshold)]] |= int(ModelStatus.OUT_OF_DOMAIN)
+            if bound.output.sky_offset:
+                shape = (-1,) + (1,) * (values.ndim - 1)
+                values = np.where(has_scale.reshape(shape), values, np.float32(np.nan))
+            table[bound.column.name][rows[kept]] = _as_column(values[kept], bound)
+        for child, bindings in self.children:
+            child.run_chained({target: results[source][kept] for source, target in bindings.items()}, rows[kept], table)
+
+    def run_chained(self, feeds: Columns, rows: NDArray[np.int64], table: Columns) -> None:
+        """Predict from another model's tensors and write the values of the given rows."""
+        if not rows.size:
+            return
+        results, failed = self._infer(feeds)
+        status = np.where(failed, np.int32(ModelStatus.MODEL_ERROR), np.int32(0)).astype(np.int32)
+        everything = np.arange(rows.size)
+        self._store(results, ~failed, rows, np.ones(rows.size, bool), status, everything, table)
+        table[self.status.name][rows] = status
+
+
+def _as_column(values: NDArray[Any], bound: BoundOutput) -> NDArray[Any]:
+    """Tensor values as they stand in the table: class numbers become names where the card has labels."""
+    labels = bound.output.labels
+    if labels is None:
+        return values.astype(bound.column.numpy, copy=False)
+    names = np.array([label.encode("ascii") for label in labels] + [b""], bound.column.numpy)
+    known = (values >= 0) & (values < len(labels))
+    return names[np.where(known, values, len(labels))]
+
+
+def bind_outputs(model: ModelFile, groups: tuple[str, ...], taken: set[str]) -> tuple[tuple[BoundOutput, ...], Column]:
+    """Choose the outputs of the requested groups and give each a column name nobody else writes.
+
+    Parameters
+    ----------
+    model : ModelFile
+    groups : tuple of str
+        Optional groups asked for.
+    taken : set of str
+        Column names already in the table; the chosen ones are added.
+
+    Returns
+    -------
+    outputs : tuple of BoundOutput
+    status : Column
+        The model's status column.
+    """
+    bound = []
+    for output in model.card.outputs:
+        if output.group is None or output.group in groups:
+            bound.append(BoundOutput(output, renamed(from_output(output), free_name(output.column, taken))))
+    status = status_column(model.card.prefix, model.name)
+    return tuple(bound), renamed(status, free_name(status.name, taken))
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """``name``, or ``name_2``, ``name_3`` ... if another model writes it already; the result is marked as taken."""
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}_{number}", number + 1
+    taken.add(candidate)
+    return candidate

@@ -1,0 +1,116 @@
+"""The unit of work: one tile, read, predicted and committed by one rename."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.cutouts.batch import CutoutRequest, Failures
+from galcli.predict import interrupts
+from galcli.predict.engine import Engine
+from galcli.predict.plan import Plan
+from galcli.predict.runner import Columns
+from galcli.predict.stream import prefetch
+from galcli.predict.table import PREDICTIONS
+from galcli.sky.tiles import Tile
+from galcli.tables.columns import Column
+from galcli.tables.fits import TableHDU, atomic_write, write_table
+from galcli.tables.status import NULL_BITS, ModelStatus, RowStatus
+
+
+@dataclass(frozen=True)
+class TileReport:
+    """What came of a tile.
+
+    Attributes
+    ----------
+    tile : Tile
+    rows : int
+    unpredicted : int
+        Rows with NO_PREDICTION.
+    """
+
+    tile: Tile
+    rows: int
+    unpredicted: int
+
+
+def null_columns(columns: tuple[Column, ...], rows: int) -> Columns:
+    """Table columns filled with nulls: NaN, TNULL, False or an empty text."""
+    return {column.name: column.blank(rows) for column in columns}
+
+
+def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
+    """Predict one tile and commit its file; the same tile always gives the same bytes.
+
+    Parameters
+    ----------
+    plan : Plan
+    engine : Engine
+        Open sessions and cutout source of this process.
+    tile : Tile
+
+    Returns
+    -------
+    TileReport
+
+    Raises
+    ------
+    Interrupted
+        If a signal came; nothing of this tile is kept.
+    OutputError
+        If the tile file cannot be written.
+    """
+    rows = plan.rows[tile.start : tile.stop]
+    catalog = plan.catalog[rows]
+    table = null_columns(plan.table.columns, len(rows))
+    for column, field in plan.table.copied.items():
+        table[column][...] = catalog[field]
+    status = np.zeros(len(rows), np.int32)
+    problems: list[tuple[int, str]] = []
+    if tile.order < 0:
+        status |= int(RowStatus.BAD_COORD)
+    else:
+        request = CutoutRequest(
+            catalog["id"], catalog["ra"], catalog["dec"], rows.astype(np.int64),
+            {name: catalog[name] for name in engine.source.needs},
+        )  # fmt: skip
+        for item in prefetch(engine.source.read(request, engine.batch_size)):
+            interrupts.check()
+            if isinstance(item, Failures):
+                status[item.index] |= item.status
+                problems += zip(rows[item.index].tolist(), item.reason, strict=True)
+                continue
+            for runner in engine.runners:
+                runner.run(item, table)
+    table["STATUS"][...] = _mark_unpredicted(status, engine, table)
+    _commit(plan, tile, table, problems)
+    return TileReport(tile, len(rows), int(np.count_nonzero(status & int(RowStatus.NO_PREDICTION))))
+
+
+def _mark_unpredicted(status: NDArray[np.int32], engine: Engine, table: Columns) -> NDArray[np.int32]:
+    """Settle the model status of rows no model saw, and set NO_PREDICTION where any model gave nulls."""
+    without_pixels = status != 0
+    status[without_pixels] |= int(RowStatus.NO_PREDICTION)
+    for runner in engine.all_runners():
+        model_status = table[runner.status.name]
+        not_run = model_status == runner.status.null
+        model_status[not_run & without_pixels] = int(ModelStatus.MISSING_BAND)
+        # A chained model does not run where the model before it failed: its row says the same.
+        model_status[not_run & ~without_pixels] = int(ModelStatus.MODEL_ERROR)
+        status[(model_status & int(NULL_BITS)) != 0] |= int(RowStatus.NO_PREDICTION)
+    return status
+
+
+def _commit(plan: Plan, tile: Tile, table: Columns, problems: list[tuple[int, str]]) -> None:
+    """Write the problem list first, then the tile: a tile that exists has its report."""
+    report = plan.paths.report(tile)
+    if problems:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(report, json.dumps(sorted(problems)).encode())
+    path = plan.paths.tile(tile)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_table(path, [TableHDU(PREDICTIONS, list(plan.table.columns), table, list(plan.table.header))])

@@ -1,0 +1,460 @@
+"""A survey catalogue: which rows there are, what they are called and where they lie on the sky."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.errors import InputError
+from galcli.sky.fields import Field
+from galcli.sky.rows import FitsTable, open_table
+
+#: Names of right ascension and declination in surveys, most specific first; compared without case.
+COORDINATE_NAMES = (
+    ("TARGET_RA", "TARGET_DEC"),  # DESI
+    ("RA", "DEC"),  # Legacy Surveys, SDSS, Gaia, DES, HSC
+    ("RAJ2000", "DEJ2000"),  # VizieR
+    ("RAJ2000", "DECJ2000"),
+    ("_RAJ2000", "_DEJ2000"),
+    ("RA_J2000", "DEC_J2000"),
+    ("RA_ICRS", "DE_ICRS"),
+    ("RA_ICRS", "DEC_ICRS"),
+    ("ALPHA_J2000", "DELTA_J2000"),  # SExtractor
+    ("ALPHAWIN_J2000", "DELTAWIN_J2000"),
+    ("RAMEAN", "DECMEAN"),  # Pan-STARRS
+    ("RASTACK", "DECSTACK"),
+    ("RADEG", "DEDEG"),
+    ("RADEG", "DECDEG"),
+    ("RA_DEG", "DEC_DEG"),
+    ("RIGHT_ASCENSION", "DECLINATION"),  # Euclid
+    ("RA_1", "DEC_1"),  # the first table of a TOPCAT match
+    ("RADEG_1", "DEDEG_1"),
+    ("PLUG_RA", "PLUG_DEC"),
+    ("FIBER_RA", "FIBER_DEC"),
+    ("ALPHA", "DELTA"),
+)
+
+#: Names of identifiers in surveys, most specific first; compared without case.
+ID_NAMES = (
+    "TARGETID",  # DESI
+    "LS_ID",
+    "SOURCE_ID",  # Gaia
+    "OBJECT_ID",  # HSC, Euclid
+    "COADD_OBJECT_ID",  # DES
+    "SPECOBJID",  # SDSS
+    "OBJ_ID",
+    "OBJID",  # SDSS, Pan-STARRS, Legacy Surveys within a brick
+    "PHOTOOBJID",
+    "BESTOBJID",
+    "SGA_ID",
+    "NSAID",
+    "GALAXY_ID",
+    "GALID",
+    "UNIQUE_ID",
+    "CATAID",  # GAMA
+    "ID",
+    "PLATEIFU",  # MaNGA
+    "IAUNAME",
+    "IAU_NAME",
+    "DESIGNATION",
+    "SOURCE_NAME",
+    "NAME",
+    "OBJNAME",
+)
+
+#: Columns whose values, packed into one number, name an object of the Legacy Surveys: (name, lowest bit, bits).
+LEGACY_ID = (("OBJID", 0, 22), ("BRICKID", 22, 20), ("RELEASE", 42, 16))
+
+_GALACTIC = (("GLON", "GLAT"), ("GAL_LON", "GAL_LAT"), ("L", "B"), ("ELON", "ELAT"))
+_HOURS = ("RAH", "RA_HOURS", "RAHOURS", "RA_HOUR", "RAHR")
+_DEGREE_UNITS = ("", "deg", "degree", "degrees", "degs", "angle[deg]")
+
+
+@dataclass(frozen=True)
+class ColumnMeta:
+    """What a catalogue says about one of its columns.
+
+    Attributes
+    ----------
+    name : str
+    dtype : numpy.dtype
+        Native type as read.
+    shape : tuple of int
+        Shape per row.
+    unit, description, ucd : str
+        '' where the catalogue says nothing.
+    null : int or None
+        Value that means "no value" in an integer column.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    unit: str
+    description: str
+    ucd: str
+    null: int | None
+
+
+class Catalog:
+    """A catalogue opened for streaming; made by `open_catalog`.
+
+    Attributes
+    ----------
+    path : Path
+    hdu : int
+        Number of the table's HDU.
+    nrows : int
+    names : list of str
+        Columns in file order.
+    id_name : str or None
+        Column of the identifier, ``TARGETID`` where it is packed from RELEASE, BRICKID and OBJID (`packed_id`);
+        None: rows are named by their number.
+    ra_name, dec_name : str or None
+        None where the catalogue has no coordinates; see `require_coordinates`.
+    id_dtype : numpy.dtype
+        int64, uint64 or bytes ``S``.
+    packed_id : bool
+    """
+
+    def __init__(self, table: FitsTable, id_name: str | None, packed_id: bool, ra: str | None, dec: str | None) -> None:
+        self.path = table.path
+        self.hdu = table.hdu
+        self.nrows = table.nrows
+        self.names = list(table.fields)
+        self.id_name = id_name
+        self.packed_id = packed_id
+        self.ra_name = ra
+        self.dec_name = dec
+        self.id_dtype = self._id_dtype(table)
+        self._table = table
+
+    def dtype(self, names: Sequence[str] = ()) -> np.dtype[Any]:
+        """Type of a row as `chunks` and `read` give it: ``id``, ``ra``, ``dec``, then the columns asked for.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Columns, without regard to case. A column is called as asked for; one that would collide with
+            ``id``, ``ra`` or ``dec`` is called in capitals.
+
+        Returns
+        -------
+        numpy.dtype
+            Structured, native byte order.
+
+        Raises
+        ------
+        InputError
+            If a column does not exist or cannot be read.
+        """
+        base = [("id", self.id_dtype), ("ra", np.float64), ("dec", np.float64)]
+        fields = [(_label(name), self._readable(name)) for name in names]
+        return np.dtype(base + [(label, field.dtype, field.shape) for label, field in fields])
+
+    def chunks(
+        self, names: Sequence[str] = (), size: int = 131072, start: int = 0, stop: int | None = None
+    ) -> Iterator[NDArray[Any]]:
+        """Stream the rows in catalogue order.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Further columns wanted.
+        size : int
+            Rows per chunk.
+        start, stop : int, optional
+            Row range; by default all rows.
+
+        Yields
+        ------
+        ndarray (<= size,), structured
+            See `dtype`. ``ra`` and ``dec`` in degrees, NaN where the catalogue has none.
+
+        Raises
+        ------
+        InputError
+            If the file ends early, or an identifier is not ASCII.
+        """
+        dtype = self.dtype(names)
+        end = self.nrows if stop is None else min(stop, self.nrows)
+        for first in range(start, end, size):
+            last = min(first + size, end)
+            columns = self._table.read(first, last, self._needed(names))
+            yield self._assemble(np.arange(first, last, dtype=np.int64), columns, names, dtype)
+
+    def read(self, rows: NDArray[np.int64], names: Sequence[str] = ()) -> NDArray[Any]:
+        """Single rows, in the order given.
+
+        Parameters
+        ----------
+        rows : ndarray (N,), int64
+            Row numbers; sorted ones are read fastest.
+        names : sequence of str
+            Further columns wanted.
+
+        Returns
+        -------
+        ndarray (N,), structured
+            See `dtype`.
+
+        Raises
+        ------
+        InputError
+            If the file ends early, or an identifier is not ASCII.
+        """
+        return self._assemble(rows, self._table.take(rows, self._needed(names)), names, self.dtype(names))
+
+    def find(self, name: str) -> str:
+        """The catalogue's own spelling of a column name.
+
+        Raises
+        ------
+        InputError
+            If there is no such column; close matches are named.
+        """
+        return _find(self._table, name)
+
+    def column_meta(self, name: str) -> ColumnMeta:
+        """Type, unit, null value and description of a column."""
+        field = self._readable(name)
+        return ColumnMeta(
+            field.name, field.dtype, field.shape, field.unit, field.description, field.ucd, field.null
+        )
+
+    def require_coordinates(self) -> None:
+        """Raise `InputError` if the catalogue has no right ascension and declination."""
+        if self.ra_name is None or self.dec_name is None:
+            raise InputError(
+                f"{self.path} HDU {self.hdu}: no right ascension and declination among {_listed(self.names)}",
+                "name them with --ra-column and --dec-column, or another table with --hdu",
+            )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What identifies the catalogue's layout, whatever its path (JSON-able)."""
+        return {
+            "size": self.path.stat().st_size,
+            "hdu": self.hdu,
+            "nrows": self.nrows,
+            "columns": [[f.name, f.dtype.str, list(f.shape)] for f in self._table.fields.values()],
+            "id": self.id_name,
+            "ra": self.ra_name,
+            "dec": self.dec_name,
+        }
+
+    def close(self) -> None:
+        """Close the file."""
+        self._table.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _readable(self, name: str) -> Field:
+        field = self._table.fields[self.find(name)]
+        field.require_readable(f"{self.path} HDU {self.hdu}")
+        return field
+
+    def _id_dtype(self, table: FitsTable) -> np.dtype[Any]:
+        if self.id_name is None or self.packed_id:
+            return np.dtype(np.int64)
+        dtype = table.fields[self.id_name].dtype
+        return dtype if dtype.kind == "S" or dtype == np.uint64 else np.dtype(np.int64)
+
+    def _id_columns(self) -> list[str]:
+        if self.packed_id:
+            return [self.find(name) for name, _, _ in LEGACY_ID]
+        return [] if self.id_name is None else [self.id_name]
+
+    def _needed(self, names: Sequence[str]) -> list[str]:
+        coordinates = [name for name in (self.ra_name, self.dec_name) if name is not None]
+        return list(dict.fromkeys([*self._id_columns(), *coordinates, *(self.find(name) for name in names)]))
+
+    def _assemble(
+        self, rows: NDArray[np.int64], columns: dict[str, NDArray[Any]], names: Sequence[str], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        out = np.empty(len(rows), dtype)
+        out["id"] = self._identify(rows, columns)
+        out["ra"] = self._degrees(self.ra_name, columns)
+        out["dec"] = self._degrees(self.dec_name, columns)
+        for name in names:
+            out[_label(name)] = columns[self.find(name)]
+        return out
+
+    def _degrees(self, name: str | None, columns: dict[str, NDArray[Any]]) -> Any:
+        if name is None:
+            return np.nan
+        null = self._table.fields[name].null
+        values = columns[name]
+        return values if null is None else np.where(values == null, np.nan, values)
+
+    def _identify(self, rows: NDArray[np.int64], columns: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        if self.id_name is None:
+            return rows
+        if not self.packed_id:
+            values = columns[self.id_name]
+            return self._clean(values, rows) if values.dtype.kind == "S" else values
+        packed = np.zeros(len(rows), np.int64)
+        for name, shift, bits in LEGACY_ID:
+            part = columns[self.find(name)].astype(np.int64)
+            outside = (part < 0) | (part >> bits != 0)
+            if outside.any():
+                row = int(rows[np.argmax(outside)])
+                raise InputError(
+                    f"{self.path}: row {row} has {name} = {int(part[np.argmax(outside)])}, too large for a packed id",
+                    "name an identifier with --id-column",
+                )
+            packed |= part << shift
+        return packed
+
+    def _clean(self, values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Text identifiers without padding; refuses what could not be written as ASCII again."""
+        foreign = (values.view(np.uint8).reshape(len(values), -1) > 0x7E).any(axis=1)
+        if foreign.any():
+            at = int(np.argmax(foreign))
+            raise InputError(
+                f"{self.path}: {self.id_name} = {values[at]!r} in row {int(rows[at])} is not ASCII",
+                "FITS tables hold ASCII text only: name another column with --id-column",
+            )
+        return np.strings.strip(values)
+
+
+def open_catalog(
+    path: str | Path,
+    hdu: int | str | None = None,
+    id_column: str | None = None,
+    ra_column: str | None = None,
+    dec_column: str | None = None,
+) -> Catalog:
+    """Open a catalogue and find its identifier and coordinates.
+
+    Parameters
+    ----------
+    path : str or Path
+        FITS file: plain, gzipped or fpacked.
+    hdu : int or str, optional
+        Number or EXTNAME of the table; by default the first one.
+    id_column, ra_column, dec_column : str, optional
+        Column names, without regard to case; by default the common survey names are tried.
+
+    Returns
+    -------
+    Catalog
+        Without coordinates where none are found; `Catalog.require_coordinates` refuses that.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, a named column is missing or of the wrong kind, or the coordinates are in
+        hours, sexagesimal or Galactic.
+    """
+    table = open_table(path, hdu)
+    try:
+        ra, dec = _find_coordinates(table, ra_column, dec_column)
+        id_name, packed = _find_id(table, id_column)
+        return Catalog(table, id_name, packed, ra, dec)
+    except BaseException:
+        table.close()
+        raise
+
+
+def _find(table: FitsTable, name: str) -> str:
+    if name in table.fields:
+        return name
+    folded = {known.upper(): known for known in reversed(table.fields)}
+    if name.upper() in folded:
+        return folded[name.upper()]
+    close = difflib.get_close_matches(name.upper(), folded, n=3)
+    hint = "did you mean " + " or ".join(folded[match] for match in close) + "?" if close else ""
+    raise InputError(
+        f"{table.path} HDU {table.hdu}: no column {name}", hint or f"its columns are {_listed(list(table.fields))}"
+    )
+
+
+def _find_coordinates(table: FitsTable, ra: str | None, dec: str | None) -> tuple[str | None, str | None]:
+    folded = {name.upper(): name for name in reversed(table.fields)}
+    pairs = [pair for pair in COORDINATE_NAMES if pair[0] in folded and pair[1] in folded]
+    if ra is None and dec is None and not pairs:
+        _refuse_other_systems(table, folded)
+        return None, None
+    wanted = [pair for pair in pairs if ra is None or pair[0] == ra.upper()]
+    wanted = [pair for pair in wanted if dec is None or pair[1] == dec.upper()] or pairs
+    if (ra is None or dec is None) and not wanted:
+        other = "--dec-column" if dec is None else "--ra-column"
+        raise InputError(f"{table.path} HDU {table.hdu}: only one coordinate is named", f"give {other} too")
+    choices = [(_find(table, ra or pair[0]), _find(table, dec or pair[1])) for pair in wanted or [("", "")]]
+    for choice in choices:  # a survey may give sexagesimal text beside degrees
+        if all(_fault(table.fields[name]) == "" for name in choice):
+            return choice
+    name = next(name for name in choices[0] if _fault(table.fields[name]))
+    raise InputError(
+        f"{table.path} HDU {table.hdu}: column {name} {_fault(table.fields[name])}",
+        "convert the coordinates to degrees (astropy.coordinates.SkyCoord), or name other columns",
+    )
+
+
+def _fault(field: Field) -> str:
+    """Why a column cannot be a coordinate; '' if it can."""
+    if field.refused:
+        return f"holds {field.refused}"
+    if field.dtype.kind == "S":
+        return "is text, coordinates must be numbers in degrees"
+    if field.shape or field.dtype.kind not in "iuf":
+        return "is not one number per row"
+    return "" if field.unit.lower() in _DEGREE_UNITS else f"is in {field.unit}, coordinates must be in degrees"
+
+
+def _refuse_other_systems(table: FitsTable, folded: dict[str, str]) -> None:
+    hint = "add RA and Dec in degrees (astropy.coordinates.SkyCoord), or name columns with --ra-column and --dec-column"
+    hours = [folded[name] for name in _HOURS if name in folded]
+    if hours:
+        raise InputError(f"{table.path} HDU {table.hdu}: right ascension only in hours ({hours[0]})", hint)
+    for lon, lat in _GALACTIC:
+        if lon in folded and lat in folded:
+            found = f"{folded[lon]}, {folded[lat]}"
+            raise InputError(f"{table.path} HDU {table.hdu}: no equatorial coordinates, only {found}", hint)
+
+
+def _find_id(table: FitsTable, wanted: str | None) -> tuple[str | None, bool]:
+    if wanted is not None:
+        field = table.fields[_find(table, wanted)]
+        field.require_readable(f"{table.path} HDU {table.hdu}")
+        if not _is_id(field):
+            raise InputError(
+                f"{table.path} HDU {table.hdu}: column {field.name} ({field.dtype}) cannot name rows",
+                "identifiers are whole numbers or text, one per row: floating point loses their last digits",
+            )
+        return field.name, False
+    folded = {name.upper(): name for name in reversed(table.fields)}
+    for name in ID_NAMES:
+        if name == "OBJID" and _has_legacy_id(table, folded):
+            return "TARGETID", True
+        if name in folded and _is_id(table.fields[folded[name]]):
+            return folded[name], False
+    return None, False
+
+
+def _has_legacy_id(table: FitsTable, folded: dict[str, str]) -> bool:
+    """OBJID of the Legacy Surveys is unique only within a brick and a release."""
+    names = [name for name, _, _ in LEGACY_ID]
+    return all(name in folded and table.fields[folded[name]].dtype.kind in "iu" for name in names)
+
+
+def _is_id(field: Field) -> bool:
+    return not field.refused and field.shape == () and field.dtype.kind in "iuS"
+
+
+def _label(name: str) -> str:
+    return name.upper() if name in ("id", "ra", "dec") else name
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

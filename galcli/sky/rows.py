@@ -1,0 +1,352 @@
+"""Rows of any FITS table as native numpy arrays, in bounded memory.
+
+Plain, gzipped (by content, not by name) and fpacked files, binary and ASCII tables are read through one code path:
+what is packed is unpacked once into an anonymous temporary file, and rows are then read by position. Nothing is
+memory-mapped, because a file that shrinks under a map kills the process, while a short read is an error we can name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.errors import InputError, OutputError
+from galcli.sky.fields import Field, fields_of
+
+_BLOCK = 1 << 22  # bytes read at a time: large enough for full disk speed, small enough to stay in a cache
+_GAP = 1 << 12  # bytes worth reading rather than seeking over
+_FITS_BLOCK = 2880
+_TABLES = ("BINTABLE", "TABLE")
+
+
+@dataclass(frozen=True)
+class _Hdu:
+    index: int
+    header: Any  # astropy.io.fits.Header
+    start: int  # of the data, in bytes
+    size: int  # of the data without padding
+
+    @property
+    def is_table(self) -> bool:
+        return self.header.get("XTENSION", "").strip() in _TABLES and not self.header.get("ZIMAGE", False)
+
+
+class FitsTable:
+    """One table HDU of a FITS file; made by `open_table`.
+
+    Attributes
+    ----------
+    path : Path
+    hdu : int
+        Number of the HDU, 0 = primary.
+    nrows : int
+    fields : dict of str to Field
+        Columns in file order, by their own names.
+    header : astropy.io.fits.Header
+    """
+
+    def __init__(self, path: Path, hdu: _Hdu, file: IO[bytes], start: int) -> None:
+        self.path = path
+        self.hdu = hdu.index
+        self.header = hdu.header
+        self.nrows = int(hdu.header["NAXIS2"])
+        self.width = int(hdu.header["NAXIS1"])
+        self.fields = fields_of(hdu.header, f"{path} HDU {hdu.index}")
+        self._file = file
+        self._start = start
+        self._lock = threading.Lock()  # seek and read belong together when threads share the table
+
+    def read(self, start: int, stop: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Columns of the rows ``start`` to ``stop``.
+
+        Parameters
+        ----------
+        start, stop : int
+            Row range, 0 <= start <= stop <= nrows.
+        names : sequence of str
+            Column names as in ``fields``.
+
+        Returns
+        -------
+        dict of str to ndarray (stop - start, ...)
+            Native byte order, scaling applied.
+
+        Raises
+        ------
+        InputError
+            If the file ends early or a column cannot be read.
+        """
+        out = self._allocate(stop - start, names)
+        for low, high, fields in self._spans(names):
+            if self.width - (high - low) > _GAP:
+                raw = self._gather(np.arange(start, stop, dtype=np.int64), low, high)
+                self._decode(raw.reshape(-1), high - low, low, fields, out, slice(None))
+                continue
+            step = max(1, _BLOCK // self.width)
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
+                block = np.empty((last - first) * self.width, np.uint8)
+                used = len(block) - self.width + high - low
+                self._read_into(block[:used], first * self.width + low)
+                self._decode(block, self.width, low, fields, out, slice(first - start, last - start))
+        return out
+
+    def take(self, rows: NDArray[np.int64], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Columns of single rows, in the order given.
+
+        Parameters
+        ----------
+        rows : ndarray (N,), int64
+            Row numbers; sorted ones are read fastest.
+        names : sequence of str
+
+        Returns
+        -------
+        dict of str to ndarray (N, ...)
+
+        Raises
+        ------
+        InputError
+            If the file ends early or a column cannot be read.
+        """
+        out = self._allocate(len(rows), names)
+        for low, high, fields in self._spans(names):
+            raw = self._gather(rows, low, high)
+            self._decode(raw.reshape(-1), high - low, low, fields, out, slice(None))
+        return out
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _allocate(self, n: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        for name in names:
+            self.fields[name].require_readable(f"{self.path} HDU {self.hdu}")
+        return {name: np.empty((n, *self.fields[name].shape), self.fields[name].dtype) for name in names}
+
+    def _spans(self, names: Sequence[str]) -> list[tuple[int, int, list[Field]]]:
+        """Byte ranges of a row that hold the wanted columns: (low, high, columns in it)."""
+        spans: list[tuple[int, int, list[Field]]] = []
+        for field in sorted((self.fields[name] for name in set(names)), key=lambda field: field.offset):
+            end = field.offset + field.nbytes
+            if spans and field.offset - spans[-1][1] <= _GAP:
+                low, high, fields = spans[-1]
+                spans[-1] = (low, max(high, end), [*fields, field])
+            else:
+                spans.append((field.offset, end, [field]))
+        return spans
+
+    def _gather(self, rows: NDArray[np.int64], low: int, high: int) -> NDArray[np.uint8]:
+        """Bytes ``low`` to ``high`` of single rows, (N, high - low); neighbouring rows share one read."""
+        span = high - low
+        out = np.empty((len(rows), span), np.uint8)
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        far = np.diff(ordered) * self.width - span > _GAP
+        edges = [0, *(np.flatnonzero(far) + 1).tolist(), len(rows)]
+        longest = max(1, _BLOCK // max(1, self.width))
+        for near, end in pairwise(edges):
+            begin = near
+            while begin < end:
+                stop = begin + int(np.searchsorted(ordered[begin:end], ordered[begin] + longest))
+                first, last = int(ordered[begin]), int(ordered[stop - 1])
+                block = np.empty((last - first + 1) * self.width, np.uint8)
+                self._read_into(block[: len(block) - self.width + span], first * self.width + low)
+                table = block.reshape(-1, self.width)
+                out[order[begin:stop]] = table[ordered[begin:stop] - first, :span]
+                begin = stop
+        return out
+
+    @staticmethod
+    def _decode(
+        raw: NDArray[np.uint8], width: int, low: int, fields: list[Field], out: dict[str, NDArray[Any]], part: slice
+    ) -> None:
+        layout = np.dtype(
+            {
+                "names": [field.name for field in fields],
+                "formats": [(field.raw, field.raw_shape) for field in fields],
+                "offsets": [field.offset - low for field in fields],
+                "itemsize": width,
+            }
+        )
+        rows = raw.view(layout)
+        for field in fields:
+            field.decode(rows[field.name], out[field.name][part])
+
+    def _read_into(self, buffer: NDArray[np.uint8], offset: int) -> None:
+        view = memoryview(cast("Any", buffer))
+        done = 0
+        with self._lock:
+            self._file.seek(self._start + offset)
+            while done < len(view):
+                try:
+                    count = cast("Any", self._file).readinto(view[done:])
+                except OSError as error:
+                    raise InputError(f"{self.path}: {error.strerror or error}", "check the disk") from error
+                if not count:
+                    raise _truncated(self.path, self.hdu)
+                done += count
+
+
+def open_table(path: str | Path, hdu: int | str | None = None) -> FitsTable:
+    """Open a table HDU of a FITS file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Plain, gzipped or fpacked FITS file.
+    hdu : int or str, optional
+        Number or EXTNAME of the HDU; by default the first table.
+
+    Returns
+    -------
+    FitsTable
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no FITS, truncated, or has no such table.
+    OutputError
+        If a packed table does not fit into the temporary folder.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as plain:
+            magic = plain.read(6)
+        if magic[:2] != b"\x1f\x8b":
+            return _open_plain(path, magic, hdu)
+        with gzip.open(path) as packed:
+            return _open_gzip(path, cast("IO[bytes]", packed), hdu)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: the gzip data is damaged or truncated", "download or write it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}", "give the path of a FITS table") from error
+
+
+def _open_plain(path: Path, magic: bytes, hdu: int | str | None) -> FitsTable:
+    size = path.stat().st_size
+    file = path.open("rb", buffering=0)
+    try:
+        with path.open("rb") as walked:
+            found = _find(path, magic, walked, hdu)
+        if size < found.start + found.size:
+            raise _truncated(path, found.index)
+        if found.header.get("ZTABLE", False):
+            from galcli.sky.fpack import unpack_table
+
+            header, unpacked = unpack_table(file, found.header, found.start, f"{path} HDU {found.index}")
+            file.close()
+            return FitsTable(path, _Hdu(found.index, header, 0, found.size), unpacked, 0)
+        return FitsTable(path, found, file, found.start)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open_gzip(path: Path, packed: IO[bytes], hdu: int | str | None) -> FitsTable:
+    magic = packed.read(6)
+    packed.seek(0)
+    found = _find(path, magic, packed, hdu)
+    if found.header.get("ZTABLE", False):
+        raise InputError(f"{path}: HDU {found.index} is an fpacked table inside a gzip file", "run gunzip first")
+    packed.seek(found.start)
+    file = scratch_file()
+    left = int(found.header["NAXIS1"]) * int(found.header["NAXIS2"])
+    while left:
+        block = packed.read(min(_BLOCK, left))
+        if not block:
+            file.close()
+            raise _truncated(path, found.index)
+        write_scratch(file, block)
+        left -= len(block)
+    return FitsTable(path, found, file, 0)
+
+
+def scratch_file() -> IO[bytes]:
+    """An anonymous temporary file for unpacked rows, gone when closed."""
+    try:
+        return cast("IO[bytes]", tempfile.TemporaryFile(buffering=0))
+    except OSError as error:
+        raise OutputError(f"no temporary file: {error}", "set TMPDIR to a folder with free space") from error
+
+
+def write_scratch(file: IO[bytes], block: bytes | memoryview) -> None:
+    """Write all of a block to a temporary file, or raise `OutputError`."""
+    view = memoryview(block)
+    try:
+        while view:
+            view = view[file.write(view) :]
+    except OSError as error:
+        file.close()
+        raise OutputError(
+            f"unpacking the catalogue into {tempfile.gettempdir()}: {error.strerror or error}",
+            "set TMPDIR to a folder with free space",
+        ) from error
+
+
+def _find(path: Path, magic: bytes, stream: IO[bytes], wanted: int | str | None) -> _Hdu:
+    """The HDU asked for, or the first table."""
+    if magic != b"SIMPLE":
+        raise InputError(f"{path} is not a FITS file", "catalogues are FITS tables (.fits, .fits.gz, .fits.fz)")
+    wanted = int(wanted) if isinstance(wanted, str) and wanted.isdecimal() else wanted
+    seen: list[str] = []
+    for hdu in _walk(path, stream):
+        name = str(hdu.header.get("EXTNAME", "")).strip()
+        if wanted is None or wanted == hdu.index or (isinstance(wanted, str) and wanted.upper() == name.upper()):
+            if hdu.is_table:
+                return hdu
+            if wanted is not None:
+                raise InputError(f"{path}: HDU {wanted} is not a table", "name a table with --hdu")
+        seen.append(f"{hdu.index}{' ' + name if name else ''}{'' if hdu.is_table else ' (no table)'}")
+    what = "no table" if wanted is None else f"no HDU {wanted}"
+    raise InputError(f"{path}: {what}; the HDUs are: {', '.join(seen)}", "name a table with --hdu")
+
+
+def _walk(path: Path, stream: IO[bytes]) -> Iterator[_Hdu]:
+    from astropy.io.fits import Header
+    from astropy.io.fits.verify import VerifyError
+    from astropy.utils.exceptions import AstropyWarning
+
+    start, index = 0, 0
+    while True:
+        stream.seek(start)
+        if not cast("Any", stream).peek(1):  # looking back by one byte would unpack a gzip stream from its start
+            return
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyWarning)  # a sloppy header of another survey is still readable
+                header = Header.fromfile(stream)
+                size = _data_size(header)
+        except EOFError:
+            raise
+        except (OSError, TypeError, ValueError, KeyError, VerifyError) as error:
+            raise InputError(
+                f"{path}: the header of HDU {index} is damaged ({error})", "write the file again"
+            ) from error
+        data = stream.tell()
+        yield _Hdu(index, header, data, size)
+        start = data + -(-size // _FITS_BLOCK) * _FITS_BLOCK
+        index += 1
+
+
+def _data_size(header: Any) -> int:
+    axes = [int(header[f"NAXIS{i}"]) for i in range(1, int(header["NAXIS"]) + 1)]
+    if not axes:
+        return 0
+    elements = int(np.prod(axes, dtype=np.int64))
+    return abs(int(header["BITPIX"])) // 8 * int(header.get("GCOUNT", 1)) * (int(header.get("PCOUNT", 0)) + elements)
+
+
+def _truncated(path: Path, hdu: int) -> InputError:
+    return InputError(f"{path}: HDU {hdu} is truncated", "the file was not completely written or downloaded")

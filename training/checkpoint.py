@@ -1,0 +1,201 @@
+"""Weights and training states in safetensors files, written whole or not at all.
+
+Two kinds of file: *weights* (tensors under torchvision's names) and *state* (weights, buffers, both halves of the
+optimiser). What is not a tensor stands as JSON in the metadata. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_optimizer import Lookahead
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from galcli.errors import ModelError, OutputError
+
+#: Metadata key of the JSON.
+KEY = "galcli.training"
+_MODEL = "model/"
+#: State of RAdam per parameter.
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically."""
+    _atomic(path, lambda name: name.write_text(json.dumps(content, indent=1) + "\n"))
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Write tensors and their JSON description atomically.
+
+    Parameters
+    ----------
+    path : Path
+        File; its folder exists.
+    tensors : mapping of str to Tensor
+        Any strides (a channels-last weight is stored in plain order).
+    info : mapping
+        JSON-able description.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    _atomic(path, lambda name: save_file(plain, name, {KEY: json.dumps(dict(info))}))
+
+
+def _atomic(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error}", "free disk space or choose another --out") from error
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the JSON of a safetensors file.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            metadata = file.metadata() or {}
+        return tensors, json.loads(metadata.get(KEY, "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(f"{path}: no readable safetensors file: {error}", "give a .safetensors file") from error
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights under torchvision's names, from a weights file, a training state or a torch ``.pth`` state dict.
+
+    Parameters
+    ----------
+    path : Path
+        ``.safetensors``, or a state dict written by ``torch.save``.
+
+    Returns
+    -------
+    weights : dict of str to Tensor
+    info : dict
+        The training description of a galcli file, else empty.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, or holds a pickled module instead of a state dict.
+    """
+    if path.suffix == ".safetensors":
+        tensors, info = load(path)
+        state = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
+        return state or tensors, info
+    convert = (
+        "where it was made: torch.save(model.state_dict(), 'weights.pth') or "
+        "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+    )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{path}: a pickled module or other objects, not a plain state dict", convert) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {str(error).splitlines()[0]}", convert) from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"{path}: holds no state dict (names to tensors)", convert)
+    return content, {}
+
+
+def initialise(module: nn.Module, path: Path, say: Callable[[str], None]) -> None:
+    """Load initial weights strictly; a last layer of another shape keeps its random start.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Network with torchvision's names.
+    path : Path
+        See ``load_weights``.
+    say : callable
+        Takes one line for the user.
+
+    Raises
+    ------
+    ModelError
+        If a name is missing, unknown, or has another shape (other than the last layer's).
+    """
+    weights, _ = load_weights(path)
+    own = module.state_dict()
+    skipped = [name for name in ("fc.weight", "fc.bias") if name in own and name in weights]
+    skipped = [name for name in skipped if own[name].shape != weights[name].shape]
+    for name in skipped:
+        weights[name] = own[name]
+    try:
+        module.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: does not fit the network: {reason[:300]}", "give a ResNet-18 state dict") from error
+    say(f"initial weights: {path}" + (f" (last layer left out: {', '.join(skipped)} differ in shape)" if skipped else ""))
+
+
+def pack(module: nn.Module, optimizer: Lookahead) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state of training as named tensors and JSON: see ``unpack``."""
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    tensors = {_MODEL + name: value for name, value in module.state_dict().items()}
+    state = optimizer.state_dict()
+    slow, base = state["lookahead_state"], state["base_optimizer"]
+    counters = []
+    for number, group in enumerate(optimizer.param_groups):
+        counters.append(group["counter"])
+        for position, parameter in enumerate(group["params"]):
+            name = names[parameter]
+            tensors[f"slow/{name}"] = slow[number, position]["slow_params"]
+            index = base["param_groups"][number]["params"][position]
+            for key, value in base["state"].get(index, {}).items():
+                tensors[f"{key}/{name}"] = torch.as_tensor(value)
+    return tensors, {"counters": counters}
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value with the parameter's strides, so that a resumed step runs the very same loops."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape and value.dim() else value
+
+
+def unpack(module: nn.Module, optimizer: Lookahead, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Bring module and optimiser back to the state that ``pack`` saw, to the last bit.
+
+    Raises
+    ------
+    ModelError
+        If the state belongs to another network.
+    """
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    try:
+        module.load_state_dict({name.removeprefix(_MODEL): v for name, v in tensors.items() if name.startswith(_MODEL)})
+        state = optimizer.state_dict()
+        for number, group in enumerate(optimizer.param_groups):
+            state["base_optimizer"]["param_groups"][number]["counter"] = info["counters"][number]
+            for position, parameter in enumerate(group["params"]):
+                name = names[parameter]
+                slow = state["lookahead_state"][number, position]
+                slow["slow_params"] = _like(parameter, tensors[f"slow/{name}"])
+                index = state["base_optimizer"]["param_groups"][number]["params"][position]
+                kept = {key: tensors[f"{key}/{name}"] for key in _MOMENTS if f"{key}/{name}" in tensors}
+                state["base_optimizer"]["state"][index] = {key: _like(parameter, value) for key, value in kept.items()}
+        optimizer.load_state_dict(state)
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise ModelError(f"the training state on disk belongs to another network: {error}", "use another --out") from error

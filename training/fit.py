@@ -1,0 +1,349 @@
+"""The training loop: Lightning Fabric, exact resume, signals, and one line of truth when a loss is not finite.
+
+What is random in a step depends on (seed, step) alone and what the schedule does on (step, total) alone, both fixed
+at the start and stored. So the state on disk is small, and a killed and resumed training ends in the same bits.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from pytorch_optimizer import Lookahead
+from torch import Tensor, nn
+
+from galcli.errors import DeviceError, GalcliError, IdentityError, InputError, Interrupted
+from galcli.training import checkpoint
+from galcli.training.data import Batch
+from galcli.training.optim import SCHEDULES, ScheduleName, ranger, set_rate
+from galcli.training.seeds import mix
+from galcli.training.progress import Reporter, stop_requests
+
+STATE = "state.safetensors"
+#: Batches made ahead of the step that needs them.
+AHEAD = 3
+Precision = Literal["bf16-mixed", "32-true"]
+
+
+class Feed(Protocol):
+    """Batches of one stage."""
+
+    #: Steps of one pass over the data.
+    steps_per_epoch: int
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step (0-based within the stage); depends on nothing else."""
+        ...
+
+
+class Task(Protocol):
+    """What is trained: a loss on a batch, and figures on held-out data."""
+
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Scalar loss."""
+        ...
+
+    def validate(self, module: nn.Module, stage: int, final: bool) -> dict[str, Any]:
+        """Figures on the held-out objects of a stage; all of them at the end, a part of them on the way."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes
+    ----------
+    steps : tuple of int
+        Steps of each stage.
+    lr : float
+        (Largest) learning rate.
+    schedule : 'one_cycle' or 'flat_cos'
+        Over the steps of all stages together.
+    weight_decay : float
+        Decoupled decay.
+    seed : int
+        Seed of everything random in a step.
+    device : 'auto', 'cpu' or 'cuda'
+        Where to train.
+    checkpoint_minutes : float
+        Time between two states on disk (one is also written at the end of each epoch).
+    identity : dict
+        JSON-able facts that a resumed training must share.
+    """
+
+    steps: tuple[int, ...]
+    lr: float
+    schedule: ScheduleName = "one_cycle"
+    weight_decay: float = 0.01
+    seed: int = 256
+    device: str = "auto"
+    checkpoint_minutes: float = 5.0
+    identity: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class History:
+    """What a training leaves beside the weights.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    images : int
+        Images seen.
+    seconds : float
+        Time spent, over all its runs.
+    curve : list of dict
+        One entry per epoch: step, stage, lr, mean training loss, validation figures.
+    """
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (Linux; elsewhere float32 is used)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def make_fabric(device: str) -> Fabric:
+    """Fabric on one device, in bfloat16 where the hardware has it.
+
+    Raises
+    ------
+    DeviceError
+        If ``cuda`` is asked for and there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f"unknown device {device!r}", "use auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("no CUDA device was found", "train with --device cpu, or install torch with CUDA")
+    gpu = device != "cpu" and torch.cuda.is_available()
+    precision: Precision = "bf16-mixed" if gpu or has_bfloat16() else "32-true"
+    return Fabric(accelerator="cuda" if gpu else "cpu", devices=1, precision=precision)
+
+
+def prefetched(make: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
+    """Batches of consecutive steps, made ahead in a thread."""
+    with ThreadPoolExecutor(1, "batches") as pool:
+        waiting: deque[Future[Batch]] = deque(pool.submit(make, step) for step in steps[:AHEAD])
+        try:
+            for step in steps:
+                batch = waiting.popleft().result()
+                if step + AHEAD in steps:
+                    waiting.append(pool.submit(make, step + AHEAD))
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def locate(step: int, steps: Sequence[int]) -> tuple[int, int]:
+    """Stage of a step, and the step within that stage."""
+    stage = 0
+    while stage + 1 < len(steps) and step >= steps[stage]:
+        step -= steps[stage]
+        stage += 1
+    return stage, step
+
+
+class Fit:
+    """One training, from scratch or from its state on disk.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Network with its initial weights.
+    task : Task
+        Loss and validation.
+    feeds : sequence of Feed
+        One per stage.
+    settings : Settings
+        How to train.
+    out : Path
+        Folder of the state and the metrics; made if need be.
+
+    Attributes
+    ----------
+    module : nn.Module
+        The same network, trained by ``run``.
+    history : History
+        Figures so far.
+    """
+
+    def __init__(self, module: nn.Module, task: Task, feeds: Sequence[Feed], settings: Settings, out: Path) -> None:
+        self.fabric = make_fabric(settings.device)
+        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.task, self.feeds, self.settings, self.out = task, feeds, settings, out
+        self.history = History()
+        self.steps = settings.steps
+        self.schedule = SCHEDULES[settings.schedule](settings.lr)
+        self.losses: list[float] = []
+        self.model = self.fabric.setup_module(self.module)
+
+    def run(self, resume: bool = False) -> History:
+        """Train to the end.
+
+        Parameters
+        ----------
+        resume : bool
+            Go on from the state in the folder, if there is one.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        Interrupted
+            After SIGINT or SIGTERM; the state is on disk.
+        IdentityError
+            If the state on disk belongs to a training with other settings.
+        GalcliError
+            If a loss is not finite.
+        """
+        optimizer = ranger(self.module, self.settings.lr, self.settings.weight_decay)
+        self._open(optimizer, resume)
+        wrapped = self.fabric.setup_optimizers(optimizer)
+        total = sum(self.steps)
+        with stop_requests() as stop, Reporter(total, self.history.step) as reporter:
+            clock = saved = time.monotonic()
+            for batch in prefetched(self._make, range(self.history.step, total)):
+                step = self.history.step
+                lr, beta1 = self.schedule(step, total)
+                set_rate(optimizer, lr, beta1)
+                loss = self._step(wrapped, batch)
+                reporter.step(step, loss, lr, len(batch))
+                now = time.monotonic()
+                self.history.seconds += now - clock
+                clock = now
+                done = self._close_epoch(lr, reporter)
+                if done or stop.is_set() or now - saved >= 60 * self.settings.checkpoint_minutes:
+                    self._save(optimizer)
+                    saved = clock = time.monotonic()
+                if stop.is_set() and self.history.step < total:
+                    raise Interrupted(f"stopped at step {step + 1} of {total}", "go on with --resume")
+        return self.history
+
+    def validate(self, stage: int, final: bool = True) -> dict[str, Any]:
+        """Figures of the present weights on the held-out objects of a stage."""
+        self.model.eval()
+        with torch.no_grad():
+            figures = self.task.validate(self.model, stage, final)
+        self.model.train()
+        return figures
+
+    def _make(self, step: int) -> Batch:
+        stage, local = locate(step, self.steps)
+        return self.feeds[stage].batch(local)
+
+    def _step(self, optimizer: Any, batch: Batch) -> float:
+        """One update of the weights; the loss is looked at before the weights change."""
+        torch.manual_seed(mix(self.settings.seed, self.history.step))
+        optimizer.zero_grad()
+        loss = self.task.loss(self.model, batch.to(self.fabric.device))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            rows = ", ".join(str(row) for row in batch.rows[:8].tolist())
+            raise GalcliError(
+                f"loss is {value} at step {self.history.step + 1} (batch of {len(batch)}, training rows {rows} ...)",
+                "lower the learning rate, or look at the labels and pixels of these rows",
+            )
+        self.fabric.backward(loss)
+        optimizer.step()
+        self.losses.append(value)
+        self.history.step += 1
+        self.history.images += len(batch)
+        return value
+
+    def _close_epoch(self, lr: float, reporter: Reporter) -> bool:
+        """At the end of an epoch or stage: validate and note it; say whether it was one."""
+        stage, last = locate(self.history.step - 1, self.steps)
+        of_stage = last + 1 == self.steps[stage]
+        if not of_stage and (last + 1) % self.feeds[stage].steps_per_epoch:
+            return False
+        final = self.history.step == sum(self.steps)
+        figures = self.validate(stage, final)
+        loss = math.fsum(self.losses) / max(len(self.losses), 1)
+        self.losses.clear()
+        epoch = (last + 1) / self.feeds[stage].steps_per_epoch
+        entry = {"step": self.history.step, "stage": stage, "epoch": round(epoch, 4), "lr": lr, "train_loss": loss}
+        self.history.curve.append(entry | figures)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if isinstance(value, float))
+        reporter.say(f"stage {stage + 1} epoch {epoch:.2f}  train {loss:.4f}  {shown}")
+        return True
+
+    def _open(self, optimizer: Lookahead, resume: bool) -> None:
+        """Start anew or from the state on disk."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        path = self.out / STATE
+        if not path.exists():
+            self._save(optimizer)  # the steps of each stage are settled from now on
+            return
+        if not resume:
+            raise InputError(f"{self.out} already holds a training", "go on with --resume, or choose another --out")
+        tensors, info = checkpoint.load(path)
+        there, asked = info["identity"], json.loads(json.dumps(self.settings.identity))
+        differing = [key for key in sorted(there | asked) if there.get(key) != asked.get(key)]
+        if differing:
+            what = "; ".join(f"{key}: {there.get(key)} there, {asked.get(key)} asked" for key in differing)
+            raise IdentityError(f"{self.out} holds another training ({what})", "choose another --out")
+        checkpoint.unpack(self.module, optimizer, tensors, info)
+        self.steps = tuple(info["steps"])
+        self.losses = info["losses"]
+        self.history = History(**info["history"])
+
+    def _save(self, optimizer: Lookahead) -> None:
+        tensors, info = checkpoint.pack(self.module, optimizer)
+        info |= {"steps": self.steps, "losses": self.losses, "history": vars(self.history)}
+        checkpoint.save(self.out / STATE, tensors, info | {"identity": self.settings.identity})
+
+
+def seconds_per_step(module: nn.Module, task: Task, feed: Feed, device: str, steps: int = 6) -> float:
+    """Time of one training step on this machine, measured on a copy of the network.
+
+    Parameters
+    ----------
+    module, task, feed
+        As for ``Fit``.
+    device : str
+        As in ``Settings``.
+    steps : int
+        Steps measured, after two that warm up.
+
+    Returns
+    -------
+    float
+        Seconds, preparation of the batch included.
+    """
+    fabric = make_fabric(device)
+    twin = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = fabric.setup_module(twin)
+    optimizer = fabric.setup_optimizers(ranger(twin, 1e-6))
+    began = 0.0
+    for step in range(steps + 2):
+        if step == 2:
+            began = time.monotonic()
+        optimizer.zero_grad()
+        loss = task.loss(model, feed.batch(step).to(fabric.device))
+        fabric.backward(loss)
+        optimizer.step()
+        float(loss.detach())
+    return (time.monotonic() - began) / steps

@@ -1,0 +1,90 @@
+"""Optimiser "ranger" and the two learning-rate schedules of the published runs (models.md 0.1 and 0.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pytorch_optimizer import Lookahead
+from torch import nn
+
+BETAS = (0.95, 0.99)
+#: (lr, beta1) at step 0 ... T-1 of T.
+Schedule = Callable[[int, int], tuple[float, float]]
+ScheduleName = Literal["one_cycle", "flat_cos"]
+
+
+def ranger(module: nn.Module, lr: float, weight_decay: float = 0.01) -> Lookahead:
+    """Lookahead (k = 6, alpha = 0.5) around RAdam with decoupled weight decay.
+
+    Call it after the weights are loaded: the slow weights start as a copy of the fast ones.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Network; its batch-norm parameters and biases are not decayed.
+    lr : float
+        Learning rate; each step multiplies the decayed weights by 1 - lr * weight_decay.
+    weight_decay : float, default 0.01
+        Decoupled decay.
+
+    Returns
+    -------
+    Lookahead
+    """
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for part in module.modules():
+        norm = isinstance(part, nn.modules.batchnorm._BatchNorm)
+        for name, parameter in part.named_parameters(recurse=False):
+            (free if norm or name == "bias" else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    inner = torch.optim.RAdam(groups, lr=lr, betas=BETAS, eps=1e-6, decoupled_weight_decay=True)
+    return Lookahead(inner, k=6, alpha=0.5)
+
+
+def cosine(start: float, end: float, s: float) -> float:
+    """Cosine piece from ``start`` (s = 0) to ``end`` (s = 1)."""
+    return start + (end - start) * (1 + math.cos(math.pi * (1 - s))) / 2
+
+
+def one_cycle(lr_max: float, div: float = 25.0, div_final: float = 1e5, pct: float = 0.25) -> Schedule:
+    """Cosine lr_max / div -> lr_max over the first quarter of steps, then cosine to lr_max / div_final.
+
+    beta1 moves 0.95 -> 0.85 -> 0.95 with the same two pieces.
+    """
+
+    def at(step: int, total: int) -> tuple[float, float]:
+        position = step / total
+        if position < pct:
+            s = position / pct
+            return cosine(lr_max / div, lr_max, s), cosine(0.95, 0.85, s)
+        s = (position - pct) / (1 - pct)
+        return cosine(lr_max, lr_max / div_final, s), cosine(0.85, 0.95, s)
+
+    return at
+
+
+def flat_cos(lr: float, div_final: float = 1e5, pct: float = 0.75) -> Schedule:
+    """Constant for the first three quarters of steps, then cosine to lr / div_final; beta1 stays 0.95."""
+
+    def at(step: int, total: int) -> tuple[float, float]:
+        position = step / total
+        if position < pct:
+            return lr, BETAS[0]
+        return cosine(lr, lr / div_final, (position - pct) / (1 - pct)), BETAS[0]
+
+    return at
+
+
+SCHEDULES: dict[ScheduleName, Callable[[float], Schedule]] = {"one_cycle": one_cycle, "flat_cos": flat_cos}
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float, beta1: float) -> None:
+    """Set the learning rate and beta1 of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        group["betas"] = (beta1, group["betas"][1])

@@ -1,0 +1,97 @@
+"""What a long training says: a bar on a terminal, plain lines in a log; and how it is stopped."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+#: Seconds between two lines of a log.
+LINE_SECONDS = 30.0
+
+
+class Reporter:
+    """Progress of one training.
+
+    Parameters
+    ----------
+    total : int
+        Steps of the whole training.
+    start : int
+        Steps already done.
+    """
+
+    def __init__(self, total: int, start: int) -> None:
+        self.console = Console(stderr=True)
+        self.total, self.start = total, start
+        self.began = self.said = time.monotonic()
+        self.images = 0
+        self.loss = 0.0
+        self.bar: Progress | None = None
+        if sys.stderr.isatty():
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+            self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console)
+            self.task = self.bar.add_task("", total=total, completed=start)
+
+    def __enter__(self) -> Reporter:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def step(self, step: int, loss: float, lr: float, images: int) -> None:
+        """Report a finished step (0-based) with its loss, learning rate and number of images."""
+        self.images += images
+        first = self.images == images
+        self.loss = loss if first else 0.98 * self.loss + 0.02 * loss
+        now = time.monotonic()
+        rate = self.images / max(now - self.began, 1e-9)
+        text = f"loss {self.loss:.4f}  lr {lr:.2e}  {rate:.0f} img/s"
+        if self.bar:
+            self.bar.update(self.task, completed=step + 1, description=text)
+        elif first or now - self.said >= LINE_SECONDS or step + 1 == self.total:
+            self.said = now
+            left = (self.total - step - 1) * (now - self.began) / (step + 1 - self.start)
+            self.say(f"step {step + 1}/{self.total}  {text}  {left / 60:.1f} min left")
+
+    def say(self, line: str) -> None:
+        """Print one line, above the bar where there is one."""
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """Print one line to standard error."""
+    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set instead of killing the process; a second signal kills it."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        event.set()
+        signal.signal(number, before[number])
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield event
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])

@@ -1,0 +1,125 @@
+"""Where training stamps come from: the mock survey, or a real one through the readers that predict uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from galcli.training import cache
+from galcli.training.data import Stamps
+from galcli.training.mock import catalogue, instrument, population
+from galcli.training.pixels import FRONTS, VIEWERS
+from galcli.training.seeds import generator, mix
+
+Labels = dict[str, NDArray[np.float32]]
+#: Mock survey that is seen through each flux front.
+MOCK_SURVEYS = {"flux:gri": "sdss", "flux:grz": "legacy"}
+#: Generating parameters kept beside the labels: the sizes that display images are framed by.
+SHAPES = ("r50", "bt")
+#: Changes when the mock survey's own code makes other galaxies from the same seed.
+MOCK_VERSION = 1
+
+
+def mock_population(
+    n: int, seed: int, labels: tuple[str, ...], wanted: Callable[[Labels], NDArray[np.bool_]],
+    device: torch.device | str = "cpu",
+) -> tuple[dict[str, Tensor], NDArray[np.float32]]:  # fmt: skip
+    """Mock galaxies that carry the labels a recipe wants.
+
+    Parameters
+    ----------
+    n : int
+        Galaxies.
+    seed : int
+        Same seed, same galaxies.
+    labels : tuple of str
+        Names of catalogue columns, or of ``SHAPES``.
+    wanted : callable
+        Tells from the label columns which galaxies are kept.
+    device : torch.device or str
+        Where they are drawn.
+
+    Returns
+    -------
+    population : dict of Tensor, each (n,)
+        See ``mock.population.draw``.
+    labels : ndarray (n, L), float32
+        In the order asked for.
+    """
+    parts: list[dict[str, Tensor]] = []
+    columns: list[NDArray[np.float32]] = []
+    while sum(len(part) for part in columns) < n:
+        random = generator(seed, len(parts), device=device)
+        drawn = population.draw(2 * n, random)
+        seen = catalogue.observe(drawn, random)
+        named = {name: np.asarray(seen[name].values, np.float32) for name in labels if name not in SHAPES}
+        named |= {name: drawn[name].float().cpu().numpy() for name in labels if name in SHAPES}
+        rows = np.flatnonzero(wanted(named))
+        index = torch.from_numpy(rows).to(device)
+        parts.append({key: value[index] for key, value in drawn.items()})
+        columns.append(np.stack([named[name][rows] for name in labels], axis=1))
+    joined = {key: torch.cat([part[key] for part in parts])[:n] for key in parts[0]}
+    return joined, np.concatenate(columns)[:n]
+
+
+def mock_chunk(
+    n: int, seed: int, size: int, pixel_scale: float, fronts: tuple[str, ...], labels: tuple[str, ...],
+    wanted: Callable[[Labels], NDArray[np.bool_]], device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor, NDArray[np.float32]]:  # fmt: skip
+    """Mock galaxies observed once each, through a flux front drawn at random.
+
+    The galaxies and their labels are the same for every size and pixel scale.
+
+    Parameters
+    ----------
+    n, seed, labels, wanted, device
+        As for ``mock_population``.
+    size : int
+        Pixels along a side.
+    pixel_scale : float
+        Arcsec per pixel.
+    fronts : tuple of str
+        Flux fronts to draw from.
+
+    Returns
+    -------
+    pixels : Tensor (n, 3, size, size), float32
+        Nanomaggies per pixel, NaN = no data.
+    front : Tensor (n,), int64
+        Position in ``pixels.FRONTS``.
+    labels : ndarray (n, L), float32
+    """
+    galaxies, values = mock_population(n, mix(seed, 0), labels, wanted, device)
+    random = generator(seed, 1, device=device)
+    front = torch.randint(len(fronts), (n,), generator=random, device=device)
+    pixels = torch.empty(n, 3, size, size, device=device)
+    for number, name in enumerate(fronts):
+        for rows in torch.nonzero(front == number)[:, 0].split(128):  # the renderer's working set stays in the cache
+            part = {key: value[rows] for key, value in galaxies.items()}
+            bands = "".join(VIEWERS[name].bands)
+            pixels[rows], _ = instrument.stamps(part, bands, size, pixel_scale, MOCK_SURVEYS[name], random)
+    position = torch.tensor([FRONTS.index(name) for name in fronts], device=device)
+    return pixels, position[front], values
+
+
+def mock_stamps(
+    folder: Path, n: int, size: int, pixel_scale: float, seed: int, fronts: tuple[str, ...], labels: tuple[str, ...],
+    wanted: Callable[[Labels], NDArray[np.bool_]], say: Callable[[str], None],
+) -> Stamps:  # fmt: skip
+    """A cache of mock galaxies; arguments as for ``mock_chunk`` and ``cache.build``."""
+    facts = {"seed": seed, "fronts": list(fronts), "mock": MOCK_VERSION}
+    recipe = cache.Recipe("mock", n, size, pixel_scale, labels, facts)
+
+    def make(chunk: int, rows: int) -> cache.Chunk:
+        # Every chunk is drawn whole, so that a smaller set is the beginning of a larger one.
+        drawn = mock_chunk(cache.CHUNK, mix(seed, chunk), size, pixel_scale, fronts, labels, wanted)
+        pixels, front, values = drawn[0][:rows], drawn[1][:rows], drawn[2][:rows]
+        nowhere = np.full(rows, -1, np.int64)
+        return cache.Chunk(pixels.numpy(), front.numpy().astype(np.int8), values, nowhere)
+
+    return cache.build(folder, recipe, make, say)
