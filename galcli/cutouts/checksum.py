@@ -1,7 +1,6 @@
-"""FITS checksums: the ones-complement sum of an HDU, fast, and its ASCII form (FITS standard 4.0, appendix J).
+"""FITS checksums of large HDUs: the ones-complement sum (FITS standard 4.0, appendix J) at the speed of memory.
 
-Both cards carry fixed comments. cfitsio and astropy write the time of day there, and then two identical runs give
-different files.
+Every cutout is summed before it is used, so this must not be slower than reading it.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import OutputError
+from galcli.tables.header import encode_sum
 
-CHECKSUM_COMMENT = "HDU checksum"
-DATASUM_COMMENT = "data unit checksum"
+CHECKSUM_COMMENT = "checksum of this HDU"
+DATASUM_COMMENT = "checksum of the data unit"
 
 #: Eight-byte words per step: a step and its scratch stay in the processor's cache.
 _STEP = 1 << 15
 _ONES = 0xFFFFFFFF
-_PUNCTUATION = frozenset(range(0x3A, 0x41)) | frozenset(range(0x5B, 0x61))
 
 
 def fold(total: int) -> int:
@@ -78,29 +77,11 @@ def datasum_of_file(descriptor: int, start: int, stop: int) -> int:
     adder, words = _Adder(), np.empty(_STEP, ">u8")
     while start < stop:
         part = words[: min(_STEP, (stop - start) // 8)]
-        if os.preadv(descriptor, [memoryview(part.view(np.uint8))], start) != part.nbytes:
+        if os.preadv(descriptor, [part.view(np.uint8).data], start) != part.nbytes:
             raise ValueError("file ends too early")
         adder.add(part)
         start += part.nbytes
     return fold(adder.total)
-
-
-def encode(total: int) -> str:
-    """Sixteen characters that bring the sum of an HDU with this ``total`` to all ones."""
-    value = ~total & _ONES
-    text = bytearray(16)
-    for position in range(4):
-        byte = value >> (24 - 8 * position) & 0xFF
-        quotient, remainder = divmod(byte, 4)
-        group = [quotient + 0x30 + remainder, *[quotient + 0x30] * 3]
-        while any(letter in _PUNCTUATION for letter in group):
-            for pair in (0, 2):  # keep the sum of each pair while both leave the punctuation marks
-                if group[pair] in _PUNCTUATION or group[pair + 1] in _PUNCTUATION:
-                    group[pair] += 1
-                    group[pair + 1] -= 1
-        for column, letter in enumerate(group):
-            text[4 * column + position] = letter
-    return (text[-1:] + text[:-1]).decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -126,7 +107,7 @@ def sign(raw: bytearray, span: Span) -> None:
     _put(raw, span, "DATASUM", f"'{total}'", DATASUM_COMMENT)
     _put(raw, span, "CHECKSUM", f"'{'0' * 16}'", CHECKSUM_COMMENT)
     header = datasum(memoryview(raw)[span.header : span.data])
-    _put(raw, span, "CHECKSUM", f"'{encode(fold(header + total))}'", CHECKSUM_COMMENT)
+    _put(raw, span, "CHECKSUM", f"'{encode_sum(~fold(header + total) & _ONES)}'", CHECKSUM_COMMENT)
 
 
 def _put(raw: bytearray, span: Span, key: str, value: str, comment: str) -> None:

@@ -115,8 +115,8 @@ class Convention:
         (BSOFTEN, BOFFSET) of an asinh-scaled image.
     zero_is_blank : bool
         Exactly zero means no data.
-    flip_rows, flip_columns : bool
-        Row 0 of the file is north; east is at large x.
+    transpose, flip_rows, flip_columns : bool
+        The image is turned by a right angle; then, row 0 is north; east is at large x.
     pixel_scale : float
         arcsec; NaN when the header does not say.
     survey : str
@@ -128,6 +128,7 @@ class Convention:
     factor: float
     softening: tuple[float, float] | None
     zero_is_blank: bool
+    transpose: bool
     flip_rows: bool
     flip_columns: bool
     pixel_scale: float
@@ -137,6 +138,25 @@ class Convention:
     def reordered(self) -> bool:
         """Whether the planes of the file are not in the order blue to red."""
         return self.order != tuple(range(len(self.order)))
+
+    def settle(self, raw: NDArray[Any], out: NDArray[np.float32]) -> None:
+        """Copy planes to where they belong: byte order, orientation, band order and units in one go.
+
+        Parameters
+        ----------
+        raw : ndarray (..., B, H, W)
+            As in the file, of any number type and byte order.
+        out : ndarray (..., B, H, W), float32
+            (..., B, W, H) if the axes are swapped.
+        """
+        source = raw.swapaxes(-1, -2) if self.transpose else raw
+        source = source[..., :: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        if self.reordered:
+            for band, plane in enumerate(self.order):
+                np.copyto(out[..., band, :, :], source[..., plane, :, :], casting="unsafe")
+        else:
+            np.copyto(out, source, casting="unsafe")
+        self.apply_flux(out)
 
     def apply_flux(self, pixels: NDArray[np.float32]) -> None:
         """Turn counts into nanomaggies, in place.
@@ -229,7 +249,8 @@ def cd_matrix(header: Header) -> NDArray[np.float64] | None:
     if header.get("CD1_1") is not None or header.get("CD1_2") is not None:
         values = [[header.get(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)]
         return np.array(values, np.float64)
-    if header.get("CDELT1") is None or header.get("CDELT2") is None:
+    # Without a projection, CDELT is no angle: many writers put 1 there.
+    if header.get("CDELT1") is None or header.get("CDELT2") is None or "-" not in str(header.get("CTYPE1", "")):
         return None
     turn = np.array([[header.get(f"PC{i}_{j}", float(i == j)) for j in (1, 2)] for i in (1, 2)], np.float64)
     if header.get("CROTA2") is not None and header.get("PC1_1") is None:
@@ -237,6 +258,19 @@ def cd_matrix(header: Header) -> NDArray[np.float64] | None:
         ratio = float(header["CDELT2"]) / float(header["CDELT1"])
         turn = np.array([[math.cos(angle), -math.sin(angle) * ratio], [math.sin(angle) / ratio, math.cos(angle)]])
     return np.diag([float(header["CDELT1"]), float(header["CDELT2"])]) @ turn
+
+
+def orientation(matrix: NDArray[np.float64] | None) -> tuple[bool, bool, bool]:
+    """Whether to swap the axes, then to flip rows, then columns, so that north is up and east is left.
+
+    Angles that are no multiple of 90 degrees stay as they are: a galaxy's position angle is arbitrary anyway.
+    """
+    if matrix is None:
+        return False, False, False
+    size = np.abs(matrix)
+    transpose = bool(size[0, 1] + size[1, 0] > size[0, 0] + size[1, 1])
+    turned = matrix[:, ::-1] if transpose else matrix
+    return transpose, bool(turned[1, 1] < 0), bool(turned[0, 0] > 0)
 
 
 def find_scale(header: Header, matrix: NDArray[np.float64] | None) -> float:
@@ -291,6 +325,7 @@ def convention(header: Header, planes: int, overrides: Overrides = NO_OVERRIDES)
     softening = None
     if header.get("BSOFTEN") is not None and header.get("BOFFSET") is not None:
         softening = (float(header["BSOFTEN"]), float(header["BOFFSET"]))
+    transpose, flip_rows, flip_columns = orientation(matrix)
     north_first = str(header.get("ROWORDER") or "").strip().upper() in ("NORTH", "TOP-DOWN")
     return Convention(
         bands=tuple(bands[i] for i in order),
@@ -298,8 +333,9 @@ def convention(header: Header, planes: int, overrides: Overrides = NO_OVERRIDES)
         factor=factor,
         softening=softening,
         zero_is_blank=legacy,
-        flip_rows=matrix[1, 1] < 0 if matrix is not None else north_first,
-        flip_columns=bool(matrix is not None and matrix[0, 0] > 0),
+        transpose=transpose,
+        flip_rows=flip_rows if matrix is not None else north_first,
+        flip_columns=flip_columns,
         pixel_scale=overrides.pixel_scale if overrides.pixel_scale is not None else scale,
         survey=survey,
     )

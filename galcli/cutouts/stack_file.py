@@ -207,26 +207,15 @@ class StackFile:
                 part = slice(at, min(at + step, stop))
                 first, size = int(rows[at]), part.stop - at
                 raw = self._decompress(first, size) if scratch is None else self._read(first, scratch[:size])
-                self._settle(raw, out[part])
+                self.convention.settle(raw, out[part])
                 extremes(out[part].reshape(size, self.shape[0], -1), low[part], high[part])
-
-    def _settle(self, raw: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Copy planes to where they belong: byte order, orientation, band order and units settled in one pass."""
-        rule = self.convention
-        source = raw[:, :, :: -1 if rule.flip_rows else 1, :: -1 if rule.flip_columns else 1]
-        if rule.reordered:
-            for band, plane in enumerate(rule.order):
-                np.copyto(out[:, band], source[:, plane])
-        else:
-            np.copyto(out, source)
-        rule.apply_flux(out)
 
     def _read(self, first: int, scratch: NDArray[Any]) -> NDArray[Any]:
         """Big-endian cutouts of an uncompressed file."""
         if self._descriptor < 0:
             self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         offset = self._data_start + 4 * first * math.prod(self.shape)
-        if os.preadv(self._descriptor, [memoryview(scratch.view(np.uint8).reshape(-1))], offset) != scratch.nbytes:
+        if os.preadv(self._descriptor, [scratch.view(np.uint8).reshape(-1).data], offset) != scratch.nbytes:
             raise ValueError("file is shorter than its header says")
         return scratch
 

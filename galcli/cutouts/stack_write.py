@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +10,13 @@ import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts.checksum import CHECKSUM_COMMENT, DATASUM_COMMENT, Span, sign
+from galcli.cutouts.checksum import Span, datasum, fold, sign
 from galcli.cutouts.header import blue_to_red
 from galcli.cutouts.match import native
 from galcli.errors import InputError
+from galcli.tables.columns import Column, dictionary, id_column
+from galcli.tables.fits import Card, TableHDU, atomic_write, table_bytes
+from galcli.tables.header import BLOCK, sealed_header
 
 #: Any fixed seed will do; with it the dither, and so the file, is the same on every run.
 DITHER_SEED = 1
@@ -71,26 +73,18 @@ def write_stack(
     OutputError
         If the file cannot be written.
     """
-    index = _index(ids, ra, dec, pixel_scale, status, rows, id_name)
+    index, columns = _index(ids, ra, dec, pixel_scale, status, rows, id_name)
     _check(pixels, bands, index)
     order = blue_to_red(bands)
-    planes = np.ascontiguousarray(pixels[:, list(order)], np.float32).reshape(-1, *pixels.shape[2:])
-    names = [bands[i] for i in order]
-    scales = index["PIXSCALE"][np.isfinite(index["PIXSCALE"])]
-    cards: dict[str, Any] = {
-        "BANDS": (
-            ("" if all(len(name) == 1 for name in names) else ",").join(names),
-            "bands of each cutout, blue to red",
-        ),
-        "PIXSCALE": (float(scales[0]) if len(scales) else None, "[arcsec] pixel scale; per object in INDEX"),
-        "BUNIT": ("nanomaggy", "flux per pixel, AB zero point 22.5 mag"),
-        "ROWORDER": ("SOUTH", "row 0 of each plane is south, east is left"),
-        "SURVEY": (survey, "survey the pixels come from or imitate"),
-        **(header or {}),
-    }
-    if cards["PIXSCALE"][0] is None:
-        del cards["PIXSCALE"]
-    _save(Path(path), _encode(planes, index, cards, compress, quantize))
+    planes = np.ascontiguousarray(pixels[:, list(order)], ">f4").reshape(-1, *pixels.shape[2:])
+    cards = _cards([bands[i] for i in order], index["PIXSCALE"], survey, header or {})
+    tables = table_bytes([TableHDU("INDEX", columns, index)])
+    # The table writer puts an empty primary HDU of one block first.
+    parts: list[Any] = [
+        tables[:BLOCK],
+        *(_plain(planes, cards) if compress is None else _rice(planes, cards, quantize)),
+    ]
+    atomic_write(Path(path), [*parts, tables[BLOCK:]], size=sum(map(len, parts)) + len(tables) - BLOCK)
 
 
 def _index(
@@ -101,62 +95,71 @@ def _index(
     status: NDArray[np.int32] | None,
     rows: NDArray[np.int64] | None,
     id_name: str,
-) -> NDArray[Any]:
+) -> tuple[NDArray[Any], list[Column]]:
     """The INDEX table."""
-    ids = np.asarray(ids)
-    kind = native(ids[:0]).dtype if ids.dtype.kind in "iu" else np.dtype(f"S{max(1, ids.astype('S').dtype.itemsize)}")
-    fields = [(id_name.upper(), kind), ("RA", "f8"), ("DEC", "f8"), ("ROW", "i8"), ("PIXSCALE", "f8"), ("STATUS", "i4")]
-    table = np.zeros(len(ids), fields)
-    table[id_name.upper()] = ids
+    ids = native(np.asarray(ids))
+    known = dictionary()
+    identifier = id_column(id_name, ids.dtype)
+    columns = [
+        identifier, known["RA"], known["DEC"],
+        Column("ROW", "i8", ucd="meta.record", description="cutout in PIXELS, counted from 0; may repeat", null=-1),
+        Column("PIXSCALE", "f8", unit="arcsec", ucd="instr.pixel", description="pixel scale; NaN where unknown"),
+        known["STATUS"],
+    ]  # fmt: skip
+    table = np.zeros(len(ids), [(column.name, column.numpy) for column in columns])
+    table[identifier.name] = ids
     table["RA"], table["DEC"], table["PIXSCALE"] = ra, dec, pixel_scale
     table["ROW"] = np.arange(len(ids)) if rows is None else rows
     table["STATUS"] = 0 if status is None else status
-    return table
+    return table, columns
 
 
 def _check(pixels: NDArray[np.float32], bands: Sequence[str], index: NDArray[Any]) -> None:
     """Refuse arrays that do not fit together."""
     if pixels.ndim != 4 or pixels.shape[1] != len(bands):
         raise InputError(f"pixels of shape {pixels.shape} for {len(bands)} bands", "give pixels as (n, B, H, W)")
-    if len(index) and not (index["ROW"].min() >= 0 and index["ROW"].max() < len(pixels)):
+    if len(index) and (index["ROW"].min() < 0 or index["ROW"].max() >= len(pixels)):
         raise InputError(f"rows outside the {len(pixels)} cutouts given", "give one cutout per object, or `rows`")
 
 
-def _encode(
-    planes: NDArray[np.float32], index: NDArray[Any], cards: Mapping[str, Any], compress: str | None, quantize: float
-) -> bytearray:
-    """The bytes of the file."""
-    options: dict[str, Any] = {}
-    if compress is not None:
-        options = {
-            "compress": "RICE", "qlevel": quantize, "qmethod": "SUBTRACTIVE_DITHER_1", "dither_seed": DITHER_SEED,
-            "tile_dims": (1, *planes.shape[1:]),
-        }  # fmt: skip
+def _cards(bands: Sequence[str], scales: NDArray[np.float64], survey: str, extra: Mapping[str, Any]) -> list[Card]:
+    """Header cards of PIXELS beyond those of every image."""
+    separator = "" if all(len(name) == 1 for name in bands) else ","
+    cards: list[Card] = [
+        ("BANDS", separator.join(bands), "bands of each cutout, blue to red"),
+        ("BUNIT", "nanomaggy", "flux per pixel, AB zero point 22.5 mag"),
+        ("ROWORDER", "SOUTH", "row 0 of each plane is south, east is left"),
+        ("SURVEY", survey, "survey the pixels come from or imitate"),
+    ]
+    known = scales[np.isfinite(scales)]
+    if len(known):
+        cards.insert(1, ("PIXSCALE", float(known[0]), "[arcsec] pixel scale; per object in INDEX"))
+    return cards + [(key, *(card if isinstance(card, tuple) else (card, ""))) for key, card in extra.items()]
+
+
+def _plain(planes: NDArray[np.float32], cards: list[Card]) -> list[bytes | memoryview]:
+    """The PIXELS HDU, uncompressed."""
+    data = planes.reshape(-1).view(np.uint8).data
+    filling = bytes(-len(data) % BLOCK)
+    total = fold(datasum(data) + datasum(filling))
+    image: list[Card] = [("XTENSION", "IMAGE", "image"), ("BITPIX", -32, ""), ("NAXIS", 3, "")]
+    image += [(f"NAXIS{i}", size, "") for i, size in enumerate(reversed(planes.shape), start=1)]
+    image += [("PCOUNT", 0, ""), ("GCOUNT", 1, ""), ("EXTNAME", "PIXELS", "")]
+    return [sealed_header([*image, *cards], total), data, filling]
+
+
+def _rice(planes: NDArray[np.float32], cards: list[Card], quantize: float) -> list[bytes | memoryview]:
+    """The PIXELS HDU, tile-compressed by cfitsio."""
     with fitsio.FITS("mem://", "rw") as file:
         file.write_image(None)
-        file.write_image(planes, extname="PIXELS", **options)
-        for key, card in cards.items():
-            value, comment = card if isinstance(card, tuple) else (card, "")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InputError(f"header card {key} is not finite", "leave it out")
+        file.write_image(
+            planes.astype(np.float32), extname="PIXELS", compress="RICE", qlevel=quantize,
+            qmethod="SUBTRACTIVE_DITHER_1", dither_seed=DITHER_SEED, tile_dims=(1, *planes.shape[1:]),
+        )  # fmt: skip
+        for key, value, comment in [*cards, ("CHECKSUM", "0" * 16, ""), ("DATASUM", "0", "")]:
             file["PIXELS"].write_key(key, value, comment)
-        file.write_table(index, extname="INDEX")
-        for number in range(3):
-            file[number].write_key("CHECKSUM", "0" * 16, CHECKSUM_COMMENT)
-            file[number].write_key("DATASUM", "0", DATASUM_COMMENT)
         raw = bytearray(file.read_raw())
-        spans = [file[number].get_offsets() for number in range(3)]
-    for span in spans:
-        sign(raw, Span(span["header_start"], span["data_start"], span["data_end"]))
-    return raw
-
-
-def _save(path: Path, data: bytearray) -> None:
-    try:
-        from galcli.tables.fits import atomic_write
-    except ImportError:
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    else:
-        atomic_write(path, data)
+        place = file["PIXELS"].get_offsets()
+    span = Span(place["header_start"], place["data_start"], place["data_end"])
+    sign(raw, span)
+    return [memoryview(raw)[span.header : span.end]]

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from galcli.models.card import Card, parse_card
+from galcli.models.card import Card as ModelCard
+from galcli.models.card import parse_card
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, digest, flatten
 from galcli.predict.layout import Layout
 from galcli.sky.healpix import ORDER_MAX
 from galcli.tables.columns import Column
-from galcli.tables.fits import HeaderCard, TableHDU
+from galcli.tables.fits import Card, TableHDU
 
 #: Extension names of the output file.
 PREDICTIONS, MODELS, RUN = "PREDICTIONS", "MODELS", "RUN"
@@ -41,7 +42,7 @@ class ModelRecord:
     card: str
 
     @property
-    def parsed(self) -> Card:
+    def parsed(self) -> ModelCard:
         """The card."""
         return parse_card(self.card, self.name)
 
@@ -55,7 +56,7 @@ class TableSpec:
     columns : tuple of Column
     copied : dict of str to str
         Table column -> field of the plan's catalogue that is copied into it.
-    header : tuple of HeaderCard
+    header : tuple of Card
         Cards of the PREDICTIONS HDU.
     models : tuple of ModelRecord
     identity : dict
@@ -63,7 +64,7 @@ class TableSpec:
 
     columns: tuple[Column, ...]
     copied: dict[str, str]
-    header: tuple[HeaderCard, ...]
+    header: tuple[Card, ...]
     models: tuple[ModelRecord, ...]
     identity: Identity
 
@@ -78,7 +79,7 @@ class TableSpec:
         return cls(
             tuple(Column(**{**column, "shape": tuple(column["shape"])}) for column in entry["columns"]),
             entry["copied"],
-            tuple(HeaderCard(**card) for card in entry["header"]),
+            tuple((key, value, comment) for key, value, comment in entry["header"]),
             tuple(ModelRecord(**model) for model in entry["models"]),
             entry["identity"],
         )
@@ -117,7 +118,7 @@ class TableSpec:
                     values = np.array(source.values, column.numpy)
                     shaped.append(dataclasses.replace(column, shape=values.shape[1:]))
                     data[column.name] = values
-                header = [HeaderCard("MODEL", model.name, "model this table belongs to")]
+                header = [("MODEL", model.name, "model this table belongs to")]
                 hdus.append(TableHDU(table.name, shaped, data, header))
         return hdus
 
@@ -136,22 +137,22 @@ def table_spec(identity: Identity, engine: Engine, layout: Layout) -> TableSpec:
     return TableSpec(columns, layout.copied, _header(identity, models), models, identity)
 
 
-def _header(identity: Identity, models: tuple[ModelRecord, ...]) -> tuple[HeaderCard, ...]:
+def _header(identity: Identity, models: tuple[ModelRecord, ...]) -> tuple[Card, ...]:
     """Versions, identity, models, and whether their weights come from a mock survey."""
     cards = [
-        HeaderCard("GALCLI", identity["galcli"], "galcli version"),
-        HeaderCard("ORTVER", identity["onnxruntime"], "onnxruntime version"),
-        HeaderCard("IDENTITY", digest(identity), "SHA-256 of what the RUN table lists"),
-        HeaderCard("HPXNEST", True, "HPX is NESTED"),
-        HeaderCard("HPXORDER", ORDER_MAX, "HEALPix order of HPX"),
+        ("GALCLI", identity["galcli"], "galcli version"),
+        ("ORTVER", identity["onnxruntime"], "onnxruntime version"),
+        ("IDENTITY", digest(identity), "SHA-256 of what the RUN table lists"),
+        ("HPXNEST", True, "HPX is NESTED"),
+        ("HPXORDER", ORDER_MAX, "HEALPix order of HPX"),
     ]
     for number, model in enumerate(models, start=1):
         cards += [
-            HeaderCard(f"MODEL{number}", model.name, "model"),
-            HeaderCard(f"MVER{number}", model.version, "its version"),
-            HeaderCard(f"MSHA{number}", model.sha256, "SHA-256 of its file"),
-            HeaderCard(f"MFRONT{number}", model.front, "how its pixels were read"),
-            HeaderCard(f"MMOCK{number}", model.parsed.training.mock, "T: trained on a mock survey only"),
+            (f"MODEL{number}", model.name, "model"),
+            (f"MVER{number}", model.version, "its version"),
+            (f"MSHA{number}", model.sha256, "SHA-256 of its file"),
+            (f"MFRONT{number}", model.front, "how its pixels were read"),
+            (f"MMOCK{number}", model.parsed.training.mock, "T: trained on a mock survey only"),
         ]
     return tuple(cards)
 

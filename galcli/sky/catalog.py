@@ -2,78 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
 from galcli.sky.fields import Field
+from galcli.sky.naming import LEGACY_ID, find_column, find_coordinates, find_id, listed
 from galcli.sky.rows import FitsTable, open_table
-
-#: Names of right ascension and declination in surveys, most specific first; compared without case.
-COORDINATE_NAMES = (
-    ("TARGET_RA", "TARGET_DEC"),  # DESI
-    ("RA", "DEC"),  # Legacy Surveys, SDSS, Gaia, DES, HSC
-    ("RAJ2000", "DEJ2000"),  # VizieR
-    ("RAJ2000", "DECJ2000"),
-    ("_RAJ2000", "_DEJ2000"),
-    ("RA_J2000", "DEC_J2000"),
-    ("RA_ICRS", "DE_ICRS"),
-    ("RA_ICRS", "DEC_ICRS"),
-    ("ALPHA_J2000", "DELTA_J2000"),  # SExtractor
-    ("ALPHAWIN_J2000", "DELTAWIN_J2000"),
-    ("RAMEAN", "DECMEAN"),  # Pan-STARRS
-    ("RASTACK", "DECSTACK"),
-    ("RADEG", "DEDEG"),
-    ("RADEG", "DECDEG"),
-    ("RA_DEG", "DEC_DEG"),
-    ("RIGHT_ASCENSION", "DECLINATION"),  # Euclid
-    ("RA_1", "DEC_1"),  # the first table of a TOPCAT match
-    ("RADEG_1", "DEDEG_1"),
-    ("PLUG_RA", "PLUG_DEC"),
-    ("FIBER_RA", "FIBER_DEC"),
-    ("ALPHA", "DELTA"),
-)
-
-#: Names of identifiers in surveys, most specific first; compared without case.
-ID_NAMES = (
-    "TARGETID",  # DESI
-    "LS_ID",
-    "SOURCE_ID",  # Gaia
-    "OBJECT_ID",  # HSC, Euclid
-    "COADD_OBJECT_ID",  # DES
-    "SPECOBJID",  # SDSS
-    "OBJ_ID",
-    "OBJID",  # SDSS, Pan-STARRS, Legacy Surveys within a brick
-    "PHOTOOBJID",
-    "BESTOBJID",
-    "SGA_ID",
-    "NSAID",
-    "GALAXY_ID",
-    "GALID",
-    "UNIQUE_ID",
-    "CATAID",  # GAMA
-    "ID",
-    "PLATEIFU",  # MaNGA
-    "IAUNAME",
-    "IAU_NAME",
-    "DESIGNATION",
-    "SOURCE_NAME",
-    "NAME",
-    "OBJNAME",
-)
-
-#: Columns whose values, packed into one number, name an object of the Legacy Surveys: (name, lowest bit, bits).
-LEGACY_ID = (("OBJID", 0, 22), ("BRICKID", 22, 20), ("RELEASE", 42, 16))
-
-_GALACTIC = (("GLON", "GLAT"), ("GAL_LON", "GAL_LAT"), ("L", "B"), ("ELON", "ELAT"))
-_HOURS = ("RAH", "RA_HOURS", "RAHOURS", "RA_HOUR", "RAHR")
-_DEGREE_UNITS = ("", "deg", "degree", "degrees", "degs", "angle[deg]")
 
 
 @dataclass(frozen=True)
@@ -219,7 +159,7 @@ class Catalog:
         InputError
             If there is no such column; close matches are named.
         """
-        return _find(self._table, name)
+        return find_column(self._table, name)
 
     def column_meta(self, name: str) -> ColumnMeta:
         """Type, unit, null value and description of a column."""
@@ -232,7 +172,7 @@ class Catalog:
         """Raise `InputError` if the catalogue has no right ascension and declination."""
         if self.ra_name is None or self.dec_name is None:
             raise InputError(
-                f"{self.path} HDU {self.hdu}: no right ascension and declination among {_listed(self.names)}",
+                f"{self.path} HDU {self.hdu}: no right ascension and declination among {listed(self.names)}",
                 "name them with --ra-column and --dec-column, or another table with --hdu",
             )
 
@@ -252,7 +192,7 @@ class Catalog:
         """Close the file."""
         self._table.close()
 
-    def __enter__(self) -> Catalog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -358,103 +298,13 @@ def open_catalog(
     """
     table = open_table(path, hdu)
     try:
-        ra, dec = _find_coordinates(table, ra_column, dec_column)
-        id_name, packed = _find_id(table, id_column)
+        ra, dec = find_coordinates(table, ra_column, dec_column)
+        id_name, packed = find_id(table, id_column)
         return Catalog(table, id_name, packed, ra, dec)
     except BaseException:
         table.close()
         raise
 
 
-def _find(table: FitsTable, name: str) -> str:
-    if name in table.fields:
-        return name
-    folded = {known.upper(): known for known in reversed(table.fields)}
-    if name.upper() in folded:
-        return folded[name.upper()]
-    close = difflib.get_close_matches(name.upper(), folded, n=3)
-    hint = "did you mean " + " or ".join(folded[match] for match in close) + "?" if close else ""
-    raise InputError(
-        f"{table.path} HDU {table.hdu}: no column {name}", hint or f"its columns are {_listed(list(table.fields))}"
-    )
-
-
-def _find_coordinates(table: FitsTable, ra: str | None, dec: str | None) -> tuple[str | None, str | None]:
-    folded = {name.upper(): name for name in reversed(table.fields)}
-    pairs = [pair for pair in COORDINATE_NAMES if pair[0] in folded and pair[1] in folded]
-    if ra is None and dec is None and not pairs:
-        _refuse_other_systems(table, folded)
-        return None, None
-    wanted = [pair for pair in pairs if ra is None or pair[0] == ra.upper()]
-    wanted = [pair for pair in wanted if dec is None or pair[1] == dec.upper()] or pairs
-    if (ra is None or dec is None) and not wanted:
-        other = "--dec-column" if dec is None else "--ra-column"
-        raise InputError(f"{table.path} HDU {table.hdu}: only one coordinate is named", f"give {other} too")
-    choices = [(_find(table, ra or pair[0]), _find(table, dec or pair[1])) for pair in wanted or [("", "")]]
-    for choice in choices:  # a survey may give sexagesimal text beside degrees
-        if all(_fault(table.fields[name]) == "" for name in choice):
-            return choice
-    name = next(name for name in choices[0] if _fault(table.fields[name]))
-    raise InputError(
-        f"{table.path} HDU {table.hdu}: column {name} {_fault(table.fields[name])}",
-        "convert the coordinates to degrees (astropy.coordinates.SkyCoord), or name other columns",
-    )
-
-
-def _fault(field: Field) -> str:
-    """Why a column cannot be a coordinate; '' if it can."""
-    if field.refused:
-        return f"holds {field.refused}"
-    if field.dtype.kind == "S":
-        return "is text, coordinates must be numbers in degrees"
-    if field.shape or field.dtype.kind not in "iuf":
-        return "is not one number per row"
-    return "" if field.unit.lower() in _DEGREE_UNITS else f"is in {field.unit}, coordinates must be in degrees"
-
-
-def _refuse_other_systems(table: FitsTable, folded: dict[str, str]) -> None:
-    hint = "add RA and Dec in degrees (astropy.coordinates.SkyCoord), or name columns with --ra-column and --dec-column"
-    hours = [folded[name] for name in _HOURS if name in folded]
-    if hours:
-        raise InputError(f"{table.path} HDU {table.hdu}: right ascension only in hours ({hours[0]})", hint)
-    for lon, lat in _GALACTIC:
-        if lon in folded and lat in folded:
-            found = f"{folded[lon]}, {folded[lat]}"
-            raise InputError(f"{table.path} HDU {table.hdu}: no equatorial coordinates, only {found}", hint)
-
-
-def _find_id(table: FitsTable, wanted: str | None) -> tuple[str | None, bool]:
-    if wanted is not None:
-        field = table.fields[_find(table, wanted)]
-        field.require_readable(f"{table.path} HDU {table.hdu}")
-        if not _is_id(field):
-            raise InputError(
-                f"{table.path} HDU {table.hdu}: column {field.name} ({field.dtype}) cannot name rows",
-                "identifiers are whole numbers or text, one per row: floating point loses their last digits",
-            )
-        return field.name, False
-    folded = {name.upper(): name for name in reversed(table.fields)}
-    for name in ID_NAMES:
-        if name == "OBJID" and _has_legacy_id(table, folded):
-            return "TARGETID", True
-        if name in folded and _is_id(table.fields[folded[name]]):
-            return folded[name], False
-    return None, False
-
-
-def _has_legacy_id(table: FitsTable, folded: dict[str, str]) -> bool:
-    """OBJID of the Legacy Surveys is unique only within a brick and a release."""
-    names = [name for name, _, _ in LEGACY_ID]
-    return all(name in folded and table.fields[folded[name]].dtype.kind in "iu" for name in names)
-
-
-def _is_id(field: Field) -> bool:
-    return not field.refused and field.shape == () and field.dtype.kind in "iuS"
-
-
 def _label(name: str) -> str:
     return name.upper() if name in ("id", "ra", "dec") else name
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -14,7 +14,7 @@ from galcli.errors import InputError
 Kind = Literal["plain", "logical", "unsigned", "scaled", "text", "ascii int", "ascii float"]
 
 _BINARY = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
-_ELEMENT_BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
+ELEMENT_BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
 _REFUSED = {
     "P": "variable-length arrays",
     "Q": "variable-length arrays",
@@ -181,7 +181,7 @@ def _binary(header: Any, n: int, name: str, offset: int) -> Field:
     repeat, letter = int(match[1] or 1), match[2]
     words = _words(header, n)
     if letter in _REFUSED or repeat == 0:
-        nbytes = -(-repeat // 8) if letter == "X" else repeat * _ELEMENT_BYTES.get(letter, 1)
+        nbytes = -(-repeat // 8) if letter == "X" else repeat * ELEMENT_BYTES.get(letter, 1)
         raw = np.dtype("V1")
         why = _REFUSED.get(letter, "nothing (its width is zero)")
         return Field(name, raw, (), **words, null=None, raw=raw, raw_shape=(nbytes,), offset=offset, nbytes=nbytes,

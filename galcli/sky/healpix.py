@@ -103,8 +103,9 @@ def center(order: int, pix: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.
     """
     check_order(order)
     numbers = np.atleast_1d(np.asarray(pix, np.int64))
-    if numbers.size and not (0 <= numbers.min() and numbers.max() < 12 << (2 * order)):
-        raise UsageError(f"pixels of order {order} run from 0 to {(12 << (2 * order)) - 1}")
+    npix = 12 << (2 * order)
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= npix):
+        raise UsageError(f"pixels of order {order} run from 0 to {npix - 1}")
     import healpy
 
     lon, lat = healpy.pix2ang(1 << order, numbers, nest=True, lonlat=True)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,23 +235,26 @@ def open_table(path: str | Path, hdu: int | str | None = None) -> FitsTable:
 
 
 def _open_plain(path: Path, magic: bytes, hdu: int | str | None) -> FitsTable:
-    size = path.stat().st_size
-    file = path.open("rb", buffering=0)
-    try:
-        with path.open("rb") as walked:
-            found = _find(path, magic, walked, hdu)
-        if size < found.start + found.size:
+    with path.open("rb") as walked:
+        found = _find(path, magic, walked, hdu)
+        if path.stat().st_size < found.start + found.size:
             raise _truncated(path, found.index)
         if found.header.get("ZTABLE", False):
-            from galcli.sky.fpack import unpack_table
-
-            header, unpacked = unpack_table(file, found.header, found.start, f"{path} HDU {found.index}")
-            file.close()
-            return FitsTable(path, _Hdu(found.index, header, 0, found.size), unpacked, 0)
+            return _open_fpacked(path, walked, found)
+    file = cast("IO[bytes]", path.open("rb", buffering=0))
+    try:
         return FitsTable(path, found, file, found.start)
-    except BaseException:
+    except InputError:
         file.close()
         raise
+
+
+def _open_fpacked(path: Path, packed: IO[bytes], found: _Hdu) -> FitsTable:
+    from galcli.sky.fpack import unpack_table
+
+    with _Scratch() as scratch:
+        header = unpack_table(packed, found.header, found.start, f"{path} HDU {found.index}", scratch.write)
+        return FitsTable(path, _Hdu(found.index, header, 0, found.size), scratch.keep(), 0)
 
 
 def _open_gzip(path: Path, packed: IO[bytes], hdu: int | str | None) -> FitsTable:
@@ -261,38 +264,54 @@ def _open_gzip(path: Path, packed: IO[bytes], hdu: int | str | None) -> FitsTabl
     if found.header.get("ZTABLE", False):
         raise InputError(f"{path}: HDU {found.index} is an fpacked table inside a gzip file", "run gunzip first")
     packed.seek(found.start)
-    file = scratch_file()
-    left = int(found.header["NAXIS1"]) * int(found.header["NAXIS2"])
-    while left:
-        block = packed.read(min(_BLOCK, left))
-        if not block:
-            file.close()
-            raise _truncated(path, found.index)
-        write_scratch(file, block)
-        left -= len(block)
-    return FitsTable(path, found, file, 0)
+    with _Scratch() as scratch:
+        left = int(found.header["NAXIS1"]) * int(found.header["NAXIS2"])
+        while left:
+            block = packed.read(min(_BLOCK, left))
+            if not block:
+                raise _truncated(path, found.index)
+            scratch.write(block)
+            left -= len(block)
+        return FitsTable(path, found, scratch.keep(), 0)
 
 
-def scratch_file() -> IO[bytes]:
-    """An anonymous temporary file for unpacked rows, gone when closed."""
-    try:
-        return cast("IO[bytes]", tempfile.TemporaryFile(buffering=0))
-    except OSError as error:
-        raise OutputError(f"no temporary file: {error}", "set TMPDIR to a folder with free space") from error
+class _Scratch:
+    """An anonymous temporary file for unpacked rows, gone when closed; closed at the end of the block unless kept."""
 
+    def __init__(self) -> None:
+        self._kept = False
+        try:
+            self._file = cast("IO[bytes]", tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - outlives the block
+        except OSError as error:
+            raise self._error(error) from error
 
-def write_scratch(file: IO[bytes], block: bytes | memoryview) -> None:
-    """Write all of a block to a temporary file, or raise `OutputError`."""
-    view = memoryview(block)
-    try:
-        while view:
-            view = view[file.write(view) :]
-    except OSError as error:
-        file.close()
-        raise OutputError(
+    def write(self, block: bytes | memoryview) -> None:
+        """Append bytes; a full disk is an `OutputError`, not a fault of the catalogue."""
+        view = memoryview(block).cast("B")
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise self._error(error) from error
+
+    def keep(self) -> IO[bytes]:
+        """The file itself, which now stays open."""
+        self._kept = True
+        return self._file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed or not self._kept:
+            self._file.close()
+
+    @staticmethod
+    def _error(error: OSError) -> OutputError:
+        return OutputError(
             f"unpacking the catalogue into {tempfile.gettempdir()}: {error.strerror or error}",
             "set TMPDIR to a folder with free space",
-        ) from error
+        )
 
 
 def _find(path: Path, magic: bytes, stream: IO[bytes], wanted: int | str | None) -> _Hdu:

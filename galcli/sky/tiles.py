@@ -72,7 +72,7 @@ def make_tiles(
     hpx : ndarray or memmap (n,), int64
         NESTED pixel of order 29 of each catalogue row, -1 where the coordinates are bad.
     rows_out : str or Path
-        File that receives the n row numbers (int64, little-endian, no header), tile by tile, ascending within a tile.
+        ``.npy`` file that receives the n row numbers (int64), tile by tile, ascending within a tile.
     order : int, optional
         Order of the tiles; by default each tile is as coarse as ``max_rows`` allows.
     max_rows : int
@@ -245,12 +245,18 @@ def _create(path: Path, n: int) -> NDArray[np.int64]:
     nbytes = n * _INDEX.itemsize
     try:
         with path.open("wb") as file:
-            if n and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, nbytes)
+            layout = {"descr": _INDEX.str, "fortran_order": False, "shape": (n,)}
+            np.lib.format.write_array_header_1_0(file, layout)
+            file.flush()
+            total = file.tell() + nbytes
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, total)
             else:
-                file.truncate(nbytes)
+                file.truncate(total)
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}", f"{nbytes} bytes are needed there") from error
+        raise OutputError(
+            f"{path}: {error.strerror or error} ({nbytes} bytes are needed)", f"free space in {path.parent}"
+        ) from error
     if not n:
-        return np.empty(0, _INDEX)  # an empty file cannot be mapped
-    return np.memmap(path, _INDEX, "r+", shape=(n,))
+        return np.empty(0, _INDEX)  # an empty array cannot be mapped
+    return np.lib.format.open_memmap(path, mode="r+")

@@ -1,0 +1,1 @@
+"""Numbers out: the column dictionary, status bits, and FITS tables that are whole or not there."""

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Self
 
 from galcli.errors import OutputError
 
@@ -79,7 +80,7 @@ class AtomicFile:
         with contextlib.suppress(OSError):
             self._tmp.unlink()
 
-    def __enter__(self) -> AtomicFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,14 +104,14 @@ class AtomicFile:
             raise
 
 
-def atomic_write(path: str | Path, data: bytes | Iterable[bytes], size: int | None = None) -> None:
+def atomic_write(path: str | Path, data: bytes | Iterable[bytes | memoryview], size: int | None = None) -> None:
     """Write a whole file or nothing.
 
     Parameters
     ----------
     path : str or Path
         Final name; an existing file is replaced at the very end.
-    data : bytes or iterable of bytes
+    data : bytes or iterable of bytes-like
     size : int, optional
         Bytes in total where ``data`` is an iterable, for the message on a full disk.
 
@@ -119,10 +120,10 @@ def atomic_write(path: str | Path, data: bytes | Iterable[bytes], size: int | No
     OutputError
         If the disk is full, read-only or failing; the temporary file is removed.
     """
-    whole = isinstance(data, bytes)
+    blocks = [data] if isinstance(data, bytes) else data
     with AtomicFile(path, len(data) if isinstance(data, bytes) else size) as file:
-        for block in [data] if whole else data:
-            file.write(block)  # type: ignore[arg-type]
+        for block in blocks:
+            file.write(block)
         file.commit()
 
 

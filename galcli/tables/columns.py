@@ -17,6 +17,9 @@ from galcli.models.card import Output
 from galcli.sky.catalog import ColumnMeta
 from galcli.tables.status import ModelStatus
 
+#: Types that FITS stores shifted by TZERO, because it has no unsigned integers and no signed bytes: type -> TZERO.
+SHIFTED = {"i1": -128, "u2": 1 << 15, "u4": 1 << 31, "u8": 1 << 63}
+
 _DTYPE = re.compile(r"b1|[iu][1248]|f[48]|A[1-9]\d*")
 
 
@@ -79,7 +82,7 @@ class Column:
         """
         kind = self.numpy.kind
         if kind == "f":
-            return np.isnan(values)
+            return np.asarray(np.isnan(values), bool)
         if kind == "S":
             return np.asarray(values == b"", bool)
         if kind == "b" or self.null is None:
@@ -93,9 +96,10 @@ class Column:
 
     @property
     def comment(self) -> str:
-        """TCOMM: the description, with scale and units that FITS does not know in square brackets."""
+        """TCOMM: the description, and in square brackets what FITS has no card for: scale words, unknown units."""
         word = self.scale or (self.unit if self.unit and self.fits_unit is None else None)
-        return " ".join(part for part in (self.description, f"[{word}]" if word else "") if part) or self.name
+        null = f"null {self.null}" if self.null is not None and self.dtype in SHIFTED else None
+        return " ".join([self.description or self.name.lower(), *(f"[{part}]" for part in (word, null) if part)])
 
 
 @cache
@@ -158,9 +162,8 @@ def base_columns(identifier: Column) -> list[Column]:
 def status_column(prefix: str, model: str) -> Column:
     """The column ``<PREFIX>_STATUS`` of a model."""
     bits = ", ".join(f"{bit.value} {str(bit.name).lower().replace('_', ' ')}" for bit in ModelStatus)
-    return Column(
-        f"{prefix}_STATUS", "i4", ucd="meta.code.status", description=f"status bits of model {model}, 0 = good: {bits}", null=-1
-    )
+    description = f"status bits of model {model}, 0 = good: {bits}"
+    return Column(f"{prefix}_STATUS", "i4", ucd="meta.code.status", description=description, null=-1)
 
 
 def from_output(output: Output) -> Column:

@@ -7,28 +7,33 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import OutputError
 from galcli.tables.atomic import AtomicFile, atomic_write
-from galcli.tables.columns import Column
+from galcli.tables.columns import SHIFTED, Column
 from galcli.tables.header import BLOCK, Card, add_sum, pad, sealed_header
 
-__all__ = ["Card", "ImageHDU", "StreamingTable", "TableHDU", "atomic_write", "encode_rows", "table_bytes", "write_table"]
+__all__ = [
+    "Card",
+    "ImageHDU",
+    "StreamingTable",
+    "TableHDU",
+    "atomic_write",
+    "encode_rows",
+    "table_bytes",
+    "write_table",
+]
 
 #: FITS tables have no more columns than this (TFIELDS).
 MAX_COLUMNS = 999
 
 Data = NDArray[Any] | Mapping[str, NDArray[Any]]
 
-_FORMS = {
-    "b1": "L", "u1": "B", "i1": "B", "i2": "I", "u2": "I", "i4": "J", "u4": "J", "i8": "K", "u8": "K", "f4": "E", "f8": "D",
-}  # fmt: skip
-#: FITS has no unsigned integers (and no signed bytes): they are stored shifted by TZERO.
-_ZEROS = {"i1": -128, "u2": 1 << 15, "u4": 1 << 31, "u8": 1 << 63}
+_FORMS = {"b1": "L", "1": "B", "2": "I", "4": "J", "8": "K", "f4": "E", "f8": "D"}  # by type, or by size of an integer
 _BITPIX = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 _WINDOW = 1 << 22  # bytes encoded at a time
 
@@ -157,7 +162,7 @@ class StreamingTable:
                 self._file.write(part)
         self._file.commit()
 
-    def __enter__(self) -> StreamingTable:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -237,10 +242,10 @@ def table_cards(name: str, columns: Sequence[Column], nrows: int, header: Iterab
 
 
 def _column_cards(n: int, column: Column) -> Iterator[Card]:
-    zero = _ZEROS.get(column.dtype, 0)
+    zero = SHIFTED.get(column.dtype, 0)
     size = math.prod(column.shape)
     width = int(column.dtype[1:]) if column.dtype[0] == "A" else 0
-    letter = "A" if width else _FORMS[column.dtype]
+    letter = "A" if width else _FORMS.get(column.dtype) or _FORMS[column.dtype[1:]]
     repeat = size * (width or 1)
     yield f"TTYPE{n}", column.name.upper(), ""
     yield f"TFORM{n}", letter if repeat == 1 else f"{repeat}{letter}", ""
@@ -249,8 +254,8 @@ def _column_cards(n: int, column: Column) -> Iterator[Card]:
     if zero:
         yield f"TSCAL{n}", 1, ""
         yield f"TZERO{n}", zero, ""
-    if column.null is not None and column.dtype[0] in "iu":
-        yield f"TNULL{n}", column.null - zero, "null value as stored" if zero else ""
+    if column.null is not None and not zero:  # astropy.table fails on TNULL of a shifted column: see Column.comment
+        yield f"TNULL{n}", column.null, ""
     if len(column.shape) > 1 or (width and column.shape):
         axes = [*([width] if width else []), *reversed(column.shape)]
         yield f"TDIM{n}", f"({','.join(map(str, axes))})", ""
@@ -262,7 +267,7 @@ def _column_cards(n: int, column: Column) -> Iterator[Card]:
 def _stored(column: Column) -> np.dtype[Any]:
     if column.dtype == "b1" or column.dtype == "i1":
         return np.dtype("u1")
-    if column.dtype in _ZEROS:
+    if column.dtype in SHIFTED:
         return np.dtype(f">i{column.numpy.itemsize}")
     return column.numpy.newbyteorder(">")
 
@@ -270,15 +275,15 @@ def _stored(column: Column) -> np.dtype[Any]:
 def _encode(column: Column, values: NDArray[Any]) -> NDArray[Any]:
     if column.dtype == "b1":
         return np.where(values.astype(bool), np.uint8(ord("T")), np.uint8(ord("F")))
-    if column.dtype in _ZEROS:
+    if column.dtype in SHIFTED:
         native = values.astype(column.numpy, casting="same_kind")
         unsigned = native.view(f"u{native.dtype.itemsize}")
-        shifted = unsigned ^ unsigned.dtype.type(1 << (8 * native.dtype.itemsize - 1))
+        shifted: NDArray[Any] = unsigned ^ unsigned.dtype.type(1 << (8 * native.dtype.itemsize - 1))
         return shifted if column.dtype == "i1" else shifted.view(f"i{native.dtype.itemsize}")
     if column.dtype[0] == "A":
         return _encode_text(column, values)
     if not np.can_cast(values.dtype, column.numpy, casting="same_kind"):
-        raise OutputError(f"column {column.name}: {values.dtype} values do not fit {column.dtype}", "report this as a bug")
+        raise OutputError(f"column {column.name}: {values.dtype} does not fit {column.dtype}", "report this as a bug")
     return values
 
 
@@ -287,15 +292,17 @@ def _encode_text(column: Column, values: NDArray[Any]) -> NDArray[Any]:
         text = values.astype(np.bytes_)
     except UnicodeEncodeError as error:
         raise OutputError(
-            f"column {column.name}: {error.object!r} is not ASCII", "FITS tables hold ASCII text only: leave the column out"
+            f"column {column.name}: {error.object!r} is not ASCII",
+            "FITS tables hold ASCII text only: leave the column out",
         ) from error
     if text.dtype.itemsize > column.numpy.itemsize and text.size:
         longest = int(np.strings.str_len(text).max())
         if longest > column.numpy.itemsize:
             raise OutputError(
-                f"column {column.name}: text of {longest} characters does not fit {column.dtype}", "report this as a bug"
+                f"column {column.name}: text of {longest} characters does not fit {column.dtype}",
+                "report this as a bug",
             )
-    return text
+    return np.asarray(text)
 
 
 def _windows(columns: Sequence[Column], data: Data) -> Iterator[NDArray[Any]]:

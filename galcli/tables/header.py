@@ -135,11 +135,7 @@ def add_sum(raw: bytes | memoryview | NDArray[np.uint8], total: int = 0) -> int:
     int
         Below 2^32.
     """
-    # The sum commutes with swapping bytes, so little-endian words are summed and only the result is swapped.
-    part = int(np.frombuffer(raw, "<u4").sum(dtype=np.uint64))
-    while part >> 32:
-        part = (part & 0xFFFFFFFF) + (part >> 32)
-    total += int.from_bytes(part.to_bytes(4, "little"), "big")
+    total += int(np.frombuffer(raw, ">u4").sum(dtype=np.uint64))
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total
@@ -159,3 +155,48 @@ def encode_sum(value: int) -> str:
         letters[i::4] = four
     text = "".join(map(chr, letters))
     return text[-1] + text[:-1]  # the value starts at an odd byte of its card
+
+
+def read_cards(raw: bytes) -> dict[str, Value] | None:
+    """Keywords and values of a header that galcli, or another careful writer, made.
+
+    Parameters
+    ----------
+    raw : bytes
+        The file from the start of the header on.
+
+    Returns
+    -------
+    dict or None
+        Long strings joined; None if there is no END card. ``END`` maps to the length of the header in bytes.
+    """
+    cards: dict[str, Value] = {}
+    last = ""
+    for at in range(0, len(raw) - _CARD + 1, _CARD):
+        card = raw[at : at + _CARD].decode("latin-1")
+        key = card[:8].rstrip()
+        if key == "END":
+            cards["END"] = -(-(at + _CARD) // BLOCK) * BLOCK
+            return cards
+        if key == "CONTINUE" and isinstance(cards.get(last), str):
+            cards[last] = str(cards[last]).removesuffix("&") + str(_value(card[8:]))
+        elif card[8:10] == "= ":
+            last = key
+            cards[key] = _value(card[10:])
+    return None
+
+
+def _value(text: str) -> Value:
+    quoted = re.match(r" *'((?:[^']|'')*)'", text)
+    if quoted:
+        return quoted[1].replace("''", "'").rstrip()
+    word = text.partition("/")[0].strip()
+    if word in ("T", "F"):
+        return word == "T"
+    try:
+        return int(word)
+    except ValueError:
+        try:
+            return float(word.replace("D", "E"))
+        except ValueError:
+            return word

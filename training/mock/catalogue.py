@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from galcli.training.mock import lines, photometry, sed
 from torch import Tensor
+
+from galcli.training.mock import lines, photometry, sed
 
 Population = dict[str, Tensor]
 Array = npt.NDArray[Any]

@@ -3,8 +3,9 @@
 import math
 
 import torch
-from galcli.training.mock import structure
 from torch import Tensor
+
+from galcli.training.mock import structure
 
 Population = dict[str, Tensor]
 

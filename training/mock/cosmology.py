@@ -3,8 +3,9 @@
 from functools import lru_cache
 
 import torch
-from galcli.training.mock.interpolate import interp
 from torch import Tensor
+
+from galcli.training.mock.interpolate import interp
 
 H0 = 70.0  # km / s / Mpc
 OMEGA_M = 0.3

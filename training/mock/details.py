@@ -19,6 +19,9 @@ RADII, ANGLES = 24, 64
 INNER, OUTER = math.log(0.15), math.log(7.0)
 """The texture covers these log radii in units of the disc scale length."""
 
+Blobs = tuple[Tensor, Tensor, Tensor, Tensor]
+"""East, north, width (arcsec) and flux of Gaussians, (n, K) each."""
+
 
 @dataclass(frozen=True)
 class Details:
@@ -101,11 +104,11 @@ def draw(pop: Mapping[str, Tensor], generator: torch.Generator) -> Details:
     tails = _tails(pop, uniform(6))
     shells = _shells(pop, uniform(9))
     merger = pop["merger"][:, None]
-    tail = [torch.where(merger, t, s) for t, s in zip(tails, shells, strict=True)]
+    x, y, size, flux = (torch.where(merger, t, s) for t, s in zip(tails, shells, strict=True))
     young = (pop["f_young"] / 0.3).clamp(0.0, 1.0)
     clumpy = (0.15 + 0.65 * young) * (0.6 + 0.8 * uniform()) + 0.4 * pop["disturbance"]
     width, bar_width, wave = 1.2 + 2.3 * uniform(), 0.22 + 0.2 * uniform(), 2.0 * math.pi * uniform(4)
-    return Details(texture, *knots, *tail, width, clumpy.clamp(max=1.1), bar_width, wave)
+    return Details(texture, *knots, x, y, size, flux, width, clumpy.clamp(max=1.1), bar_width, wave)
 
 
 def _texture(n: int, generator: torch.Generator) -> Tensor:
@@ -126,7 +129,7 @@ def _texture(n: int, generator: torch.Generator) -> Tensor:
     return torch.cat([x, x[..., :1]], 3)
 
 
-def _knots(pop: Mapping[str, Tensor], u: Tensor, generator: torch.Generator) -> list[Tensor]:
+def _knots(pop: Mapping[str, Tensor], u: Tensor, generator: torch.Generator) -> Blobs:
     """HII knots strung along the arms, or anywhere in the disc where there are none."""
     h = pop["h_disc"][:, None]
     radius = (-torch.log(u[..., 0] * u[..., 1] + 1e-6)).clamp(max=5.0) * 0.8 * h
@@ -142,10 +145,10 @@ def _knots(pop: Mapping[str, Tensor], u: Tensor, generator: torch.Generator) -> 
     used = torch.arange(KNOTS, device=u.device)[None] < pop["n_knots"][:, None]
     flux = used * u[..., 4].clamp(min=0.01) ** -0.5  # a steep luminosity function
     flux = flux / flux.sum(1, keepdim=True).clamp(min=1e-9)
-    return [x, y, size, flux]
+    return x, y, size, flux
 
 
-def _tails(pop: Mapping[str, Tensor], u: Tensor) -> list[Tensor]:
+def _tails(pop: Mapping[str, Tensor], u: Tensor) -> Blobs:
     """Two tidal arms of a merger: a bridge that bends to the companion and a counter-tail on the far side."""
     half = TAIL // 2
     t = (torch.arange(half, device=u.device) + 0.5)[None] / half
@@ -161,10 +164,10 @@ def _tails(pop: Mapping[str, Tensor], u: Tensor) -> list[Tensor]:
     size = r50 * (0.16 + 0.14 * u[:, 4:5] + 0.12 * torch.cat([t, t], 1))
     share = torch.cat([(1.0 - 0.4 * t), 1.3 * (1.0 - t) ** 0.7], 1)
     flux = 0.35 * (pop["merger"] * pop["tidal"])[:, None] * share / share.sum(1, keepdim=True)
-    return [radius * torch.sin(theta), radius * torch.cos(theta), size, flux]
+    return radius * torch.sin(theta), radius * torch.cos(theta), size, flux
 
 
-def _shells(pop: Mapping[str, Tensor], u: Tensor) -> list[Tensor]:
+def _shells(pop: Mapping[str, Tensor], u: Tensor) -> Blobs:
     """A thin broken arc and a fading one-sided tail around a disturbed galaxy."""
     half = TAIL // 2
     t = (torch.arange(half, device=u.device) + 0.5)[None] / half
@@ -179,4 +182,4 @@ def _shells(pop: Mapping[str, Tensor], u: Tensor) -> list[Tensor]:
     share = torch.cat([0.6 * (t * (1.0 - t)) ** 0.7, (1.0 - t) ** 0.7], 1)
     strength = 0.18 * pop["disturbance"] * (pop["disturbance"] > 0.25)
     flux = strength[:, None] * share / share.sum(1, keepdim=True)
-    return [radius * torch.sin(theta), radius * torch.cos(theta), size, flux]
+    return radius * torch.sin(theta), radius * torch.cos(theta), size, flux

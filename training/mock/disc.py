@@ -35,13 +35,10 @@ class Disc:
         (n, 3, P, P) old, intermediate and young disc light, each of unit total flux.
     tau : Tensor
         (n, P, P) optical depth in V of dust lanes.
-    weight : Tensor
-        (n, P, P) smooth weight under which fluxes are conserved.
     """
 
     maps: Tensor
     tau: Tensor
-    weight: Tensor
 
 
 def windowed_disc(h: Tensor, half: float) -> Tensor:
@@ -172,7 +169,7 @@ def paint(grid: Grid, pop: Mapping[str, Tensor], random: Details, dx: Tensor, dy
     rows = torch.nonzero((pop["dust_lane"] > 0.02) & (pop["cos_i"] < 0.38))[:, 0]
     if len(rows) > 0:
         tau[rows] += _lane(grid, pop, a, b, q, rows)
-    return Disc(maps, tau, weight)
+    return Disc(maps, tau)
 
 
 def _add_bar_and_knots(

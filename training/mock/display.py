@@ -289,7 +289,7 @@ def display(
     near = field_of_view(images, pixscale, view, size)
     lupton = to_rgb(near, bands, "display", pixscale, generator)
     plain = to_rgb(near, bands, front, pixscale)
-    pick = torch.rand(len(images), generator=generator, device=generator.device).to(images.device) < 0.5
+    pick = torch.rand(len(images), generator=generator, device=generator.device).to(images.device) < 0.7
     chosen = torch.where(pick[:, None, None, None], lupton, plain)
     levels = torch.randint(70, 96, (len(images),), generator=generator, device=generator.device)
     return jpeg(chosen, levels)

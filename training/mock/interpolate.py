@@ -65,16 +65,14 @@ def _bilinear(table: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, T
 
 def sersic_growth(x: Tensor, n: Tensor) -> Tensor:
     """Fraction of a Sersic profile's light inside x = r / r_e (0..1), shapes broadcast."""
-    shape = torch.broadcast_shapes(x.shape, n.shape)
-    x, n = x.expand(shape), n.expand(shape)
+    x, n = x + torch.zeros_like(n), n + torch.zeros_like(x)  # one shape
     log_x = x.clamp_min(1e-30).log10()
     return _bilinear(_sersic_tables(str(x.device))[0], position(n, *SERSIC_N), position(log_x, *LOG_X))
 
 
 def sersic_radius(fraction: Tensor, n: Tensor) -> Tensor:
     """Radius r / r_e that holds `fraction` (0.005..0.995) of a Sersic profile's light."""
-    shape = torch.broadcast_shapes(fraction.shape, n.shape)
-    fraction, n = fraction.expand(shape), n.expand(shape)
+    fraction, n = fraction + torch.zeros_like(n), n + torch.zeros_like(fraction)  # one shape
     table = _sersic_tables(str(n.device))[1]
     return 10 ** _bilinear(table, position(n, *SERSIC_N), position(fraction, 0.005, 0.995, 199))
 

@@ -6,9 +6,10 @@ extinction, as those of MPA-JHU are.
 """
 
 import torch
+from torch import Tensor
+
 from galcli.training.mock.cosmology import luminosity_distance, nanomaggies_per_sun
 from galcli.training.mock.interpolate import interp
-from torch import Tensor
 
 Population = dict[str, Tensor]
 

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+
 from galcli.training.mock import sed
 from galcli.training.mock.interpolate import disc_growth, interp, sersic_growth, sersic_radius
-from torch import Tensor
 
 Population = dict[str, Tensor]
 

@@ -15,10 +15,16 @@ chain); 4 independent, but dependent given C (C is a collider).
 
 from functools import lru_cache
 from math import log, pi, sqrt
+from typing import Any
 
+import numpy as np
 import torch
-from galcli.training.mock.interpolate import interp
 from torch import Tensor
+
+from galcli.tables.columns import Column
+from galcli.tables.fits import TableHDU
+from galcli.tables.header import Card
+from galcli.training.mock.interpolate import interp
 
 COPY_NOISE = 0.4  # of P1 and P2 about S, before they are scaled to unit variance
 LINEAR, PRODUCT, NOISE = 0.8, 0.9, 0.5
@@ -158,6 +164,43 @@ def monte_carlo(n: int, generator: torch.Generator, chunk: int = 1_000_000) -> d
             parts = (i1, i2, i12, torch.minimum(i1, i2), torch.maximum(i1, i2))
             sums[pair] += torch.stack([part.sum() for part in parts]).cpu()
     return {pair: rules((s[0], s[1], s[2], s[3], s[4])) for pair, s in ((p, (t / n).tolist()) for p, t in sums.items())}
+
+
+def answers(cards: list[Card]) -> list[TableHDU]:
+    """Tables of the known answers: `TRUTH` and `correlations`.
+
+    Parameters
+    ----------
+    cards : list of (key, value, comment)
+        Header cards for both tables.
+
+    Returns
+    -------
+    list of TableHDU
+        INFORMATION (one row per pair of columns: X1, X2 and `QUANTITIES`, nat) and DEPENDENCE (one row per Q: Q, C,
+        R with Y, and R_GIVEN_C).
+    """
+    pairs = list(TRUTH)
+    values = np.array([TRUTH[pair] for pair in pairs])
+    data: dict[str, np.ndarray[Any, Any]] = {f"X{k + 1}": np.array([p[k] for p in pairs], "S2") for k in (0, 1)}
+    columns = [Column(name, "A2", description="column of PLANTED") for name in data]
+    for k, name in enumerate(QUANTITIES):
+        columns.append(Column(name, "f8", scale="nat", description=f"{name} of X1, X2 about Y, 10^7 samples"))
+        data[name] = values[:, k].copy()
+    known = correlations()
+    dependence: dict[str, np.ndarray[Any, Any]] = {
+        "Q": np.array(list(known), "S2"),
+        "C": np.array([name.replace("Q", "C") for name in known], "S2"),
+        "R": np.array([plain for plain, _ in known.values()]),
+        "R_GIVEN_C": np.array([partial for _, partial in known.values()]),
+    }
+    meaning = (
+        Column("Q", "A2", description="column of PLANTED"),
+        Column("C", "A2", description="its condition"),
+        Column("R", "f8", description="correlation of Q and Y"),
+        Column("R_GIVEN_C", "f8", description="partial correlation of Q and Y given C"),
+    )
+    return [TableHDU("INFORMATION", columns, data, cards), TableHDU("DEPENDENCE", list(meaning), dependence, cards)]
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ as a draw over the whole volume at a small part of its cost.
 from functools import lru_cache
 
 import torch
+from torch import Tensor
+
 from galcli.training.mock import classes, cosmology, sed, structure
 from galcli.training.mock.draws import Draws
 from galcli.training.mock.interpolate import interp
-from torch import Tensor
 
 Population = dict[str, Tensor]
 
@@ -114,7 +115,7 @@ def _complete(core: Population, generator: torch.Generator) -> Population:
     pop["eps_nii"] = d.normal()
     pop["eps_oiii"] = RATIO_CORRELATION * pop["eps_nii"] + (1 - RATIO_CORRELATION**2) ** 0.5 * d.normal()
     # Nuclei live in bulges of massive galaxies (Kauffmann et al. 2003).
-    hosts = 0.50 * torch.sigmoid((pop["logm"] - 10.55) / 0.22) * (pop["bt"] / 0.25).clamp(0, 1)
+    hosts = 0.75 * torch.sigmoid((pop["logm"] - 10.55) / 0.22) * (pop["bt"] / 0.25).clamp(0, 1)
     # Weak nuclei are the common ones: uniform in the logarithm of their share, so that the BPT wing is filled evenly.
     pop["agn"] = 0.02 * 45 ** d.uniform() * d.chance(hosts)
     pop["ebv"] = (0.03 * 10 ** d.normal(0, 0.25)).clamp(0.005, 0.2)

@@ -123,17 +123,17 @@ def _galaxies(
     bulge = sersic(grid, pop["re_bulge"], pop["n_bulge"], pop["q_bulge"], pop["pa"], dx, dy)
     maps[:, 0].mul_(1.0 - share).add_(bulge.mul_(share))
     image = torch.bmm(fluxes.transpose(1, 2), maps.flatten(2)).view(-1, len(bands), grid.side, grid.side)
-    _redden(image, disc, fluxes, bands)
+    _redden(image, disc.tau, bands)
     return _add_companions(grid, image, pop, fluxes, offset)
 
 
-def _redden(image: Tensor, disc: discs.Disc, fluxes: Tensor, bands: str) -> None:
-    """Apply dust lanes in place, conserving each band's flux (the given fluxes are already attenuated)."""
-    before = torch.einsum("ncb,nc->nb", fluxes, torch.einsum("ncyx,nyx->nc", disc.maps, disc.weight))
+def _redden(image: Tensor, tau: Tensor, bands: str) -> None:
+    """Apply dust lanes in place, conserving each band's flux on the canvas: the given fluxes are already attenuated."""
+    before = image.sum((2, 3))
     for number, band in enumerate(bands):
-        # 1 / (1 + tau) is the transmission of dust mixed with stars to second order, and needs no exponential
-        image[:, number].div_(torch.mul(disc.tau, EXTINCTION[band]).add_(1.0))
-    after = torch.einsum("nbyx,nyx->nb", image, disc.weight)
+        # 1 / (1 + tau) is exp(-tau) for thin dust, saturates as dust mixed with stars does, and costs no exponential
+        image[:, number].div_(torch.mul(tau, EXTINCTION[band]).add_(1.0))
+    after = image.sum((2, 3))
     image.mul_((before / after.clamp(min=1e-20))[:, :, None, None])
 
 

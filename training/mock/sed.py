@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
+from torch import Tensor
+
 from galcli.training.mock import lines, templates
 from galcli.training.mock.cosmology import luminosity_distance, nanomaggies_per_sun
 from galcli.training.mock.interpolate import position
-from torch import Tensor
 
 Population = dict[str, Tensor]
 

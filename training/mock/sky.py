@@ -175,7 +175,7 @@ def background(sigma: Tensor, side: int, generator: torch.Generator) -> Tensor:
     plane = 0.06 * torch.randn(n, bands, 3, generator=generator, device=device)
     common = torch.randn(n, 1, 3, generator=generator, device=device)
     u = torch.rand(n, 2, generator=generator, device=device)
-    strong = (u[:, :1] < 0.05)[:, :, None] * (0.3 + 1.5 * u[:, 1:, None])
+    strong = (u[:, :1] < 0.05)[:, :, None] * (0.2 + 0.9 * u[:, 1:, None])
     # Scattered light and airglow are stronger in red bands.
     red = torch.linspace(0.3, 1.3, bands, device=device)[None, :, None]
     plane = (plane + strong * red * common * torch.tensor([0.6, 0.7, 0.7], device=device)).to(sigma.device)

@@ -10,10 +10,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+
 from galcli.training.mock import lines, sed, templates
 from galcli.training.mock.cosmology import C_KMS, nanomaggies_per_sun
 from galcli.training.mock.draws import Draws
-from torch import Tensor
 
 Population = dict[str, Tensor]
 

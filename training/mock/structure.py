@@ -1,9 +1,10 @@
 """Shape of a galaxy: sizes, bulge and disc, inclination, dust, spiral arms, bar, knots, mergers and disturbance."""
 
 import torch
+from torch import Tensor
+
 from galcli.training.mock.draws import Draws
 from galcli.training.mock.interpolate import disc_growth, disc_radius, sersic_growth, sersic_radius
-from torch import Tensor
 
 Population = dict[str, Tensor]
 

@@ -22,7 +22,7 @@ from galcli.errors import InputError, UsageError
 from galcli.sky import healpix
 from galcli.sky.tiles import Tile, make_tiles
 from galcli.tables.columns import Column
-from galcli.tables.fits import HeaderCard, TableHDU, write_table
+from galcli.tables.fits import Card, TableHDU, write_table
 from galcli.training.mock import catalogue, instrument, planted, population, positions, spectra
 from galcli.training.mock.instrument import SURVEYS, Survey
 from galcli.training.progress import track
@@ -159,11 +159,11 @@ def write_planted(directory: Path, number: int, seed: int) -> Path:
     generator = torch.Generator().manual_seed(seed)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "planted.fits"
-    cards = [HeaderCard("MOCK", True, "planted by galcli"), HeaderCard("SEED", seed, "random seed")]
+    cards: list[Card] = [("MOCK", True, "planted by galcli"), ("SEED", seed, "random seed")]
     values = {key.upper(): tensor.numpy() for key, tensor in planted.table(number, generator).items()}
     columns = [Column(name, "f4" if v.dtype == np.float32 else "f8", description=f"planted variable {name}")
                for name, v in values.items()]  # fmt: skip
-    write_table(path, [TableHDU("PLANTED", columns, values, cards), *planted.answers(generator, cards)])
+    write_table(path, [TableHDU("PLANTED", columns, values, cards), *planted.answers(cards)])
     return path
 
 
@@ -182,7 +182,7 @@ def _tiles(
 
 def _write_stack(
     path: Path, rows: NDArray[np.int64], ids: NDArray[np.int64], ra: NDArray[np.float64], dec: NDArray[np.float64],
-    pop: dict[str, Tensor], options: MockOptions, cards: list[HeaderCard],
+    pop: dict[str, Tensor], options: MockOptions, cards: list[Card],
 ) -> None:  # fmt: skip
     generator = torch.Generator().manual_seed(hash((options.seed, int(rows[0]))) & 0x7FFFFFFFFFFFFFFF)
     pixels = np.empty((len(rows), len(options.bands), options.size, options.size), np.float32)
@@ -193,7 +193,7 @@ def _write_stack(
     write_stack(
         path, ids[rows], ra[rows], dec[rows], pixels, tuple(options.bands), options.pixel_scale,
         survey="mock-" + options.survey, compress="rice" if options.rice else None,
-        header={card.key: (card.value, card.comment) for card in cards},
+        header={key: (value, comment) for key, value, comment in cards},
     )  # fmt: skip
 
 
@@ -210,7 +210,7 @@ def _stamps(pop: dict[str, Tensor], options: MockOptions, generator: torch.Gener
 
 
 def _write_spectra(
-    path: Path, ids: NDArray[np.int64], pop: dict[str, Tensor], options: MockOptions, cards: list[HeaderCard]
+    path: Path, ids: NDArray[np.int64], pop: dict[str, Tensor], options: MockOptions, cards: list[Card]
 ) -> None:
     observed = spectra.observe(pop, torch.Generator().manual_seed(options.seed + 1))
     unit = "10**(-17) erg s-1 cm-2 Angstrom-1"
@@ -233,7 +233,7 @@ def _write_spectra(
 
 def _write_catalog(
     path: Path, ids: NDArray[np.int64], ra: NDArray[np.float64], dec: NDArray[np.float64], observed: dict[str, Any],
-    cards: list[HeaderCard],
+    cards: list[Card],
 ) -> None:  # fmt: skip
     columns = [
         Column("TARGETID", "i8", ucd="meta.id;meta.main", description="identifier of the galaxy", null=-1),
@@ -255,24 +255,24 @@ def _column(name: str, entry: Any) -> Column:
     return Column(name, dtype, values.shape[1:], unit=entry.unit or None, description=entry.description, null=null)
 
 
-def _cards(options: MockOptions) -> list[HeaderCard]:
+def _cards(options: MockOptions) -> list[Card]:
     return [
-        HeaderCard("MOCK", True, "simulated survey, not the sky"),
-        HeaderCard("SEED", options.seed, "random seed"),
-        HeaderCard("NGAL", options.number, "galaxies in the survey"),
-        HeaderCard("MSURVEY", options.survey, "imitated survey"),
-        HeaderCard("MBANDS", options.bands, "bands"),
-        HeaderCard("MSIZE", options.size, "[px] side of the cutouts"),
-        HeaderCard("MSCALE", options.pixel_scale, "[arcsec] pixel scale"),
-        HeaderCard("MBALANCE", options.balance or "none", "class frequencies"),
+        ("MOCK", True, "simulated survey, not the sky"),
+        ("SEED", options.seed, "random seed"),
+        ("NGAL", options.number, "galaxies in the survey"),
+        ("MSURVEY", options.survey, "imitated survey"),
+        ("MBANDS", options.bands, "bands"),
+        ("MSIZE", options.size, "[px] side of the cutouts"),
+        ("MSCALE", options.pixel_scale, "[arcsec] pixel scale"),
+        ("MBALANCE", options.balance or "none", "class frequencies"),
     ]
 
 
-def _require_same(catalog: Path, cards: list[HeaderCard]) -> None:
+def _require_same(catalog: Path, cards: list[Card]) -> None:
     import fitsio
 
     header = fitsio.read_header(str(catalog), ext=1)
-    differing = [card.key for card in cards if header.get(card.key) != card.value]
+    differing = [key for key, value, _ in cards if header.get(key) != value]
     if differing:
         raise InputError(
             f"{catalog} belongs to another survey ({', '.join(differing)} differ)", "choose another directory"

@@ -9,15 +9,16 @@ have the right breaks, colours and lines at the resolution (270 km/s) of the 100
 from functools import lru_cache
 
 import torch
-from galcli.training.mock.interpolate import interp
 from torch import Tensor
+
+from galcli.training.mock.interpolate import interp
 
 POPULATIONS = ("old", "intermediate", "young")
 
 # Wavelength [Angstrom]: f_lambda relative to 5500 A. Fine steps only where breaks need them.
 _OLD = {
-    1000: 0.02, 2000: 0.03, 2500: 0.05, 2900: 0.12, 3200: 0.225, 3500: 0.27, 3750: 0.315, 3900: 0.40, 4000: 0.55,
-    4060: 0.70, 4200: 0.77, 4400: 0.86, 4600: 0.95, 5000: 0.975, 5500: 1.0, 6000: 1.015, 6500: 0.995, 7000: 0.965,
+    1000: 0.02, 2000: 0.03, 2500: 0.05, 2900: 0.11, 3200: 0.21, 3500: 0.265, 3750: 0.345, 3900: 0.455, 4000: 0.57,
+    4060: 0.67, 4200: 0.765, 4400: 0.86, 4600: 0.95, 5000: 0.975, 5500: 1.0, 6000: 1.015, 6500: 0.995, 7000: 0.965,
     7500: 0.935, 8000: 0.90, 9000: 0.825, 10000: 0.74, 12350: 0.54, 16600: 0.38, 21600: 0.185, 33700: 0.050,
     46200: 0.0134, 120800: 5.4e-4, 300000: 3e-5,
 }  # fmt: skip
@@ -36,7 +37,7 @@ _YOUNG = {
 
 # Change of the slope d ln f / d ln lambda, and of the depth of the 4000 A break, from metal poor to metal rich.
 _TILT = (0.50, 0.45, 0.25)
-_BREAK = (0.22, 0.10, 0.02)
+_BREAK = (0.14, 0.10, 0.02)
 
 # Vacuum wavelength [A], Gaussian sigma [A], equivalent width [A] in old, intermediate, young; True if it grows with Z.
 _ABSORPTION = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -163,13 +163,13 @@ class Preset:
 
 
 PRESETS = {
-    "default": Preset((Stage(96, 0.393, 12.0, 0.7), Stage(*FINAL, 6.0, 0.3, 0.4))),
+    "default": Preset((Stage(96, 0.393, 12.0, 0.7), Stage(*FINAL, 6.0, 0.3, 0.4)), lr=0.01),
     # What the authors ran: the viewer's SDSS layer alone, 8-bit images, symmetries for half of the images (flips in
     # the paper), one cycle (flat and cosine in the paper), targets and bias as they come.
     "published": Preset(
         (Stage(*FINAL, 20.0),), d4=0.5, display=1.0, servers=False, fronts=("flux:gri",), centred=False
     ),
-    "quick": Preset((Stage(72, 0.524, 4.0, 0.7), Stage(*FINAL, 1.0, 0.3, 0.4)), mock_objects=5_000),
+    "quick": Preset((Stage(72, 0.524, 4.0, 0.7), Stage(*FINAL, 1.0, 0.3, 0.4)), lr=0.01, mock_objects=5_000),
 }
 
 
@@ -283,12 +283,13 @@ def train(
     identity = {
         "target": target, "preset": preset, "seed": seed, "k": k, "split": split, "mock": sample.mock,
         "init": str(init) if init else None, "minutes": minutes, "samples": [s.describe() for s in sample.stamps],
+        "plan": asdict(plan),
     }  # fmt: skip
     steps = _steps(plan, feeds, network, task, None if resume else minutes, device)
     settings = Settings(steps, plan.lr, plan.schedule, seed=seed, device=device, identity=identity)
     fit = Fit(network, task, feeds, settings, out)
     fit.run(resume)
-    return _write(out, fit, task, sample, identity | {"d4": plan.d4, "lr": plan.lr, "schedule": plan.schedule})
+    return _write(out, fit, task, sample, identity)
 
 
 def _lookup(table: Mapping[str, _T], name: str, kind: str) -> _T:

@@ -1,0 +1,198 @@
+"""Joining tiles into one table in catalogue order, with memory that does not grow with the catalogue.
+
+The table is cut into windows of consecutive catalogue rows. One pass over the tiles appends each row to the spill file
+of its window; then each window is put into order in memory and written, one after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fitsio
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.errors import InputError, OutputError
+from galcli.predict import interrupts
+from galcli.predict.plan import Plan
+from galcli.predict.table import PREDICTIONS, TableSpec
+from galcli.sky.tiles import Tile
+from galcli.tables.fits import StreamingTable, TableHDU
+from galcli.tables.status import ModelStatus, RowStatus
+from galcli.tables.verify import is_whole
+
+#: Bytes of a window: what the merge holds in memory, whatever the size of the catalogue.
+WINDOW_BYTES = 32_000_000
+#: Spill files open at a time; larger tables take wider windows.
+MAX_WINDOWS = 400
+
+
+@dataclass
+class Counts:
+    """How many rows carry which status.
+
+    Attributes
+    ----------
+    rows, unpredicted : int
+    status : dict of int to int
+        RowStatus bit -> rows.
+    models : dict of str to dict
+        Status column -> ModelStatus bit -> rows.
+    """
+
+    rows: int = 0
+    unpredicted: int = 0
+    status: dict[int, int] = field(default_factory=dict)
+    models: dict[str, dict[int, int]] = field(default_factory=dict)
+
+    def add(self, rows: NDArray[Any], spec: TableSpec) -> None:
+        """Count a window."""
+        self.rows += len(rows)
+        self.unpredicted += int(np.count_nonzero(rows["STATUS"] & int(RowStatus.NO_PREDICTION)))
+        _count(rows["STATUS"], RowStatus, self.status)
+        for model in spec.models:
+            _count(rows[model.status], ModelStatus, self.models.setdefault(model.status, {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with the names of the bits, for JSON."""
+        return {
+            "rows": self.rows,
+            "unpredicted": self.unpredicted,
+            "STATUS": {RowStatus(bit).name: number for bit, number in self.status.items()},
+            **{n: {ModelStatus(bit).name: number for bit, number in bits.items()} for n, bits in self.models.items()},
+        }
+
+    @classmethod
+    def of_table(cls, path: Path, spec: TableSpec) -> Counts:
+        """Counts of a finished table."""
+        counts = cls()
+        with fitsio.FITS(str(path)) as file:
+            hdu = file[PREDICTIONS]
+            columns = ["STATUS", *(model.status for model in spec.models)]
+            for start in range(0, hdu.get_nrows(), 1 << 20):
+                counts.add(hdu[columns][start : start + (1 << 20)], spec)
+        return counts
+
+
+def missing_tiles(plan: Plan) -> list[Tile]:
+    """Tiles whose file is not there."""
+    return [tile for tile in plan.tiles if not plan.paths.tile(tile).exists()]
+
+
+def merge(plan: Plan, out: Path) -> Counts:
+    """Write the table from the tiles, whole or not at all.
+
+    Parameters
+    ----------
+    plan : Plan
+    out : Path
+
+    Returns
+    -------
+    Counts
+
+    Raises
+    ------
+    InputError
+        If tiles are missing or damaged; they are listed.
+    OutputError
+        If the table cannot be written.
+    """
+    bad = [tile for tile in plan.tiles if not is_whole(plan.paths.tile(tile))]
+    if bad:
+        named = ", ".join(tile.path for tile in bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+        raise InputError(
+            f"{len(bad)} of {len(plan.tiles)} tiles are missing or damaged: {named}",
+            "give the same `galcli predict` command again, then merge",
+        )
+    counts, spec = Counts(), plan.table
+    first = TableHDU(PREDICTIONS, list(spec.columns), {}, list(spec.header))
+    with StreamingTable(out, first, len(plan.rows)) as table, _windows(plan) as windows:
+        for rows in windows:
+            interrupts.check()
+            counts.add(rows, spec)
+            table.append(rows)
+        table.finish(spec.further_hdus())
+    return counts
+
+
+def row_type(spec: TableSpec) -> np.dtype[Any]:
+    """Native type of a table row, by column name."""
+    return np.dtype([(column.name, column.numpy, column.shape) for column in spec.columns])
+
+
+@contextlib.contextmanager
+def _windows(plan: Plan) -> Iterator[Iterator[NDArray[Any]]]:
+    """Rows of all tiles in catalogue order, in windows; spill files are removed at the end."""
+    dtype, total = row_type(plan.table), len(plan.rows)
+    width = max(WINDOW_BYTES // dtype.itemsize, -(-total // MAX_WINDOWS), 1)
+    spilled = np.dtype([("row", np.int64), ("values", dtype)])
+    folder = plan.paths.spill
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _spill(plan, folder, width, spilled)
+        yield (
+            _ordered(folder / str(window), start, min(width, total - start), spilled)
+            for window, start in enumerate(range(0, total, width))
+        )
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}", "free space; the tiles are kept") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _spill(plan: Plan, folder: Path, width: int, spilled: np.dtype[Any]) -> None:
+    """Append every row of every tile to the file of its window."""
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context((folder / str(w)).open("wb")) for w in range(-(-len(plan.rows) // width))]
+        for tile in plan.tiles:
+            interrupts.check()
+            rows = np.asarray(plan.rows[tile.start : tile.stop])
+            values = read_tile(plan, tile)
+            for window in np.unique(rows // width):
+                here = rows // width == window
+                part = np.empty(int(here.sum()), spilled)
+                part["row"], part["values"] = rows[here], values[here]
+                files[window].write(part.tobytes())
+
+
+def _ordered(path: Path, start: int, length: int, spilled: np.dtype[Any]) -> NDArray[Any]:
+    """A window in catalogue order."""
+    found = np.fromfile(path, spilled)
+    if len(found) != length or len(np.unique(found["row"])) != length:
+        raise InputError(f"rows {start} to {start + length - 1} are not all in the tiles", "run again with --restart")
+    window = np.empty(length, spilled["values"])
+    window[found["row"] - start] = found["values"]
+    path.unlink()
+    return window
+
+
+def read_tile(plan: Plan, tile: Tile) -> NDArray[Any]:
+    """Rows of a finished tile, native byte order.
+
+    Raises
+    ------
+    InputError
+        If its columns or its number of rows are not the plan's.
+    """
+    path = plan.paths.tile(tile)
+    with fitsio.FITS(str(path)) as file:
+        found = file[PREDICTIONS].read()
+    dtype = row_type(plan.table)
+    if found.dtype.names != dtype.names or len(found) != len(tile):
+        raise InputError(f"{path} does not belong to this run", "remove it and run again")
+    return found.astype(dtype)
+
+
+def _count(values: NDArray[Any], kind: type[RowStatus] | type[ModelStatus], into: dict[int, int]) -> None:
+    for bit in kind:
+        number = int(np.count_nonzero(values & int(bit)))
+        if number:
+            into[int(bit)] = into.get(int(bit), 0) + number
+

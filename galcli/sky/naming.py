@@ -1,0 +1,207 @@
+"""Which columns of a catalogue name its rows and place them on the sky."""
+
+from __future__ import annotations
+
+import difflib
+
+from galcli.errors import InputError
+from galcli.sky.fields import Field
+from galcli.sky.rows import FitsTable
+
+#: Names of right ascension and declination in surveys, most specific first; compared without case.
+COORDINATE_NAMES = (
+    ("TARGET_RA", "TARGET_DEC"),  # DESI
+    ("RA", "DEC"),  # Legacy Surveys, SDSS, Gaia, DES, HSC
+    ("RAJ2000", "DEJ2000"),  # VizieR
+    ("RAJ2000", "DECJ2000"),
+    ("_RAJ2000", "_DEJ2000"),
+    ("RA_J2000", "DEC_J2000"),
+    ("RA_ICRS", "DE_ICRS"),
+    ("RA_ICRS", "DEC_ICRS"),
+    ("ALPHA_J2000", "DELTA_J2000"),  # SExtractor
+    ("ALPHAWIN_J2000", "DELTAWIN_J2000"),
+    ("RAMEAN", "DECMEAN"),  # Pan-STARRS
+    ("RASTACK", "DECSTACK"),
+    ("RADEG", "DEDEG"),
+    ("RADEG", "DECDEG"),
+    ("RA_DEG", "DEC_DEG"),
+    ("RIGHT_ASCENSION", "DECLINATION"),  # Euclid
+    ("RA_1", "DEC_1"),  # the first table of a TOPCAT match
+    ("RADEG_1", "DEDEG_1"),
+    ("PLUG_RA", "PLUG_DEC"),
+    ("FIBER_RA", "FIBER_DEC"),
+    ("ALPHA", "DELTA"),
+)
+
+#: Names of identifiers in surveys, most specific first; compared without case.
+ID_NAMES = (
+    "TARGETID",  # DESI
+    "LS_ID",
+    "SOURCE_ID",  # Gaia
+    "OBJECT_ID",  # HSC, Euclid
+    "COADD_OBJECT_ID",  # DES
+    "SPECOBJID",  # SDSS
+    "OBJ_ID",
+    "OBJID",  # SDSS, Pan-STARRS, Legacy Surveys within a brick
+    "PHOTOOBJID",
+    "BESTOBJID",
+    "SGA_ID",
+    "NSAID",
+    "GALAXY_ID",
+    "GALID",
+    "UNIQUE_ID",
+    "CATAID",  # GAMA
+    "ID",
+    "PLATEIFU",  # MaNGA
+    "IAUNAME",
+    "IAU_NAME",
+    "DESIGNATION",
+    "SOURCE_NAME",
+    "NAME",
+    "OBJNAME",
+)
+
+#: Columns whose values, packed into one number, name an object of the Legacy Surveys: (name, lowest bit, bits).
+LEGACY_ID = (("OBJID", 0, 22), ("BRICKID", 22, 20), ("RELEASE", 42, 16))
+
+_GALACTIC = (("GLON", "GLAT"), ("GAL_LON", "GAL_LAT"), ("L", "B"), ("ELON", "ELAT"))
+_HOURS = ("RAH", "RA_HOURS", "RAHOURS", "RA_HOUR", "RAHR")
+_DEGREE_UNITS = ("", "deg", "degree", "degrees", "degs", "angle[deg]")
+
+
+def find_column(table: FitsTable, name: str) -> str:
+    """The table's own spelling of a column name, compared without case.
+
+    Raises
+    ------
+    InputError
+        If there is no such column; close matches are named.
+    """
+    if name in table.fields:
+        return name
+    folded = {known.upper(): known for known in reversed(table.fields)}
+    if name.upper() in folded:
+        return folded[name.upper()]
+    close = difflib.get_close_matches(name.upper(), folded, n=3)
+    hint = "did you mean " + " or ".join(folded[match] for match in close) + "?" if close else ""
+    raise InputError(
+        f"{table.path} HDU {table.hdu}: no column {name}", hint or f"its columns are {listed(list(table.fields))}"
+    )
+
+
+def find_coordinates(table: FitsTable, ra: str | None, dec: str | None) -> tuple[str | None, str | None]:
+    """Columns of right ascension and declination.
+
+    Parameters
+    ----------
+    table : FitsTable
+    ra, dec : str, optional
+        Names given by the user.
+
+    Returns
+    -------
+    ra, dec : str or None
+        None where the table has none.
+
+    Raises
+    ------
+    InputError
+        If a named column is missing, or the coordinates are not degrees on the equatorial system.
+    """
+    ra = None if ra is None else find_column(table, ra)
+    dec = None if dec is None else find_column(table, dec)
+    folded = {name.upper(): name for name in reversed(table.fields)}
+    pairs = [(folded[a], folded[b]) for a, b in COORDINATE_NAMES if a in folded and b in folded]
+    choices = [pair for pair in pairs if ra in (None, pair[0]) and dec in (None, pair[1])]
+    if ra is not None and dec is not None:
+        choices = [(ra, dec)]
+    if not choices and (ra or dec):
+        other = "--ra-column" if ra is None else "--dec-column"
+        raise InputError(f"{table.path} HDU {table.hdu}: only {ra or dec} is named", f"give {other} too")
+    if not choices:
+        _refuse_other_systems(table, folded)
+        return None, None
+    for choice in choices:  # a survey may give sexagesimal text beside degrees
+        if all(_fault(table.fields[name]) == "" for name in choice):
+            return choice
+    name = next(name for name in choices[0] if _fault(table.fields[name]))
+    raise InputError(
+        f"{table.path} HDU {table.hdu}: column {name} {_fault(table.fields[name])}",
+        "convert the coordinates to degrees (astropy.coordinates.SkyCoord), or name other columns",
+    )
+
+
+def _fault(field: Field) -> str:
+    """Why a column cannot be a coordinate; '' if it can."""
+    if field.refused:
+        return f"holds {field.refused}"
+    if field.dtype.kind == "S":
+        return "is text, coordinates must be numbers in degrees"
+    if field.shape or field.dtype.kind not in "iuf":
+        return "is not one number per row"
+    return "" if field.unit.lower() in _DEGREE_UNITS else f"is in {field.unit}, coordinates must be in degrees"
+
+
+def _refuse_other_systems(table: FitsTable, folded: dict[str, str]) -> None:
+    hint = "add RA and Dec in degrees (astropy.coordinates.SkyCoord), or name columns with --ra-column and --dec-column"
+    hours = [folded[name] for name in _HOURS if name in folded]
+    if hours:
+        raise InputError(f"{table.path} HDU {table.hdu}: right ascension only in hours ({hours[0]})", hint)
+    for lon, lat in _GALACTIC:
+        if lon in folded and lat in folded:
+            found = f"{folded[lon]}, {folded[lat]}"
+            raise InputError(f"{table.path} HDU {table.hdu}: no equatorial coordinates, only {found}", hint)
+
+
+def find_id(table: FitsTable, wanted: str | None) -> tuple[str | None, bool]:
+    """Column of the identifier.
+
+    Parameters
+    ----------
+    table : FitsTable
+    wanted : str, optional
+        Name given by the user.
+
+    Returns
+    -------
+    name : str or None
+        None: the rows have no names.
+    packed : bool
+        Whether the identifier is packed from the columns of `LEGACY_ID`, as DESI does for TARGETID.
+
+    Raises
+    ------
+    InputError
+        If the named column is missing or holds neither whole numbers nor text.
+    """
+    if wanted is not None:
+        field = table.fields[find_column(table, wanted)]
+        field.require_readable(f"{table.path} HDU {table.hdu}")
+        if not _is_id(field):
+            raise InputError(
+                f"{table.path} HDU {table.hdu}: column {field.name} ({field.dtype}) cannot name rows",
+                "identifiers are whole numbers or text, one per row: floating point loses their last digits",
+            )
+        return field.name, False
+    folded = {name.upper(): name for name in reversed(table.fields)}
+    for name in ID_NAMES:
+        if name == "OBJID" and _has_legacy_id(table, folded):
+            return "TARGETID", True
+        if name in folded and _is_id(table.fields[folded[name]]):
+            return folded[name], False
+    return None, False
+
+
+def _has_legacy_id(table: FitsTable, folded: dict[str, str]) -> bool:
+    """OBJID of the Legacy Surveys is unique only within a brick and a release."""
+    names = [name for name, _, _ in LEGACY_ID]
+    return all(name in folded and table.fields[folded[name]].dtype.kind in "iu" for name in names)
+
+
+def _is_id(field: Field) -> bool:
+    return not field.refused and field.shape == () and field.dtype.kind in "iuS"
+
+
+def listed(names: list[str]) -> str:
+    """Column names for a message: the first dozen."""
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -1,0 +1,296 @@
+"""From a torch module to a model file: float16 weights, an ONNX graph, the proof that both say the same, the card.
+
+The order matters: weights are rounded first, so that the proof, the calibration and the metrics all belong to the
+very numbers that are stored.
+
+>>> freeze(module, example)                       # fold batch norms, round the weights
+>>> graph = to_onnx(module, example, outputs)     # onnx, opset 18, any number of objects
+>>> prove(module, graph, sample)                  # or fail
+>>> ...                                           # calibrate (training/calibrate.py), export again, measure
+>>> save(graph, card, path)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+import galcli
+from galcli.errors import ModelError, OutputError
+from galcli.models.card import CARD_KEY, Card
+from galcli.models.library import INDEX, inspect
+from galcli.models.session import Graph
+from galcli.training.make_resample import IR_VERSION, OPSET
+
+#: Weights with at least this many elements are stored as float16.
+BIG = 1024
+#: Largest difference between torch and onnxruntime, relative to max(1, |y|).
+TOLERANCE = 1e-4
+#: Numbers of objects for which the two are compared.
+BATCHES = (1, 3, 8)
+#: Control flow, and operators that the CUDA provider of onnxruntime lacks.
+FORBIDDEN = frozenset({"If", "Loop", "Scan", "SequenceMap", "DFT", "STFT", "Mish", "Rfft", "Irfft"})
+
+Inputs = Mapping[str, Tensor]
+#: Gives the graph's inputs for a number of objects.
+Sample = Callable[[int], Inputs]
+
+
+def freeze(module: nn.Module, example: Inputs) -> None:
+    """Fold batch norms into convolutions and round big weights to float16 values, in place.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Goes to evaluation mode. Parameters with ``BIG`` or more elements become exact float16 values (in float32
+        tensors); smaller ones and buffers stay as they are.
+    example : mapping of str to Tensor
+        Inputs by name, on which folding is checked.
+
+    Raises
+    ------
+    ModelError
+        If folding changes the outputs by more than 1e-3, or a weight is beyond float16.
+    """
+    module.eval()
+    with torch.no_grad():
+        before = _flat(module(**example))
+        _fold(module)
+        for number, (old, new) in enumerate(zip(before, _flat(module(**example)), strict=True)):
+            if old.is_floating_point() and _difference(old.numpy(), new.numpy()) > 1e-3:
+                raise ModelError(f"folding batch norms changes output {number}", "name them conv1/bn1, conv2/bn2, ...")
+        for name, parameter in module.named_parameters():
+            if parameter.numel() >= BIG:
+                rounded = parameter.half().float()
+                if not bool(rounded.isfinite().all()):
+                    raise ModelError(f"weights {name} are too large for float16", "train with weight decay")
+                parameter.copy_(rounded)
+
+
+def _fold(module: nn.Module) -> None:
+    """Fold each batch norm into its convolution: conv1/bn1 of one module, or neighbours in a Sequential."""
+    for parent in list(module.modules()):
+        children = dict(parent.named_children())
+        names = list(children)
+        for place, name in enumerate(names):
+            norm = children[name]
+            if not isinstance(norm, nn.BatchNorm2d):
+                continue
+            partner = names[place - 1] if isinstance(parent, nn.Sequential) else name.replace("bn", "conv")
+            conv = children.get(partner)
+            if isinstance(conv, nn.Conv2d):
+                setattr(parent, partner, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, name, nn.Identity())
+
+
+def to_onnx(module: nn.Module, example: Inputs, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Export a frozen module; the same weights always give the same bytes.
+
+    Parameters
+    ----------
+    module : nn.Module
+        ``forward(**example)`` returns one tensor per output, each (N, ...).
+    example : mapping of str to Tensor (N, ...)
+        Inputs in the order of ``forward``; N at least 2.
+    outputs : sequence of str
+        Names of the outputs.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Float16 weights followed by a Cast that onnxruntime folds when it opens the file; float32 compute.
+
+    Raises
+    ------
+    ModelError
+        If the graph holds an operator that may not be used.
+    """
+    count = torch.export.Dim("N")
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(), kwargs=dict(example), dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
+            input_names=list(example), output_names=list(outputs),
+            dynamic_shapes={name: {0: count} for name in example},
+        )  # fmt: skip
+    if program is None:
+        raise ModelError("torch exported nothing", "see the messages of torch.onnx")
+    model = copy.deepcopy(program.model_proto)
+    _check_operators(model)
+    _shrink(model.graph)
+    _strip(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what torch's exporter says about itself: deprecations of its own code, libraries it looked for."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", "# The axis name: N", UserWarning)  # one name for all first axes is meant
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check_operators(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx") or node.op_type in FORBIDDEN:
+            raise ModelError(f"the graph holds the operator {node.domain}{node.op_type}", "write it in plain operators")
+        if node.op_type == "Einsum" and len(node.input) > 2:
+            raise ModelError("the graph holds an Einsum of three operands", "write it as MatMuls")
+
+
+def _shrink(graph: onnx.GraphProto) -> None:
+    """Store big weights as float16 where that loses nothing."""
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < BIG:
+            continue
+        values = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), values):
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+            casts.append(helper.make_node("Cast", [tensor.name], [name], f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = casts + list(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove what differs between machines: stack traces with paths, versions of the exporter."""
+    graph = model.graph
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = "galcli", galcli.__version__
+    del graph.value_info[:]
+    parts = [model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output]
+    for part in parts:
+        part.doc_string = ""
+        del part.metadata_props[:]
+
+
+def prove(module: nn.Module, model: onnx.ModelProto, sample: Sample) -> float:
+    """Compare torch with onnxruntime on the CPU.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The frozen module that was exported.
+    model : onnx.ModelProto
+    sample : callable
+        ``sample(n)`` gives inputs of n objects, best real ones.
+
+    Returns
+    -------
+    float
+        Largest max|torch - onnxruntime| / max(1, |y|) over all outputs and ``BATCHES``.
+
+    Raises
+    ------
+    ModelError
+        If it exceeds ``TOLERANCE``, or outputs that are whole numbers differ at all.
+    """
+    graph = Graph(model.SerializeToString(deterministic=True), "exported graph", "cpu")
+    worst = 0.0
+    for count in BATCHES:
+        inputs = sample(count)
+        with torch.no_grad():
+            expected = _flat(module(**inputs))
+        found = graph.run({name: value.numpy() for name, value in inputs.items()})
+        for (name, ours), theirs in zip(found.items(), expected, strict=True):
+            error = _difference(theirs.numpy(), ours)
+            if not error <= TOLERANCE:
+                raise ModelError(
+                    f"torch and onnxruntime differ by {error:.2g} in output {name} for {count} objects",
+                    "find the operator that differs by exporting parts of the network",
+                )
+            worst = max(worst, error)
+    return worst
+
+
+def _flat(outputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+def _difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
+    """Largest |a - b| / max(1, |a|); infinite where shapes, NaN or whole numbers differ."""
+    if expected.shape != found.shape or expected.dtype.kind != found.dtype.kind:
+        return float("inf")
+    if expected.dtype.kind != "f":
+        return 0.0 if np.array_equal(expected, found) else float("inf")
+    nan = np.isnan(expected)
+    if not np.array_equal(nan, np.isnan(found)):
+        return float("inf")
+    ratio = np.abs(expected - found) / np.maximum(1, np.abs(expected))
+    return float(np.max(ratio, where=~nan, initial=0.0))
+
+
+def save(model: onnx.ModelProto, card: Card, path: Path) -> None:
+    """Write a model file whole or not at all, after checking it as `galcli predict` would.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    card : Card
+    path : Path
+
+    Raises
+    ------
+    ModelError
+        If the graph does not fit the card.
+    OutputError
+        If the file cannot be written.
+    """
+    model = copy.deepcopy(model)
+    del model.metadata_props[:]
+    text = json.dumps(card.model_dump(mode="json", exclude_defaults=True), separators=(",", ":"))
+    model.metadata_props.add(key=CARD_KEY, value=text)
+    data = model.SerializeToString(deterministic=True)
+    inspect(data, str(path))
+    _write(path, data)
+
+
+def add_to_index(path: Path, default: bool) -> None:
+    """Enter a model file into ``index.json`` of its folder, so that it is found by name and its bytes are verified."""
+    data = path.read_bytes()
+    index_path = path.with_name(INDEX)
+    index = json.loads(index_path.read_text()) if index_path.exists() else {}
+    name = inspect(data, str(path)).name
+    digest = hashlib.sha256(data).hexdigest()
+    index[name] = {"file": path.name, "sha256": digest, "size": len(data), "default": default}
+    _write(index_path, (json.dumps(index, indent=1) + "\n").encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: {error.strerror}", f"{len(data)} bytes are needed; choose another --out") from error

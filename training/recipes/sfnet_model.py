@@ -1,0 +1,332 @@
+"""From trained SFNet weights to a model file: rounded, proved, calibrated, measured (models.md 1.6 and 1.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.svm import LinearSVC
+from torch import Tensor
+
+from galcli.errors import InputError, ModelError
+from galcli.models.card import Card
+from galcli.models.session import Graph
+from galcli.training import calibrate, checkpoint, export
+from galcli.training.data import Batch, Stamps, held_out
+from galcli.training.networks.resnet import WIDTH
+from galcli.training.networks.sfnet import SFNet
+from galcli.training.networks.sfnet_export import RATIOS, ExportedSFNet
+from galcli.training.pixels import DISPLAY, FRONTS, Pixels
+from galcli.training.recipes import sfnet_card
+from galcli.training.recipes.sfnet_card import KINDS, Kind
+from galcli.training.seeds import mix
+
+#: Makes the batches of a sample anew: each holds objects as seen through one or more fronts.
+Batches = Callable[[], Iterable[Batch]]
+Values = dict[str, NDArray[Any]]
+
+VERSION = "1"
+CITATION = "Wu 2025, ApJ 980, 183 (arXiv:2501.00089)"
+#: Galaxies of each class below which no AGN classifier is fitted.
+MIN_CLASS = 10
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Galaxies an export needs.
+
+    Attributes
+    ----------
+    training : callable
+        Training galaxies without augmentation: maxima of the activations, extent of the domain, AGN classifier.
+    calibration : callable
+        Held-out galaxies for error bars and the threshold of the domain.
+    test : callable
+        Other held-out galaxies, for the metrics.
+    name : str
+        What the held-out sample is called in the card.
+    """
+
+    training: Batches
+    calibration: Batches
+    test: Batches
+    name: str
+
+
+def export_sfnet(weights: Path, samples: Samples, out: Path, say: Callable[[str], None] = print) -> Card:
+    """Write the model file of a trained SFNet.
+
+    Parameters
+    ----------
+    weights : Path
+        Safetensors file of the training.
+    samples : Samples
+    out : Path
+        Model file.
+    say : callable
+        Takes lines for the user.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    ModelError
+        If torch and onnxruntime differ, or the weights do not say how they were trained.
+    InputError
+        If too few galaxies are AGN or star-forming (lines).
+    """
+    module, kind, info = _load(weights)
+    probe = _probe(next(iter(samples.calibration())), len(module.pixels.fronts))
+    example = probe(2)
+    export.freeze(module, example)
+    draft = export.to_onnx(module, example, module.output_names())
+    error = export.prove(module, draft, probe)
+    say(f"rounded network: torch and onnxruntime differ by at most {error:.1e}")
+    trained = measure(draft, samples.training, ["inner/pooled", "idx", "act"])
+    held = measure(draft, samples.calibration, ["inner/pooled", "idx", *_tensors(kind)])
+    say(f"measured {len(trained['front'])} training and {len(held['front'])} held-out views")
+    _set_features(module, trained)
+    domain, conformal = _calibrate(module, kind, trained, held)
+    module.calibrated.set(domain, conformal)
+    final = export.to_onnx(module, example, module.output_names())
+    error = export.prove(module, final, probe)
+    names = [*_tensors(kind), *(quantity.error for quantity in kind.quantities), "ood"]
+    test = measure(final, samples.test, names + (["is_agn"] if module.lines else []))
+    fields = _fields(module, kind, info) | {
+        "tables": [_features(module, kind, held)],
+        "metrics": list(_metrics(module, kind, test, samples.name)),
+        "calibration": _calibration(kind, conformal, domain, held, test, error),
+    }
+    card = Card.model_validate(fields)
+    export.save(final, card, out)
+    say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return card
+
+
+def views(
+    stamps: Stamps, rows: NDArray[np.int64], target: NDArray[np.float32], seed: int = 0, servers: bool = True,
+    batch_size: int = 128,
+) -> Iterator[Batch]:  # fmt: skip
+    """Batches of stamps as seen through their own flux front, and again as display images.
+
+    Parameters
+    ----------
+    stamps : Stamps
+    rows : ndarray (n,), int64
+        Rows of the stamps.
+    target : ndarray (N, T), float32
+        Targets of all rows.
+    seed : int
+        Seed of the display images.
+    servers : bool
+        Display images as image servers make them (`data.held_out`).
+    batch_size : int
+    """
+    for number, name in enumerate(FRONTS):
+        seen = rows if name == DISPLAY else rows[stamps.front[rows] == number]
+        for first in range(0, len(seen), batch_size):
+            part = seen[first : first + batch_size]
+            pixels, valid, front = held_out(stamps, part, name, mix(seed, first), servers)
+            yield Batch(pixels, valid, front, torch.from_numpy(target[part]), torch.from_numpy(part))
+
+
+def measure(model: onnx.ModelProto, batches: Batches, names: list[str]) -> Values:
+    """Outputs of a graph on a sample, through onnxruntime as in `galcli predict`; also ``front`` and ``target``."""
+    graph = Graph(model.SerializeToString(deterministic=True), "exported graph", "cpu")
+    parts: list[Values] = []
+    for batch in batches():
+        feeds = {"pixels": batch.pixels.numpy(), "valid": batch.valid.numpy(), "front": batch.front.numpy()}
+        known = {"front": batch.front.numpy(), "target": batch.target.numpy().astype(np.float64)}
+        parts.append(graph.run(feeds, names) | known)
+    if not parts:
+        raise InputError("a sample for the export is empty", "give more galaxies")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def bpt_class(log_nii_ha: NDArray[Any], log_oiii_hb: NDArray[Any]) -> NDArray[np.int64]:
+    """Class in the diagram of Baldwin, Phillips & Terlevich (1981), with the codes of MPA-JHU.
+
+    Returns
+    -------
+    ndarray (N,)
+        1 star-forming (below Kauffmann et al. 2003), 3 composite, 4 AGN (above Kewley et al. 2001), -1 unknown.
+    """
+
+    def below(height: float, right: float) -> NDArray[np.bool_]:
+        curve = height + 0.61 / np.minimum(log_nii_ha - right, -1e-6)
+        inside: NDArray[np.bool_] = (log_nii_ha < right) & (log_oiii_hb < curve)
+        return inside
+
+    kewley, kauffmann = below(1.19, 0.47), below(1.30, 0.05)
+    result = np.where(kauffmann, 1, np.where(kewley, 3, 4))
+    result[~(np.isfinite(log_nii_ha) & np.isfinite(log_oiii_hb))] = -1
+    return result
+
+
+def _load(weights: Path) -> tuple[ExportedSFNet, Kind, dict[str, Any]]:
+    state, info = checkpoint.load_weights(weights)
+    try:
+        network = SFNet(info["n_out"], info["k"])
+        network.load_state_dict(state, strict=True)
+        pixels = Pixels(info["fronts"], info["mean"], info["std"])
+        module = ExportedSFNet(pixels, network, info["size"], info["pixel_scale"])
+        return module, KINDS[info["target"]], info
+    except KeyError as error:
+        raise ModelError(f"{weights}: the weights do not say their {error}", "give a file of galcli train") from error
+    except RuntimeError as error:
+        raise ModelError(f"{weights}: not the weights of an SFNet", "give a file of galcli train") from error
+
+
+def _probe(batch: Batch, fronts: int) -> export.Sample:
+    """Real images for the comparison of torch and onnxruntime, seen through every front in turn."""
+
+    def sample(count: int) -> dict[str, Tensor]:
+        rows = torch.arange(count) % len(batch.front)
+        front = torch.arange(count) % fronts
+        return {"pixels": batch.pixels[rows], "valid": batch.valid[rows], "front": front}
+
+    return sample
+
+
+def _tensors(kind: Kind) -> list[str]:
+    return [quantity.tensor for quantity in kind.quantities]
+
+
+def _truth(values: Values, kind: Kind) -> NDArray[np.float64]:
+    """True values (N, T) of all quantities: the targets, and their differences for line ratios."""
+    target = values["target"]
+    ratios = [target[:, first] - target[:, second] for first, second in RATIOS] if kind.prefix == "SFL" else []
+    return np.column_stack([target, *ratios])
+
+
+def _predicted(values: Values, kind: Kind) -> NDArray[np.float64]:
+    return np.column_stack([values[name] for name in _tensors(kind)]).astype(np.float64)
+
+
+def _active(idx: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Which features (N, 512) passed the bottleneck."""
+    active = np.zeros((len(idx), WIDTH + 1), np.bool_)
+    np.put_along_axis(active, idx.astype(np.int64) % (WIDTH + 1), True, axis=1)  # -1 falls on the extra column
+    return active[:, :WIDTH]
+
+
+def _set_features(module: ExportedSFNet, trained: Values) -> None:
+    """Maxima of the activations and, for lines, the AGN classifier, from the training sample."""
+    pooled = trained["inner/pooled"]
+    act_max = pooled.max(axis=0)
+    act_max[act_max <= 0] = 1
+    weight, bias = np.zeros(WIDTH), 0.0
+    if module.lines:
+        label = _bpt(trained["target"])
+        used = (label == 1) | (label == 4)
+        if min((label == 1).sum(), (label == 4).sum()) < MIN_CLASS:
+            raise InputError(
+                f"fewer than {MIN_CLASS} training galaxies are AGN or star-forming", "give more galaxies with all lines"
+            )
+        active = np.where(_active(trained["idx"]), pooled, 0) / act_max
+        svm = LinearSVC(random_state=0).fit(active[used], label[used] == 4)
+        weight, bias = svm.coef_[0] / act_max, float(svm.intercept_[0])
+    module.set_features(torch.from_numpy(act_max), torch.from_numpy(weight), bias)
+
+
+def _bpt(target: NDArray[np.float64]) -> NDArray[np.int64]:
+    return bpt_class(*(target[:, first] - target[:, second] for first, second in RATIOS))
+
+
+def _calibrate(
+    module: ExportedSFNet, kind: Kind, trained: Values, held: Values
+) -> tuple[calibrate.Domain, calibrate.Conformal]:
+    fronts = len(module.pixels.fronts)
+    pooled = held["inner/pooled"].astype(np.float64)
+    domain = calibrate.fit_domain(trained["inner/pooled"].astype(np.float64), pooled, held["front"], fronts)
+    residual = _predicted(held, kind) - _truth(held, kind)
+    return domain, calibrate.fit_conformal(residual, domain.scores(pooled), held["front"], fronts)
+
+
+def _fields(module: ExportedSFNet, kind: Kind, info: dict[str, Any]) -> dict[str, Any]:
+    told = ("recipe", "target", "preset", "seed", "objects", "epochs", "mock", "data")
+    details = {name: value for name, value in info.items() if name not in told and name not in ("mean", "std")}
+    training = {
+        "data": info.get("data") or ("mock survey" if info["mock"] else "survey given by the user"),
+        "mock": info["mock"], "objects": info["objects"], "seed": info["seed"], "epochs": round(info["epochs"], 2),
+        "preset": info["preset"],
+        "details": details | {"normalisation_mean": info["mean"], "normalisation_std": info["std"]},
+    }  # fmt: skip
+    return {
+        "name": kind.name, "version": VERSION, "system": "sfnet", "description": kind.description,
+        "prefix": kind.prefix, "fronts": sfnet_card.fronts(module.pixels.fronts),
+        "size": (info["size"], info["size"]), "pixel_scale": info["pixel_scale"],
+        "outputs": sfnet_card.outputs(kind, info["k"]), "training": training,
+        "domain": {"column": f"{kind.prefix}_OOD"}, "licence": "BSD-3-Clause", "citation": CITATION,
+    }  # fmt: skip
+
+
+def _features(module: ExportedSFNet, kind: Kind, held: Values) -> dict[str, Any]:
+    head = module.network.fc
+    weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
+    columns = [quantity.column for quantity in kind.quantities[: module.n_out]]
+    weights = {name: (weight[number], float(bias[number])) for number, name in enumerate(columns)}
+    if module.lines:
+        weights["AGN_SCORE"] = module.agn_weight.numpy(), float(module.agn_bias)
+    frequencies = (held["inner/pooled"] > 0).mean(axis=0), _active(held["idx"]).mean(axis=0)
+    return sfnet_card.features(kind, weights, module.act_max.numpy(), frequencies)
+
+
+def _metrics(module: ExportedSFNet, kind: Kind, test: Values, sample: str) -> Iterable[dict[str, Any]]:
+    """Figures of every quantity through every front, on galaxies seen by neither training nor calibration."""
+    predicted, truth = _predicted(test, kind), _truth(test, kind)
+    for number, front in enumerate(module.pixels.fronts):
+        rows = test["front"] == number
+        if not rows.any():
+            continue
+        common = {"sample": sample, "objects": int(rows.sum()), "front": front}
+        for column, quantity in enumerate(kind.quantities):
+            residual = predicted[rows, column] - truth[rows, column]
+            width = test[quantity.error][rows]
+            deviation = np.abs(residual - np.median(residual))
+            for name, value, unit in (
+                ("rmse", np.sqrt(np.mean(residual**2)), "dex"),
+                ("bias", residual.mean(), "dex"),
+                ("sigma_mad", 1.4826 * np.median(deviation), "dex"),
+                ("median error bar", np.median(width), "dex"),
+                ("coverage of the 68 % interval", calibrate.coverage(residual, width), None),
+            ):
+                yield common | {"name": f"{quantity.column} {name}", "value": _round(value), "unit": unit}
+        yield common | {"name": "inside the domain", "value": _round(np.mean(test["ood"][rows] <= 1))}
+        if module.lines:
+            label = _bpt(test["target"])[rows]
+            used = (label == 1) | (label == 4)
+            agn, said = label[used] == 4, test["is_agn"][rows][used]
+            for name, value in (("accuracy", accuracy_score(agn, said)), ("F1", f1_score(agn, said, zero_division=0))):
+                yield common | {"name": f"IS_AGN {name}", "value": _round(value), "objects": int(used.sum())}
+
+
+def _calibration(
+    kind: Kind, conformal: calibrate.Conformal, domain: calibrate.Domain, held: Values, test: Values, error: float
+) -> dict[str, Any]:
+    predicted, truth = _predicted(test, kind), _truth(test, kind)
+    bias = {}
+    for number, quantity in enumerate(kind.quantities):
+        residual = predicted[:, number] - truth[:, number]
+        by = {"truth": truth[:, number], "prediction": predicted[:, number]}
+        bias[quantity.column] = {name: calibrate.bias_by_bin(residual, values) for name, values in by.items()}
+    return {
+        "method": conformal.method, "level": calibrate.LEVEL, "views": len(held["front"]),
+        "width_depends_on_object": {
+            quantity.column: bool(local) for quantity, local in zip(kind.quantities, conformal.local, strict=True)
+        },
+        "domain_components": len(domain.std), "bias_by_bin": bias, "torch_onnxruntime_difference": _round(error),
+    }  # fmt: skip
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.5g}")
