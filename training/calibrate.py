@@ -94,7 +94,7 @@ def fit_domain(features: Floats, held: Floats, front: Ints, fronts: int) -> Doma
     """
     mean = features.mean(0)
     variance, vectors = np.linalg.eigh(np.cov(features - mean, rowvar=False).reshape(features.shape[1], -1))
-    variance, vectors = np.maximum(variance[::-1], 0), vectors[:, ::-1]
+    variance, vectors = np.maximum(variance[::-1], 0), vectors[:, ::-1].copy()
     total = float(variance.sum()) + float(np.finfo(np.float32).tiny)
     kept = 1 + int(np.searchsorted(np.cumsum(variance) / total, KEPT_VARIANCE))
     kept = min(kept, len(variance))

@@ -149,7 +149,8 @@ def initialise(module: nn.Module, path: Path, say: Callable[[str], None]) -> Non
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{path}: does not fit the network: {reason[:300]}", "give a ResNet-18 state dict") from error
-    say(f"initial weights: {path}" + (f" (last layer left out: {', '.join(skipped)} differ in shape)" if skipped else ""))
+    left_out = f" ({' and '.join(skipped)} left out: another shape)" if skipped else ""
+    say(f"initial weights: {path}{left_out}")
 
 
 def pack(module: nn.Module, optimizer: Lookahead) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -198,4 +199,4 @@ def unpack(module: nn.Module, optimizer: Lookahead, tensors: Mapping[str, Tensor
                 state["base_optimizer"]["state"][index] = {key: _like(parameter, value) for key, value in kept.items()}
         optimizer.load_state_dict(state)
     except (KeyError, IndexError, RuntimeError) as error:
-        raise ModelError(f"the training state on disk belongs to another network: {error}", "use another --out") from error
+        raise ModelError(f"the state on disk belongs to another network: {error}", "choose another --out") from error

@@ -26,8 +26,8 @@ from galcli.errors import DeviceError, GalcliError, IdentityError, InputError, I
 from galcli.training import checkpoint
 from galcli.training.data import Batch
 from galcli.training.optim import SCHEDULES, ScheduleName, ranger, set_rate
-from galcli.training.seeds import mix
 from galcli.training.progress import Reporter, stop_requests
+from galcli.training.seeds import mix
 
 STATE = "state.safetensors"
 #: Batches made ahead of the step that needs them.
@@ -38,8 +38,10 @@ Precision = Literal["bf16-mixed", "32-true"]
 class Feed(Protocol):
     """Batches of one stage."""
 
-    #: Steps of one pass over the data.
-    steps_per_epoch: int
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the data."""
+        ...
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (0-based within the stage); depends on nothing else."""
@@ -336,7 +338,7 @@ def seconds_per_step(module: nn.Module, task: Task, feed: Feed, device: str, ste
     fabric = make_fabric(device)
     twin = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = fabric.setup_module(twin)
-    optimizer = fabric.setup_optimizers(ranger(twin, 1e-6))
+    optimizer: Any = fabric.setup_optimizers(ranger(twin, 1e-6))
     began = 0.0
     for step in range(steps + 2):
         if step == 2:

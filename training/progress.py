@@ -6,12 +6,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
 
 #: Seconds between two lines of a log.
 LINE_SECONDS = 30.0
@@ -40,7 +43,7 @@ class Reporter:
             self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console)
             self.task = self.bar.add_task("", total=total, completed=start)
 
-    def __enter__(self) -> Reporter:
+    def __enter__(self) -> Self:
         if self.bar:
             self.bar.start()
         return self
@@ -86,7 +89,7 @@ def stop_requests() -> Iterator[threading.Event]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         event.set()
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     for number in numbers:
         signal.signal(number, handle)
@@ -95,3 +98,36 @@ def stop_requests() -> Iterator[threading.Event]:
     finally:
         for number in numbers:
             signal.signal(number, before[number])
+
+
+def track(items: Sequence[T], what: str, weight: Callable[[T], int]) -> Iterator[T]:
+    """Iterate with a bar on a terminal, or a line in a log now and then.
+
+    Parameters
+    ----------
+    items : sequence
+    what : str
+        Name of the work.
+    weight : callable
+        Share of an item in the whole, such as its number of galaxies.
+
+    Yields
+    ------
+    The items, in order.
+    """
+    total = sum(map(weight, items))
+    if sys.stderr.isatty():
+        with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                      console=Console(stderr=True)) as bar:  # fmt: skip
+            task = bar.add_task(what, total=total)
+            for item in items:
+                yield item
+                bar.advance(task, weight(item))
+        return
+    done, said = 0, time.monotonic()
+    for item in items:
+        yield item
+        done += weight(item)
+        if time.monotonic() - said >= LINE_SECONDS:
+            said = time.monotonic()
+            say(f"{what}: {done:,} of {total:,}")

@@ -183,7 +183,7 @@ def read_tile(plan: Plan, tile: Tile) -> NDArray[Any]:
     """
     path = plan.paths.tile(tile)
     with fitsio.FITS(str(path)) as file:
-        found = file[PREDICTIONS].read()
+        found: NDArray[Any] = file[PREDICTIONS].read()
     dtype = row_type(plan.table)
     if found.dtype.names != dtype.names or len(found) != len(tile):
         raise InputError(f"{path} does not belong to this run", "remove it and run again")

@@ -78,22 +78,27 @@ def write_catalog(catalog: Catalog, fields: tuple[str, ...], limit: int | None, 
     """
     n = catalog.nrows if limit is None else min(limit, catalog.nrows)
     source = catalog.dtype(fields)
-    descr = [(HPX, np.int64)] + [(name, source.fields[name][0]) for name in source.names or ()]  # type: ignore[index]
-    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(descr), shape=(n,)) if n else np.empty(0, descr)
-    sha = hashlib.sha256(repr([(name, dtype.str) for name, (dtype, *_) in sorted((source.fields or {}).items())]).encode())
+    names = source.names or ()
+    dtype = np.dtype([(HPX, np.dtype(np.int64)), *((name, source[name]) for name in names)])
+    target = _new_array(path, n, dtype)
+    sha = hashlib.sha256(repr([(name, source[name].str, source[name].shape) for name in names]).encode())
     start = 0
     for chunk in catalog.chunks(fields, stop=n):
         part = target[start : start + len(chunk)]
-        for name in chunk.dtype.names or ():
+        for name in names:
             part[name] = chunk[name]
         part[HPX] = healpix.pixel(chunk["ra"], chunk["dec"], healpix.ORDER_MAX)
         sha.update(np.ascontiguousarray(chunk).tobytes())
         start += len(chunk)
-    if n:
-        target.flush()
-    else:
-        np.save(path, target)
     return {"rows": n, "sha256": sha.hexdigest(), "id": catalog.id_name or "ROW"}
+
+
+def _new_array(path: Path, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A new ``.npy`` file, mapped for writing; an empty one cannot be mapped."""
+    if n:
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(n,))
+    np.save(path, np.empty(0, dtype))
+    return np.empty(0, dtype)
 
 
 def make_plan(options: PredictOptions, catalog: Catalog, engine: Engine, layout: Layout) -> Plan:

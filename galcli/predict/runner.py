@@ -83,7 +83,7 @@ class ModelRunner:
         good = np.flatnonzero((status & int(NULL_BITS)) == 0)
         if good.size:
             whole = good.size == len(batch)
-            feeds = {
+            feeds: Columns = {
                 "pixels": grid.pixels if whole else grid.pixels[good],
                 "valid": grid.valid if whole else grid.valid[good],
                 "front": np.full(good.size, self.front, np.int64),

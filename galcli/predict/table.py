@@ -118,7 +118,7 @@ class TableSpec:
                     values = np.array(source.values, column.numpy)
                     shaped.append(dataclasses.replace(column, shape=values.shape[1:]))
                     data[column.name] = values
-                header = [("MODEL", model.name, "model this table belongs to")]
+                header: list[Card] = [("MODEL", model.name, "model this table belongs to")]
                 hdus.append(TableHDU(table.name, shaped, data, header))
         return hdus
 
@@ -139,7 +139,7 @@ def table_spec(identity: Identity, engine: Engine, layout: Layout) -> TableSpec:
 
 def _header(identity: Identity, models: tuple[ModelRecord, ...]) -> tuple[Card, ...]:
     """Versions, identity, models, and whether their weights come from a mock survey."""
-    cards = [
+    cards: list[Card] = [
         ("GALCLI", identity["galcli"], "galcli version"),
         ("ORTVER", identity["onnxruntime"], "onnxruntime version"),
         ("IDENTITY", digest(identity), "SHA-256 of what the RUN table lists"),

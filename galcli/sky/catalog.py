@@ -164,9 +164,7 @@ class Catalog:
     def column_meta(self, name: str) -> ColumnMeta:
         """Type, unit, null value and description of a column."""
         field = self._readable(name)
-        return ColumnMeta(
-            field.name, field.dtype, field.shape, field.unit, field.description, field.ucd, field.null
-        )
+        return ColumnMeta(field.name, field.dtype, field.shape, field.unit, field.description, field.ucd, field.null)
 
     def require_coordinates(self) -> None:
         """Raise `InputError` if the catalogue has no right ascension and declination."""

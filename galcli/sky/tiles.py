@@ -102,9 +102,7 @@ def make_tiles(
     tiles: list[Tile] = []
     for leaf in _runs(coarse):
         if coarse.final[leaf[0]]:
-            tiles += [
-                Tile(int(coarse.order[i]), int(coarse.pix[i]), 0, int(edges[i]), int(edges[i + 1])) for i in leaf
-            ]
+            tiles += [Tile(int(coarse.order[i]), int(coarse.pix[i]), 0, int(edges[i]), int(edges[i + 1])) for i in leaf]
         else:
             tiles += _deepen(hpx, rows, int(edges[leaf[0]]), int(edges[leaf[-1] + 1]), first_order, limit)
     tiles += _parts(-1, -1, len(hpx) - bad, len(hpx), max_rows)
@@ -153,9 +151,7 @@ def _coarse_leaves(counts: NDArray[np.int64], first_order: int, limit: int) -> _
     return _Leaves(orders[along], pix[along], rows[along], finals[along])
 
 
-def _distribute(
-    hpx: NDArray[np.int64], leaves: _Leaves, edges: NDArray[np.int64], rows: NDArray[np.int64]
-) -> None:
+def _distribute(hpx: NDArray[np.int64], leaves: _Leaves, edges: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
     """Write the row numbers leaf by leaf; a counting sort, stable, with one chunk of rows in memory."""
     first = leaves.pix << (2 * (ORDER_MAX - leaves.order))
     slots = np.concatenate([np.searchsorted(first, _coarse_starts(), side="right") - 1, [len(first)]])
@@ -235,8 +231,7 @@ def _cut(
 
 def _parts(order: int, pix: int, start: int, stop: int, limit: int) -> list[Tile]:
     return [
-        Tile(order, pix, part, begin, min(begin + limit, stop))
-        for part, begin in enumerate(range(start, stop, limit))
+        Tile(order, pix, part, begin, min(begin + limit, stop)) for part, begin in enumerate(range(start, stop, limit))
     ]
 
 

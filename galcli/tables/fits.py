@@ -78,9 +78,7 @@ class ImageHDU:
     header: list[Card] = field(default_factory=list)
 
 
-def write_table(
-    path: str | Path, hdus: Sequence[TableHDU | ImageHDU], primary_header: Iterable[Card] = ()
-) -> None:
+def write_table(path: str | Path, hdus: Sequence[TableHDU | ImageHDU], primary_header: Iterable[Card] = ()) -> None:
     """Write a FITS file, whole or not at all.
 
     Parameters

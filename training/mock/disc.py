@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from galcli.training.mock.details import INNER, OUTER, Details, apparent_ratio
 from galcli.training.mock.shapes import Grid, axes, blobs, window
-from torch import Tensor
 
 TRUNCATION = 4.5
 """Discs fade beyond this many scale lengths (van der Kruit 1979, A&AS 38, 15)."""

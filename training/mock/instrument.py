@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from galcli.training.mock import sed
 from galcli.training.mock.psf import Psf
 from galcli.training.mock.render import render
 from galcli.training.mock.sky import background, draw_field, spoil
-from torch import Tensor
 
 SKY_BRIGHTNESS = {"u": 22.2, "g": 21.9, "r": 20.9, "i": 20.2, "z": 19.0, "y": 18.2}
 """Dark sky, AB mag per arcsec^2: sets where the galaxy's own photon noise matters."""

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+
 from galcli.training.mock import details as detail
 from galcli.training.mock import disc as discs
 from galcli.training.mock.details import Details
 from galcli.training.mock.psf import Psf, round_psf, transfer
 from galcli.training.mock.shapes import Grid, blobs, points, sersic
 from galcli.training.mock.sky import Field
-from torch import Tensor
 
 MARGIN = 8
 """Pixels of sky rendered around the stamp, so that light scatters in and the convolution does not wrap."""
 
-CHUNK = 1 << 18
+CHUNK = 1 << 17
 """Pixels painted at once; maps of this size stay in the caches of a CPU."""
 
 EXTINCTION = {"u": 1.55, "g": 1.2, "r": 0.86, "i": 0.66, "z": 0.48, "y": 0.42}

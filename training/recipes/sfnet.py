@@ -3,204 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from galcli.errors import InputError, UsageError
 from galcli.training import checkpoint
-from galcli.training.data import Feed, Stamps, split_by_seed, split_by_tile
-from galcli.training.fit import Fit, Settings, seconds_per_step
+from galcli.training.data import Feed
+from galcli.training.fit import STATE, Fit, Settings, seconds_per_step
 from galcli.training.networks.sfnet import SFNet
-from galcli.training.optim import ScheduleName
-from galcli.training.pixels import FRONTS, VIEWER_PIXEL_SCALE, Pixels
+from galcli.training.pixels import FRONTS, Pixels
 from galcli.training.progress import say
+from galcli.training.recipes.sfnet_data import Sample, Source, Split, gather
+from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target
 from galcli.training.regression import Regression, normalisation
 from galcli.training.seeds import mix
-from galcli.training.sources import SHAPES, Labels, mock_stamps
 
-_LINES = ("nii_6584", "h_alpha", "oiii_5007", "h_beta")
-#: Fluxes from here on are faults of the catalogue [1e-17 erg/s/cm2].
-MAX_FLUX = 1e5
-MIN_SNR = 3.0
 #: Files of a finished training.
 WEIGHTS, METRICS = "weights.safetensors", "metrics.json"
 #: Part of a given time that is spent on steps; the rest is for validation and files.
 STEPPING = 0.93
-Split = Literal["seed", "tile"]
 _T = TypeVar("_T")
-
-
-def _metallicity(labels: Labels) -> NDArray[np.bool_]:
-    chosen: NDArray[np.bool_] = labels["oh_p50"] > 0
-    if "lgm_tot_p50" in labels:
-        chosen = chosen & (labels["lgm_tot_p50"] > 0) & (labels["sfr_tot_p50"] > -10)
-    return chosen
-
-
-def _lines(labels: Labels) -> NDArray[np.bool_]:
-    fluxes = [labels[f"{line}_flux"] for line in _LINES]
-    chosen: NDArray[np.bool_] = np.all([(flux > 0) & (flux < MAX_FLUX) for flux in fluxes], axis=0)
-    if f"{_LINES[0]}_flux_err" in labels:
-        errors = [labels[f"{line}_flux_err"] for line in _LINES]
-        good = [(error > 0) & (flux > MIN_SNR * error) for flux, error in zip(fluxes, errors, strict=True)]
-        chosen = chosen & np.all(good, axis=0)
-    return chosen
-
-
-@dataclass(frozen=True)
-class Target:
-    """What SFNet predicts.
-
-    Attributes
-    ----------
-    labels : tuple of str
-        Catalogue columns (MPA-JHU names); the first ``required`` ones hold the values, the others the selection.
-    required : int
-        Columns without which there is nothing to learn.
-    outputs : tuple of str
-        Table columns of the predictions.
-    select : callable
-        Rows that are fit to learn from.
-    values : callable
-        Targets (N, T) of all rows; anything where they are not selected.
-    """
-
-    labels: tuple[str, ...]
-    required: int
-    outputs: tuple[str, ...]
-    select: Callable[[Labels], NDArray[np.bool_]]
-    values: Callable[[Labels], NDArray[np.float32]]
-
-
-def _log_fluxes(labels: Labels) -> NDArray[np.float32]:
-    tiny = np.finfo(np.float32).tiny
-    return np.stack([np.log10(np.fmax(labels[f"{line}_flux"], tiny)) for line in _LINES], axis=1)
-
-
-TARGETS = {
-    "metallicity": Target(
-        ("oh_p50", "lgm_tot_p50", "sfr_tot_p50"), 1, ("Z_GAS",), _metallicity, lambda labels: labels["oh_p50"][:, None]
-    ),
-    "lines": Target(
-        tuple(f"{line}_flux" for line in _LINES) + tuple(f"{line}_flux_err" for line in _LINES),
-        4,
-        ("LOG_NII_6584", "LOG_HA_6564", "LOG_OIII_5007", "LOG_HB_4861"),
-        _lines,
-        _log_fluxes,
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Part of a training on stamps of one size.
-
-    Attributes
-    ----------
-    size : int
-        Pixels along a side.
-    pixel_scale : float
-        Arcsec per pixel.
-    epochs : float
-        Passes over the stage's objects.
-    share : float
-        Part of the time, where a time is given.
-    objects : float
-        Part of the set that gets stamps of this size.
-    """
-
-    size: int
-    pixel_scale: float
-    epochs: float
-    share: float = 1.0
-    objects: float = 1.0
-
-
-#: All recipes end on the grid of the published networks: 37.7 arcsec at the viewer's scale.
-FINAL = (144, VIEWER_PIXEL_SCALE)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How to train.
-
-    Attributes
-    ----------
-    stages : tuple of Stage
-        One after the other under one schedule.
-    batch, lr, schedule
-        Objects per step; largest learning rate; its course.
-    d4 : float
-        Probability of a square symmetry.
-    display : float
-        Part of the samples seen as display images.
-    servers : bool
-        Display images as image servers make them (else the viewer's own mapping in 8 bits).
-    fronts : tuple of str
-        Flux fronts that mock galaxies are observed through.
-    centred : bool
-        Start the last bias at the mean of the targets.
-    mock_objects : int
-        Galaxies of the mock set, where no catalogue is given.
-    """
-
-    stages: tuple[Stage, ...]
-    batch: int = 64
-    lr: float = 0.1
-    schedule: ScheduleName = "one_cycle"
-    d4: float = 1.0
-    display: float = 1 / 3
-    servers: bool = True
-    fronts: tuple[str, ...] = ("flux:gri", "flux:grz")
-    centred: bool = True
-    mock_objects: int = 60_000
-
-
-PRESETS = {
-    "default": Preset((Stage(96, 0.393, 12.0, 0.7), Stage(*FINAL, 6.0, 0.3, 0.4)), lr=0.01),
-    # What the authors ran: the viewer's SDSS layer alone, 8-bit images, symmetries for half of the images (flips in
-    # the paper), one cycle (flat and cosine in the paper), targets and bias as they come.
-    "published": Preset(
-        (Stage(*FINAL, 20.0),), d4=0.5, display=1.0, servers=False, fronts=("flux:gri",), centred=False
-    ),
-    "quick": Preset((Stage(72, 0.524, 4.0, 0.7), Stage(*FINAL, 1.0, 0.3, 0.4)), lr=0.01, mock_objects=5_000),
-}
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Stamps of every stage with their split and targets.
-
-    Attributes
-    ----------
-    stamps : list of Stamps
-        One per stage; later ones may be the beginning of the first.
-    held : ndarray (N,), bool
-        Rows of the first that are held out.
-    target : ndarray (N, T), float32
-        Targets of its rows.
-    usable : ndarray (N,), bool
-        Rows with labels.
-    mock : bool
-        Whether the galaxies are simulated.
-    """
-
-    stamps: list[Stamps]
-    held: NDArray[np.bool_]
-    target: NDArray[np.float32]
-    usable: NDArray[np.bool_]
-    mock: bool
-
-    def rows(self, stage: int, held: bool) -> NDArray[np.int64]:
-        """Training or held-out rows of a stage."""
-        n = len(self.stamps[stage])
-        return np.flatnonzero(self.usable[:n] & (self.held[:n] == held))
 
 
 def train(
@@ -270,7 +96,8 @@ def train(
         After a signal; ``resume`` goes on.
     """
     chosen, plan = _lookup(TARGETS, target, "target"), _lookup(PRESETS, preset, "preset")
-    sample = _sample(chosen, plan, catalog, cutouts, label_columns, objects, cache or out / "cache", seed, split)
+    source = Source(cache or out / "cache", seed, objects, catalog, cutouts, tuple(label_columns or ()))
+    sample = gather(chosen, plan, source, split)
     feeds = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
     torch.manual_seed(seed)
     network = SFNet(len(chosen.outputs), k)
@@ -285,7 +112,8 @@ def train(
         "init": str(init) if init else None, "minutes": minutes, "samples": [s.describe() for s in sample.stamps],
         "plan": asdict(plan),
     }  # fmt: skip
-    steps = _steps(plan, feeds, network, task, None if resume else minutes, device)
+    settled = resume and (out / STATE).exists()  # then the steps of each stage stand in the state
+    steps = _steps(plan, feeds, network, task, None if settled else minutes, device)
     settings = Settings(steps, plan.lr, plan.schedule, seed=seed, device=device, identity=identity)
     fit = Fit(network, task, feeds, settings, out)
     fit.run(resume)
@@ -296,38 +124,6 @@ def _lookup(table: Mapping[str, _T], name: str, kind: str) -> _T:
     if name not in table:
         raise UsageError(f"unknown {kind} {name!r}", f"known: {', '.join(table)}")
     return table[name]
-
-
-def _sample(
-    target: Target, plan: Preset, catalog: Path | None, cutouts: Path | None, label_columns: Sequence[str] | None,
-    objects: int | None, cache: Path, seed: int, split: Split,
-) -> Sample:  # fmt: skip
-    """Stamps of every stage, from the survey given or from the mock survey."""
-    mock = catalog is None
-    if mock:
-        say("no catalogue given: training on the mock survey")
-        names = tuple(dict.fromkeys(name for each in TARGETS.values() for name in each.labels)) + SHAPES
-        n = objects or plan.mock_objects
-
-        def wanted(labels: Labels) -> NDArray[np.bool_]:
-            return _metallicity(labels) | _lines(labels)
-
-        stamps = [
-            mock_stamps(cache, int(n * stage.objects), stage.size, stage.pixel_scale, seed, plan.fronts, names,
-                        wanted, say)
-            for stage in plan.stages
-        ]  # fmt: skip
-    else:
-        raise NotImplementedError
-    labels = stamps[0].labels
-    usable = target.select(labels)
-    if split == "tile" and stamps[0].healpix is None:
-        raise UsageError("the mock set has no positions to split by tile", "use --split seed, or give a catalogue")
-    rows = np.flatnonzero(usable)
-    healpix = stamps[0].healpix
-    held = np.zeros(len(usable), np.bool_)
-    held[rows] = split_by_seed(len(rows)) if healpix is None or split == "seed" else split_by_tile(healpix[rows])
-    return Sample(stamps, held, target.values(labels).astype(np.float32), usable, mock)
 
 
 def _feed(sample: Sample, stage: int, plan: Preset, seed: int) -> Feed:
@@ -353,7 +149,9 @@ def _normalisation(out: Path, feed: Feed, resume: bool) -> tuple[list[float], li
     return mean, std
 
 
-def _task(sample: Sample, target: Target, plan: Preset, scaling: tuple[list[float], list[float]], seed: int) -> Regression:
+def _task(
+    sample: Sample, target: Target, plan: Preset, scaling: tuple[list[float], list[float]], seed: int
+) -> Regression:
     rows = [sample.rows(stage, held=True) for stage in range(len(plan.stages))]
     return Regression(
         Pixels(FRONTS, *scaling), sample.stamps, rows, sample.target, target.outputs, servers=plan.servers, seed=seed
@@ -370,7 +168,8 @@ def _steps(
     for stage, feed in zip(plan.stages, feeds, strict=True):
         pace = seconds_per_step(network, task, feed, device)
         steps.append(max(1, int(60 * minutes * STEPPING * stage.share / pace)))
-        say(f"{stage.size} px: {plan.batch / pace:.0f} img/s, {steps[-1]} steps, {steps[-1] / feed.steps_per_epoch:.1f} epochs")
+        epochs = steps[-1] / feed.steps_per_epoch
+        say(f"{stage.size} px: {plan.batch / pace:.0f} img/s, {steps[-1]} steps, {epochs:.1f} epochs")
     return tuple(steps)
 
 

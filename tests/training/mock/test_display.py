@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from galcli.training.mock.display import (
     display,
     draw_view,

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from galcli.training.mock import sky
 from galcli.training.mock.instrument import (
     SURVEYS,

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from galcli.training.mock import details
 from galcli.training.mock.psf import BETAS, Psf, round_psf, transfer
 from galcli.training.mock.render import fast_side, render

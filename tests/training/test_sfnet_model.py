@@ -1,0 +1,237 @@
+import numpy as np
+import onnx
+import pytest
+import torch
+from astropy.io.votable.ucd import check_ucd
+
+from galcli.errors import InputError, ModelError
+from galcli.models import library
+from galcli.models.session import Session
+from galcli.training import checkpoint
+from galcli.training.data import Batch
+from galcli.training.networks.resnet import cell_centers
+from galcli.training.networks.sfnet import SFNet
+from galcli.training.networks.sfnet_export import ExportedSFNet
+from galcli.training.pixels import FRONTS, Pixels
+from galcli.training.recipes.sfnet_model import Samples, bpt_class, export_sfnet, measure
+
+SIZE, ALIVE = 64, 6
+
+
+def network(n_out):
+    """Random weights in which all but six features are dead, as training leaves them, and some images use fewer."""
+    torch.manual_seed(n_out)
+    net = SFNet(n_out, k=4)
+    with torch.no_grad():
+        last = net.layer4
+        for norm in (last[0].bn2, last[0].downsample[1], last[1].bn2):
+            norm.weight[ALIVE:] = 0
+            norm.bias[ALIVE:] = 0
+            norm.bias[:ALIVE] = -0.6
+        net.fc.bias.fill_(8.7 if n_out == 1 else 1.0)
+        net.fc.weight[:, :ALIVE] = torch.randn(n_out, ALIVE)
+    return net
+
+
+def images(count, seed):
+    """Blobs of random place, size and colour on noise."""
+    draw = np.random.default_rng(seed)
+    y, x = np.indices((SIZE, SIZE))
+    place, width = draw.uniform(8, SIZE - 8, (2, count, 1, 1)), draw.uniform(2, 12, (count, 1, 1))
+    blob = np.exp(-0.5 * ((x - place[0]) ** 2 + (y - place[1]) ** 2) / width**2)
+    colour = draw.uniform(0, 0.4, (count, 3, 1, 1))
+    return (blob[:, None] * colour + draw.normal(0, 0.01, (count, 3, SIZE, SIZE))).astype(np.float32)
+
+
+def batches(n_out, count, seed):
+    """A sample whose truth is what the network says in float32, plus noise of 0.1."""
+    net = network(n_out).eval()
+    pixels = Pixels(FRONTS, [0.2] * 3, [0.2] * 3)
+    flux, valid, front = (
+        torch.from_numpy(images(count, seed)),
+        torch.ones(count, 1, SIZE, SIZE),
+        torch.arange(count) % 3,
+    )
+    valid[::5, :, :6] = 0
+    flux = flux * valid
+    with torch.no_grad():
+        truth = net(pixels(flux, valid, front))
+    random = torch.Generator().manual_seed(seed)
+    noise = 0.1 * torch.randn(truth.shape, generator=random)
+    if n_out == 4:  # line ratios on both sides of the classes' border
+        noise[:, 0] -= 0.3 + truth[:, 0] - truth[:, 1] - torch.randn(count, generator=random) * 0.5
+    whole = Batch(flux, valid, front, truth + noise, torch.arange(count))
+    parts = zip(*(value.split(64) for value in vars(whole).values()), strict=True)
+    made = [Batch(*part) for part in parts]
+    return lambda: made
+
+
+def exported(target, n_out, folder):
+    weights = folder / f"{target}.safetensors"
+    info = {
+        "recipe": "sfnet", "target": target, "n_out": n_out, "k": 4, "fronts": list(FRONTS), "mean": [0.2] * 3,
+        "std": [0.2] * 3, "size": SIZE, "pixel_scale": 0.262, "preset": "quick", "seed": 1, "objects": 10,
+        "epochs": 1.0, "mock": True, "d4": 1.0,
+    }  # fmt: skip
+    checkpoint.save(weights, network(n_out).state_dict(), info)
+    samples = Samples(batches(n_out, 120, 1), batches(n_out, 200, 2), batches(n_out, 180, 3), "blobs")
+    path = folder / f"{target}.onnx"
+    lines = []
+    return path, export_sfnet(weights, samples, path, lines.append), lines
+
+
+@pytest.fixture(scope="module", params=[("metallicity", 1), ("lines", 4)], ids=["metallicity", "lines"])
+def made(request, tmp_path_factory):
+    return exported(*request.param, tmp_path_factory.mktemp("sfnet"))
+
+
+@pytest.fixture(scope="module")
+def predicted(made):
+    model = library.find(made[0])
+    session = Session(model, "cpu")
+    batch = batches(1 if model.card.prefix == "SFZ" else 4, 64, 9)()[0]
+    feeds = {"pixels": batch.pixels.numpy(), "valid": batch.valid.numpy(), "front": batch.front.numpy()}
+    found = session.run(feeds)
+    return model.card, {output.column: found[output.tensor] for output in model.card.outputs}, batch, found
+
+
+def table_of(card):
+    (table,) = card.tables
+    return {column.name: np.array(column.values) for column in table.columns}
+
+
+def test_prediction_is_recomputable_from_the_row(predicted):
+    card, row, _, _ = predicted
+    table, prefix = table_of(card), card.prefix
+    idx, act = row[f"{prefix}_IDX"], row[f"{prefix}_ACT"]
+    names = [name.removeprefix("WEIGHT_") for name in table if name.startswith("WEIGHT_")]
+    assert names[0] in ("Z_GAS", "LOG_NII_6584")
+    for name in names:
+        weight, largest = table[f"WEIGHT_{name}"][idx], table["ACT_MAX"][idx]
+        total = table[f"BIAS_{name}"][0] + (weight * largest * act * (idx >= 0)).sum(axis=1)
+        np.testing.assert_allclose(row[name], total, atol=1e-4)
+    assert (idx < 0).any()  # otherwise the test would not see the padding
+
+
+def test_padding_and_order_of_the_features(predicted):
+    card, row, _, found = predicted
+    idx, act = row[f"{card.prefix}_IDX"], row[f"{card.prefix}_ACT"]
+    raw = act * table_of(card)["ACT_MAX"][idx]
+    assert idx.dtype == np.int16
+    assert (np.diff(raw, axis=1) <= 0).all()
+    assert (act[idx < 0] == 0).all()
+    assert (act[idx >= 0] > 0).all()
+    for name in ("DX", "DY"):
+        offset = row[f"{card.prefix}_{name}"]
+        assert np.array_equal(np.isnan(offset), idx < 0)
+    np.testing.assert_allclose(found["inner/layer4"].mean(axis=(2, 3)), found["inner/pooled"], atol=1e-6)
+
+
+def test_offsets_point_at_the_maps_peak(predicted):
+    card, row, _, found = predicted
+    maps, idx = found["inner/layer4"], row[f"{card.prefix}_IDX"]
+    centers = np.array(cell_centers(SIZE))
+    for number in range(len(idx)):
+        for place in np.flatnonzero(idx[number] >= 0):
+            cell = np.unravel_index(maps[number, idx[number, place]].argmax(), maps.shape[2:])
+            east = -(centers[cell[1]] - (SIZE - 1) / 2) * 0.262
+            north = (centers[cell[0]] - (SIZE - 1) / 2) * 0.262
+            assert row[f"{card.prefix}_DX"][number, place] == pytest.approx(east, abs=1e-5)
+            assert row[f"{card.prefix}_DY"][number, place] == pytest.approx(north, abs=1e-5)
+
+
+def test_east_is_at_small_x_and_north_at_large_y():
+    module = ExportedSFNet(Pixels(FRONTS, [0.0] * 3, [1.0] * 3), SFNet(1), 144, 0.262)
+    east, north = module.east.view(5, 5), module.north.view(5, 5)
+    assert east[0, 0] == pytest.approx(71.5 * 0.262)
+    assert east[0, 4] == pytest.approx(-(128 - 71.5) * 0.262)
+    assert north[0, 0] == pytest.approx(-71.5 * 0.262)
+    assert north[4, 0] == pytest.approx((128 - 71.5) * 0.262)
+
+
+def test_lines_follow_from_each_other(predicted):
+    card, row, _, _ = predicted
+    if card.prefix == "SFZ":
+        return
+    np.testing.assert_allclose(row["LOG_NII_HA"], row["LOG_NII_6584"] - row["LOG_HA_6564"], atol=1e-6)
+    np.testing.assert_allclose(row["LOG_OIII_HB"], row["LOG_OIII_5007"] - row["LOG_HB_4861"], atol=1e-6)
+    assert np.array_equal(row["IS_AGN"], row["AGN_SCORE"] > 0)
+    assert row["IS_AGN"].dtype == bool
+
+
+def test_card_tells_everything(made):
+    path, card, lines = made
+    assert library.find(path).card == card
+    columns = [output.column for output in card.outputs]
+    if card.prefix == "SFZ":
+        assert columns == ["Z_GAS", "Z_GAS_ERR", "SFZ_IDX", "SFZ_ACT", "SFZ_DX", "SFZ_DY", "SFZ_OOD"]
+    else:
+        lines_ = ["LOG_NII_6584", "LOG_HA_6564", "LOG_OIII_5007", "LOG_HB_4861", "LOG_NII_HA", "LOG_OIII_HB"]
+        errors = [name for line in lines_ for name in (line, f"{line}_ERR")]
+        tail = ["AGN_SCORE", "IS_AGN", "SFL_IDX", "SFL_ACT", "SFL_DX", "SFL_DY", "SFL_OOD"]
+        assert columns == errors + tail
+    assert card.training.mock
+    assert card.domain.column == f"{card.prefix}_OOD"
+    assert [front.name for front in card.fronts] == list(FRONTS)
+    assert all(check_ucd(output.ucd, check_controlled_vocabulary=True) for output in card.outputs)
+    assert all(output.description for output in card.outputs)
+    assert any("differ by at most" in line for line in lines)
+    table = table_of(card)
+    assert (table["FREQ_POST"] <= table["FREQ_PRE"]).all()
+    assert (table["FREQ_PRE"][ALIVE:] == 0).all()
+    assert (table["ACT_MAX"][ALIVE:] == 1).all()
+
+
+def test_metrics_and_coverage_belong_to_each_front(made):
+    _, card, _ = made
+    names = {output.column for output in card.outputs if f"{output.column}_ERR" in str(card.outputs)}
+    assert {metric.front for metric in card.metrics} == set(FRONTS)
+    covered = [metric for metric in card.metrics if "coverage" in metric.name]
+    assert {metric.name.split()[0] for metric in covered} <= names
+    for metric in covered:
+        assert metric.value == pytest.approx(0.68, abs=0.15)  # 60 objects per front
+        assert metric.objects == 60
+    assert card.calibration["method"] == "cross-conformal"
+    inside = [metric.value for metric in card.metrics if metric.name == "inside the domain"]
+    assert min(inside) > 0.9
+    if card.prefix == "SFZ":
+        rmse = [metric.value for metric in card.metrics if metric.name == "Z_GAS rmse"]
+        assert rmse == pytest.approx([0.1] * 3, abs=0.03)
+
+
+def test_error_bars_and_domain_of_a_known_noise(predicted):
+    card, row, batch, _ = predicted
+    if card.prefix == "SFZ":
+        assert np.median(row["Z_GAS_ERR"]) == pytest.approx(0.1, abs=0.04)
+    assert (row[f"{card.prefix}_OOD"] > 0).all()
+
+
+def test_odd_images_are_out_of_domain(made):
+    model = library.find(made[0])
+    noise = np.random.default_rng(0).uniform(0, 1, (6, 3, SIZE, SIZE)).astype(np.float32)
+    feeds = {"pixels": noise, "valid": np.ones((6, 1, SIZE, SIZE), np.float32), "front": np.full(6, 2)}
+    ood = Session(model, "cpu").run(feeds, ["ood"])["ood"]
+    assert np.median(ood) > 1
+
+
+def test_half_of_the_size(made):
+    assert made[0].stat().st_size < 11_200_000 * 2.1
+
+
+def test_bpt_classes():
+    x = np.array([-1.0, -0.5, 0.0, 0.3, 0.6, -0.2, np.nan])
+    y = np.array([0.0, 0.0, 0.8, 1.0, 0.0, -0.2, 0.0])
+    assert bpt_class(x, y).tolist() == [1, 1, 4, 4, 4, 3, -1]
+
+
+def test_weights_without_their_story(tmp_path):
+    path = tmp_path / "w.safetensors"
+    checkpoint.save(path, network(1).state_dict(), {})
+    nothing = Samples(list, list, list, "none")
+    with pytest.raises(ModelError, match="do not say"):
+        export_sfnet(path, nothing, tmp_path / "x.onnx", lambda _: None)
+
+
+def test_empty_sample(made):
+    with pytest.raises(InputError, match="empty"):
+        measure(onnx.load(made[0]), list, ["ood"])

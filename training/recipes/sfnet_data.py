@@ -1,0 +1,133 @@
+"""The galaxies SFNet learns from: mock or real, their stamps at every stage, split and targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.errors import UsageError
+from galcli.training.data import Stamps, split_by_seed, split_by_tile
+from galcli.training.pixels import FRONTS
+from galcli.training.progress import say
+from galcli.training.recipes import sfnet_card
+from galcli.training.recipes.sfnet_plan import TARGETS, Labels, Preset, Stage, Target
+from galcli.training.sources import SHAPES, mock_stamps
+from galcli.training.survey import SurveyStamps
+
+Split = Literal["seed", "tile"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the galaxies come from.
+
+    Attributes
+    ----------
+    cache : Path
+        Folder in which stamps are kept.
+    seed : int
+        Seed of the mock survey.
+    objects : int or None
+        Galaxies at most; None: as the preset or the catalogue has them.
+    catalog, cutouts : Path or None
+        A real survey; the mock survey without a catalogue.
+    columns : tuple of str
+        Catalogue columns that stand in for the target's label columns, in their order; () where the names are the
+        same.
+    """
+
+    cache: Path
+    seed: int
+    objects: int | None = None
+    catalog: Path | None = None
+    cutouts: Path | str | None = None
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Stamps of every stage with their split and targets.
+
+    Attributes
+    ----------
+    stamps : list of Stamps
+        One per stage; later ones may be the beginning of the first.
+    held : ndarray (N,), bool
+        Rows of the first that are held out.
+    target : ndarray (N, T), float32
+        Targets of its rows.
+    usable : ndarray (N,), bool
+        Rows with labels.
+    mock : bool
+        Whether the galaxies are simulated.
+    """
+
+    stamps: list[Stamps]
+    held: NDArray[np.bool_]
+    target: NDArray[np.float32]
+    usable: NDArray[np.bool_]
+    mock: bool
+
+    def rows(self, stage: int, held: bool) -> NDArray[np.int64]:
+        """Training or held-out rows of a stage."""
+        n = len(self.stamps[stage])
+        return np.flatnonzero(self.usable[:n] & (self.held[:n] == held))
+
+
+def gather(target: Target, plan: Preset, source: Source, split: Split) -> Sample:
+    """Stamps of every stage, from the survey given or from the mock survey.
+
+    Raises
+    ------
+    UsageError
+        If the label columns do not fit the target, or positions are missing for the split.
+    InputError
+        If the survey cannot be used.
+    """
+    stamps = _mock(plan.stages, plan, source) if source.catalog is None else _real(target, plan, source)
+    labels, healpix = stamps[0].labels, stamps[0].healpix
+    usable = target.select(labels)
+    rows = np.flatnonzero(usable)
+    held = np.zeros(len(usable), np.bool_)
+    if split == "seed":
+        held[rows] = split_by_seed(len(rows))
+    elif healpix is None:
+        raise UsageError("these galaxies have no positions to split by tile", "use --split seed")
+    else:
+        held[rows] = split_by_tile(healpix[rows])
+    return Sample(stamps, held, target.values(labels).astype(np.float32), usable, source.catalog is None)
+
+
+def _carries_labels(labels: Labels) -> NDArray[np.bool_]:
+    """Mock galaxies that serve some target, so that one set serves all."""
+    chosen: NDArray[np.bool_] = np.any([target.select(labels) for target in TARGETS.values()], axis=0)
+    return chosen
+
+
+def _mock(stages: tuple[Stage, ...], plan: Preset, source: Source) -> list[Stamps]:
+    say("no catalogue given: training on the mock survey")
+    names = tuple(dict.fromkeys(name for each in TARGETS.values() for name in each.labels)) + SHAPES
+    n = source.objects or plan.mock_objects
+    return [
+        mock_stamps(source.cache, int(n * stage.objects), stage.size, stage.pixel_scale, source.seed, plan.fronts,
+                    names, _carries_labels, say)
+        for stage in stages
+    ]  # fmt: skip
+
+
+def _real(target: Target, plan: Preset, source: Source) -> list[Stamps]:
+    assert source.catalog is not None
+    given = source.columns or target.labels
+    if len(given) not in (target.required, len(target.labels)):
+        raise UsageError(
+            f"--label-columns takes {target.required} or {len(target.labels)} columns, not {len(given)}",
+            f"they stand for {', '.join(target.labels)}",
+        )
+    columns = dict(zip(target.labels, given, strict=False))
+    survey = SurveyStamps(source.catalog, source.cutouts, columns, target.select, source.objects)
+    fronts = sfnet_card.fronts(FRONTS)
+    return [survey.stamps(source.cache, fronts, stage.size, stage.pixel_scale, say) for stage in plan.stages]

@@ -1,0 +1,152 @@
+"""Training stamps from a real survey, through the same catalogue reader, cutout readers and grid as predict."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.cutouts.batch import CutoutRequest, CutoutSource, Failures
+from galcli.cutouts.resolve import find_source
+from galcli.errors import InputError
+from galcli.models.card import Card, Front
+from galcli.models.fronts import choose_front
+from galcli.models.grid import to_grid
+from galcli.models.session import Graph, open_resampler
+from galcli.sky import healpix
+from galcli.sky.catalog import Catalog, open_catalog
+from galcli.tables.status import NULL_BITS
+from galcli.training import cache
+from galcli.training.data import Stamps
+
+Labels = dict[str, NDArray[np.float32]]
+_READ = 256
+
+
+class SurveyStamps:
+    """A labelled catalogue with its cutouts.
+
+    Parameters
+    ----------
+    catalog : Path
+        FITS table.
+    cutouts : Path or str, optional
+        Folder, file, glob or template; looked for beside the catalogue without it.
+    columns : mapping of str to str
+        Label name to catalogue column.
+    select : callable
+        Rows that are fit to learn from.
+    limit : int, optional
+        Rows used at most: the first ones that are selected.
+
+    Raises
+    ------
+    InputError
+        If the catalogue or the cutouts cannot be used, or no row is selected.
+    """
+
+    def __init__(
+        self, catalog: Path, cutouts: Path | str | None, columns: Mapping[str, str],
+        select: Callable[[Labels], NDArray[np.bool_]], limit: int | None = None,
+    ) -> None:  # fmt: skip
+        self.catalog: Catalog = open_catalog(catalog)
+        self.source: CutoutSource = find_source(self.catalog, None if cutouts is None else str(cutouts))
+        self.labels = self._read_labels(columns)
+        self.rows = np.flatnonzero(select(self.labels))[:limit]
+        if not len(self.rows):
+            self.catalog.close()
+            raise InputError(
+                f"{catalog}: none of its {self.catalog.nrows} rows has the labels {', '.join(columns.values())}",
+                "name the label columns with --label-columns",
+            )
+        self.labels = {name: values[self.rows] for name, values in self.labels.items()}
+
+    def stamps(
+        self, folder: Path, fronts: list[dict[str, Any]], size: int, pixel_scale: float, say: Callable[[str], None]
+    ) -> Stamps:
+        """Stamps of the selected rows on one grid, made once; a row without usable pixels has NaN labels.
+
+        Parameters
+        ----------
+        folder : Path
+            Where caches are kept.
+        fronts : list of dict
+            Fronts as a model card lists them, in the order of ``pixels.FRONTS``.
+        size, pixel_scale : int, float
+            Pixels along a side; arcsec per pixel.
+        say : callable
+            Takes lines for the user.
+
+        Returns
+        -------
+        Stamps
+        """
+        card = Card.model_construct(name="sfnet", size=(size, size), pixel_scale=pixel_scale, max_masked=0.1,
+                                    fronts=tuple(Front(**front) for front in fronts))  # fmt: skip
+        front = choose_front(card, self.source.kind, self.source.bands, self.source.survey)
+        say(f"{self.source.describe()}: {len(self.rows)} labelled rows seen through {card.fronts[front].name}")
+        resampler = open_resampler("cpu")
+        names = tuple(self.labels)
+        facts = {
+            "catalog": self.catalog.fingerprint(), "cutouts": self.source.fingerprint(), "front": front,
+            "rows": _digest(self.rows, *self.labels.values()),
+        }  # fmt: skip
+        recipe = cache.Recipe(self.catalog.path.stem, len(self.rows), size, pixel_scale, names, facts)
+
+        def make(chunk: int, count: int) -> cache.Chunk:
+            part = slice(chunk * cache.CHUNK, chunk * cache.CHUNK + count)
+            return self._chunk(self.rows[part], part, card, front, resampler)
+
+        return cache.build(folder, recipe, make, say)
+
+    def _chunk(
+        self, rows: NDArray[np.int64], part: slice, card: Card, front: int, resampler: Graph
+    ) -> cache.Chunk:
+        """Stamps and labels of some rows."""
+        table = self.catalog.read(rows, self.source.needs)
+        columns = {name: table[name] for name in self.source.needs}
+        request = CutoutRequest(table["id"], table["ra"], table["dec"], rows, columns)
+        height, width = card.size or (0, 0)
+        pixels = np.full((len(rows), 3, height, width), np.nan, np.float32)
+        labels = np.stack([values[part] for values in self.labels.values()], axis=1)
+        usable = np.zeros(len(rows), np.bool_)
+        for batch in self.source.read(request, _READ):
+            if isinstance(batch, Failures):
+                continue
+            grid = to_grid(batch, card.fronts[front], card, resampler)
+            pixels[batch.index] = np.where(grid.valid > 0, grid.pixels, np.float32(np.nan))
+            usable[batch.index] = (grid.status & int(NULL_BITS)) == 0
+        labels[~usable] = np.nan
+        number = np.full(len(rows), front, np.int8)
+        return cache.Chunk(pixels, number, labels, healpix.pixel(table["ra"], table["dec"]))
+
+    def _read_labels(self, columns: Mapping[str, str]) -> Labels:
+        """Label columns of all rows, NaN where there is no value."""
+        found = {name: self.catalog.find(column) for name, column in columns.items()}
+        parts = list(self.catalog.chunks(list(dict.fromkeys(found.values()))))
+        labels = {}
+        for name, column in found.items():
+            null = self.catalog.column_meta(column).null
+            values = [_numbers(part[column], null, column) for part in parts]
+            labels[name] = np.concatenate(values) if values else np.zeros(0, np.float32)
+        return labels
+
+
+def _numbers(values: NDArray[Any], null: int | None, column: str) -> NDArray[np.float32]:
+    if values.dtype.kind not in "iuf" or values.ndim != 1:
+        raise InputError(f"column {column} holds {values.dtype}, not one number per row", "check --label-columns")
+    numbers = values.astype(np.float32)
+    if null is not None:
+        numbers[values == null] = np.nan
+    return numbers
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
