@@ -159,12 +159,14 @@ def take(stamps: Stamps, rows: NDArray[np.int64], element: Tensor | None = None)
     raw = torch.from_numpy(np.stack([stamps.pixels[row] for row in rows]))
     pixels = (raw if element is None else d4(raw, element)).float()
     front = torch.from_numpy(stamps.front[rows])
-    good = pixels.isfinite().all(1, keepdim=True)
-    if not bool(good.all()):
-        pixels = torch.where(good, pixels, 0.0)
+    valid = torch.ones(len(rows), 1, *pixels.shape[2:])
+    for row in torch.nonzero(~pixels.flatten(1).sum(1).isfinite())[:, 0]:  # few rows, so that few pixels are looked at
+        good = pixels[row].isfinite().all(0)
+        pixels[row] = torch.where(good, pixels[row], 0.0)
+        valid[row, 0] = good.float()
     if stamps.brightness != 1:
         pixels[front != FRONTS.index(DISPLAY)] *= stamps.brightness
-    return pixels, good.float(), front
+    return pixels, valid, front
 
 
 def as_display(

@@ -57,16 +57,16 @@ FRONTS = ("flux:gri", "flux:grz", DISPLAY)
 VIEWER_PIXEL_SCALE = 0.262
 
 
-def viewer_rgb(flux: Tensor, scales: Sequence[float], m: float, q: float = Q) -> Tensor:
+def viewer_rgb(flux: Tensor, scales: Tensor | Sequence[float], m: Tensor | float, q: float = Q) -> Tensor:
     """Colour mapping of the Legacy Surveys viewer (models.md 0.4).
 
     Parameters
     ----------
     flux : Tensor (..., 3, H, W)
         Nanomaggies per pixel, blue to red.
-    scales : sequence of 3 floats
+    scales : sequence of 3 floats, or Tensor that broadcasts to ``flux``
         Factor per band.
-    m : float
+    m : float, or Tensor that broadcasts to ``flux``
         Pedestal.
     q : float, default 20
         Softening.
@@ -76,7 +76,11 @@ def viewer_rgb(flux: Tensor, scales: Sequence[float], m: float, q: float = Q) ->
     Tensor (..., 3, H, W)
         0 to 1, in the order of the bands (blue to red).
     """
-    u = flux * flux.new_tensor(list(scales)).view(3, 1, 1) + m
+    if not isinstance(scales, Tensor):
+        scales = flux.new_tensor(list(scales)).view(3, 1, 1)
+    if not isinstance(m, Tensor):
+        m = flux.new_tensor(m)
+    u = torch.addcmul(m, flux, scales)
     intensity = u.clamp(min=0).mean(-3, keepdim=True)
     intensity = torch.where(intensity == 0, torch.full_like(intensity, 1e-6), intensity)
     return (u * (torch.asinh(q * intensity) / (math.sqrt(q) * intensity))).clamp(0, 1)
@@ -95,6 +99,9 @@ class Pixels(nn.Module):
 
     mean: Tensor
     std: Tensor
+    _scales: Tensor
+    _m: Tensor
+    _shown: Tensor
 
     def __init__(self, fronts: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -104,6 +111,14 @@ class Pixels(nn.Module):
         self.fronts = tuple(fronts)
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(3, 1, 1))
+        # One mapping serves all rows of a batch: each row gathers the constants of its front.
+        idle = Viewer(("g", "r", "i"), (0.0, 0.0, 0.0), 1.0)
+        viewers = [VIEWERS.get(name, idle) for name in fronts]
+        scales = torch.tensor([[scale * v.flux_scale for scale in v.scales] for v in viewers])
+        self.register_buffer("_scales", scales.view(-1, 3, 1, 1), persistent=False)
+        self.register_buffer("_m", torch.tensor([v.m for v in viewers]).view(-1, 1, 1, 1), persistent=False)
+        shown = torch.tensor([name == DISPLAY for name in fronts])
+        self.register_buffer("_shown", shown.view(-1, 1, 1, 1), persistent=False)
 
     def rgb(self, pixels: Tensor, valid: Tensor, front: Tensor) -> Tensor:
         """Display image of every row, before normalisation.
@@ -111,9 +126,9 @@ class Pixels(nn.Module):
         Parameters
         ----------
         pixels : Tensor (N, 3, H, W), float32
-            Nanomaggies per 0.262 arcsec pixel, or 0 to 1 for the display front; NaN already replaced by 0.
+            Nanomaggies per 0.262 arcsec pixel, or 0 to 1 for the display front; 0 where there is no data.
         valid : Tensor (N, 1, H, W), float32
-            1 where there is data, 0 where not; between, the fraction of the pixel that is covered.
+            1 where there is data, 0 where not.
         front : Tensor (N,), int64
             Position in ``fronts``.
 
@@ -122,18 +137,11 @@ class Pixels(nn.Module):
         Tensor (N, 3, H, W)
             0 to 1, blue to red; blank sky where there is no data.
         """
-        good = valid > 0.5
-        flux = torch.where(good, pixels, torch.zeros_like(pixels))
-        front = front.view(-1, 1, 1, 1)
+        mapped = viewer_rgb(pixels, self._scales[front], self._m[front])  # zero flux is blank sky
         # A display image does not say which mapping made it: its blank sky is that of the published SDSS images.
-        image = torch.where(good, pixels, torch.full_like(pixels, VIEWERS["flux:gri"].sky))
-        for number, name in enumerate(self.fronts):
-            if name != DISPLAY:
-                viewer = VIEWERS[name]
-                mapped = viewer_rgb(flux * viewer.flux_scale, viewer.scales, viewer.m)
-                image = torch.where(front == number, mapped, image)
-        return image
+        filled = torch.where(valid > 0.5, pixels, VIEWERS["flux:gri"].sky)
+        return torch.where(self._shown[front], filled, mapped)
 
     def forward(self, pixels: Tensor, valid: Tensor, front: Tensor) -> Tensor:
         """Normalised network input (N, 3, H, W); the arguments are those of ``rgb``."""
-        return (self.rgb(pixels, valid, front) - self.mean) / self.std
+        return torch.addcmul(-self.mean / self.std, self.rgb(pixels, valid, front), 1 / self.std)

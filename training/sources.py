@@ -99,7 +99,7 @@ def mock_chunk(
     front = torch.randint(len(fronts), (n,), generator=random, device=device)
     pixels = torch.empty(n, 3, size, size, device=device)
     for number, name in enumerate(fronts):
-        for rows in torch.split(torch.nonzero(front == number)[:, 0], 128):  # the renderer's working set stays in the cache
+        for rows in torch.split(torch.nonzero(front == number)[:, 0], 128):  # the renderer works in the cache
             part = {key: value[rows] for key, value in galaxies.items()}
             bands = "".join(VIEWERS[name].bands)
             pixels[rows], _ = instrument.stamps(part, bands, size, pixel_scale, MOCK_SURVEYS[name], random)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from galcli import __version__
-from galcli.errors import GalcliError
+from galcli.errors import GalcliError, OutputError
 
 #: Command -> what it does (shown by --help without importing the command).
 COMMANDS = {
@@ -82,25 +83,51 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         # --debug may stand anywhere, also after the command.
         result: Any = cli.main(args=[word for word in given if word != "--debug"], prog_name="galcli", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except Exception as error:
+        if debug and not isinstance(error, click.ClickException | click.Abort | BrokenPipeError):
+            raise
+        _leave(_explain(error))
+    except KeyboardInterrupt:
+        _leave(_explain(click.Abort()))
+    _leave(result if isinstance(result, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    """Say in one line what is wrong and in one how to fix it; returns the exit code."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        click.echo(str(error), err=True)
+        return 2
+    if isinstance(error, click.ClickException):
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "galcli"
+        _say("error: ", error.format_message(), f"see `{path} --help`")
+        return error.exit_code
+    if isinstance(error, click.Abort):
         click.echo("stopped", err=True)
-        sys.exit(130)
-    except GalcliError as error:
-        if debug:
-            raise
-        click.echo(f"error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"hint:  {error.hint}", err=True)
-        sys.exit(error.exit_code)
+        return 130
+    if isinstance(error, BrokenPipeError):
+        return 0  # the reader of our output, such as `head`, has seen enough
+    if isinstance(error, GalcliError):
+        _say("error: ", error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        _say("error: ", f"{where}{error.strerror or error}", "check the path, its permissions and the disk")
+        return OutputError.exit_code
+    # A bug: one line for people, all of it with --debug.
+    _say("bug: ", f"{type(error).__name__}: {error}", "run again with --debug and report the traceback")
+    return 1
+
+
+def _say(kind: str, message: str, hint: str) -> None:
+    click.echo(kind + " ".join(message.split()), err=True)
+    if hint:
+        click.echo("hint:  " + " ".join(hint.split()), err=True)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit, without a complaint about a reader of our output that is gone."""
+    try:
+        sys.stdout.flush()
     except BrokenPipeError:
-        sys.exit(0)  # the reader of our output, such as `head`, has seen enough
-    except Exception as error:  # a bug: one line for people, all of it with --debug
-        if debug:
-            raise
-        click.echo(f"bug: {type(error).__name__}: {error}", err=True)
-        click.echo("hint:  run again with --debug and report the traceback", err=True)
-        sys.exit(1)
-    sys.exit(result if isinstance(result, int) else 0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -19,10 +20,12 @@ from galcli.cli import options as shared
 @shared.json_option
 def command(
     run_dir: Path, out: Path | None, keep_tiles: bool, overwrite: bool, max_fail: float, as_json: bool
-) -> int:
+) -> None:
     """Join the finished tiles of RUN_DIR (<output>.run) into one table, in catalogue order."""
     from galcli.predict.progress import choose_progress
     from galcli.predict.run import merge_run
 
-    progress = choose_progress(as_json=as_json)
-    return merge_run(run_dir, out, progress, keep=keep_tiles, overwrite=overwrite).exit_code(max_fail)
+    summary = merge_run(run_dir, out, choose_progress(as_json=as_json), keep=keep_tiles, overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps({"event": "done", **summary.to_dict()}))
+    summary.require_predictions(max_fail)

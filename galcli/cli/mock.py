@@ -17,7 +17,7 @@ from galcli.cli.extras import need_training
 @click.option("--size", type=click.IntRange(16, 1024), default=144, show_default=True, help="Cutout side, px.")
 @click.option("--pixel-scale", type=click.FloatRange(0.05, 2.0), default=0.262, show_default=True, help="arcsec per px.")
 @click.option(
-    "--survey", type=click.Choice(["legacy", "sdss", "ps1", "deep", "noiseless"]), default="legacy", show_default=True,
+    "--survey", type=click.Choice(["legacy", "legacy-ugrizy", "sdss", "ps1", "noiseless"]), default="legacy", show_default=True,
     help="Depth and seeing; noiseless: no noise, no PSF, no sky (for exact tests).",
 )  # fmt: skip
 @click.option("--rice", is_flag=True, help="Rice-compressed stacks (quantisation level 2).")

@@ -16,6 +16,7 @@ def preview(path: Path) -> None:
     """Print the first rows of the predictions, scalar columns only, and how many columns are not shown."""
     import fitsio
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     with fitsio.FITS(str(path)) as file:
@@ -28,7 +29,7 @@ def preview(path: Path) -> None:
     shown = scalars[:COLUMNS]
     table = Table(*shown, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(_text(row[name]) for name in shown))
+        table.add_row(*(escape(_text(row[name])) for name in shown))
     console = Console()
     console.print(table)
     console.print(f"[dim]first rows; {len(names)} columns in all, explained in the file's TCOMM cards[/dim]", highlight=False)

@@ -182,10 +182,11 @@ def judge(
     has_data = high > low
     for row, band in np.argwhere(odd):
         values = flat[row, band]
-        finite = np.isfinite(values)
-        values[~finite] = np.nan  # an infinite pixel is no data either
-        good = values[finite]
-        has_data[row, band] = good.size > 0 and bool(good.min() < good.max())
+        lowest, highest = np.fmin.reduce(values), np.fmax.reduce(values)  # NaN only if there is nothing else
+        if np.isinf(lowest) or np.isinf(highest):
+            values[np.isinf(values)] = np.nan  # an infinite pixel is no data either
+            lowest, highest = np.fmin.reduce(values), np.fmax.reduce(values)
+        has_data[row, band] = lowest < highest
     return np.asarray(odd.any(axis=1)), has_data
 
 

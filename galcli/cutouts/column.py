@@ -56,6 +56,7 @@ class ColumnSource:
 
     def __init__(self, catalog: Catalog, name: str, overrides: Overrides = NO_OVERRIDES) -> None:
         self._path, self._hdu, self._name = Path(catalog.path), catalog.hdu, name
+        self._columns = (None if catalog.packed_id else catalog.id_name, catalog.ra_name, catalog.dec_name)
         shape = catalog.column_meta(name).shape
         self._shape = (1, *shape) if len(shape) == 2 else shape
         with fitsio.FITS(str(self._path)) as file:
@@ -69,7 +70,6 @@ class ColumnSource:
         self._sum = header.get("DATASUM", None)
         self.bands = self._rule.bands
         self.survey = self._rule.survey
-        self._reader: Catalog | None = None
 
     def fingerprint(self) -> dict[str, Any]:
         """DATASUM of the table; size and modification time where it has none."""
@@ -87,19 +87,17 @@ class ColumnSource:
 
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Yield the rows in the order of the catalogue; see ``CutoutSource``."""
-        if self._reader is None:
-            # A handle of its own: the catalogue's may be in use by another thread.
-            self._reader = open_catalog(self._path, self._hdu)
         order = np.argsort(request.row, kind="stable")
-        for start in range(0, len(order), batch_size):
-            index = order[start : start + batch_size]
-            label = self._reader.dtype([self._name]).names
-            raw = self._reader.read(request.row[index], [self._name])[label[-1] if label else self._name]
-            rest, constant = without_signal(self._settle(index, raw.reshape(len(index), *self._shape)))
-            if constant is not None:
-                yield constant
-            if rest is not None:
-                yield rest
+        # A handle of its own: the catalogue's may be in use by another thread.
+        with open_catalog(self._path, self._hdu, *self._columns) as reader:
+            for start in range(0, len(order), batch_size):
+                index = order[start : start + batch_size]
+                raw = reader.read(request.row[index], [self._name])[self._name]
+                rest, constant = without_signal(self._settle(index, raw.reshape(len(index), *self._shape)))
+                if constant is not None:
+                    yield constant
+                if rest is not None:
+                    yield rest
 
     def _settle(self, index: NDArray[np.int64], raw: NDArray[Any]) -> PixelBatch:
         """A batch from the column's values."""

@@ -42,9 +42,11 @@ WINDOW_BYTES = 1 << 27
 #: Files whose bands and survey are looked at before a run.
 PROBED = 8
 
-#: Files decoded ahead in each of the few threads; reading and decoding let go of the interpreter lock.
+#: Threads that decode, files of a piece of their work, pieces ahead. Reading and decoding let go of the interpreter
+#: lock, and on a network disk most of the time is waiting.
 _THREADS = 2
-_AHEAD = 8
+_TOGETHER = 8
+_AHEAD = 3
 
 
 @dataclass
@@ -165,18 +167,22 @@ class FileSource:
 
     def _decoded(self, request: CutoutRequest, paths: list[str | None]) -> Iterator[tuple[int, Image | Failures]]:
         """Images in the order of the rows, a few decoded ahead."""
-        waiting: deque[tuple[int, Future[Image | Failures]]] = deque()
+        there = [(row, path) for row, path in enumerate(paths) if path is not None]
+        waiting: deque[Future[list[tuple[int, Image | Failures]]]] = deque()
         with ThreadPoolExecutor(_THREADS, "galcli-decode") as pool:
-            for row, path in enumerate(paths):
-                if path is None:
-                    continue
-                ra, dec = float(request.ra[row]), float(request.dec[row])
-                waiting.append((row, pool.submit(self._decode_or_fail, row, path, ra, dec)))
+            for start in range(0, len(there), _TOGETHER):
+                waiting.append(pool.submit(self._decode_some, request, there[start : start + _TOGETHER]))
                 if len(waiting) > _AHEAD:
-                    first, job = waiting.popleft()
-                    yield first, job.result()
-            for first, job in waiting:
-                yield first, job.result()
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+
+    def _decode_some(self, request: CutoutRequest, some: list[tuple[int, str]]) -> list[tuple[int, Image | Failures]]:
+        """Images of a few rows."""
+        return [
+            (row, self._decode_or_fail(row, path, float(request.ra[row]), float(request.dec[row])))
+            for row, path in some
+        ]
 
     def _decode_or_fail(self, row: int, path: str, ra: float, dec: float) -> Image | Failures:
         """The image of a row, or why there is none: a damaged file costs its own row only."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _BLOCK = 2880
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 #: Cards that differ from file to file and do not matter for the convention.
 _PRIVATE = frozenset({"CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CHECKSUM", "DATASUM", "RA", "DEC", "OBJECT"})
+#: Not cards: where the data begin, and the text of all cards that are not private.
+_BEGIN, _COMMON = "_begin", "_common"
 
 
 class NoOverlapError(Exception):
@@ -86,7 +89,7 @@ def read_image(path: str | Path, ra: float, dec: float, overrides: Overrides) ->
     OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error
         If the file is damaged.
     """
-    data = _bytes(Path(path))
+    data = _bytes(path)
     for number, (cards, start, stop) in enumerate(_hdus(data)):
         if str(cards.get("OVERLAP", "T")).upper() in ("F", "FALSE"):
             raise NoOverlapError("the survey does not cover this position (OVERLAP = F)")
@@ -98,11 +101,12 @@ def read_image(path: str | Path, ra: float, dec: float, overrides: Overrides) ->
     raise ValueError("no image in the file")
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: str | Path) -> bytes:
     """Content of the file, unpacked if it is gzipped."""
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError("file larger than any cutout")
-    data = path.read_bytes()
+    with open(path, "rb", buffering=0) as raw:  # noqa: PTH123 - a Path per file costs as much as its header
+        if os.fstat(raw.fileno()).st_size > MAX_BYTES:
+            raise ValueError("file larger than any cutout")
+        data = raw.read()
     if data[:2] == b"\x1f\x8b":
         with gzip.open(path) as file:
             data = file.read(MAX_BYTES + 1)
@@ -123,7 +127,7 @@ def _hdus(data: bytes) -> Iterator[tuple[dict[str, Any], int, int]]:
         end = begin + -(-size // _BLOCK) * _BLOCK
         if size < 0 or begin + size > len(data):
             raise ValueError("file is shorter than its header says")
-        cards["_begin"] = begin
+        cards[_BEGIN] = begin
         yield cards, start, end
         start = end
 
@@ -131,16 +135,29 @@ def _hdus(data: bytes) -> Iterator[tuple[dict[str, Any], int, int]]:
 def _cards(data: bytes, start: int) -> tuple[dict[str, Any], int]:
     """Cards of the header at ``start`` and where its data begin."""
     cards: dict[str, Any] = {}
+    common: list[bytes] = []
     for at in range(start, len(data), 80):
-        key = data[at : at + 8]
-        if data[at + 8 : at + 10] == b"= ":
-            cards[key.rstrip().decode("ascii")] = _value(data[at + 10 : at + 80])
-        elif key == b"HIERARCH":
-            name, _, rest = data[at + 9 : at + 80].partition(b"=")
-            cards[name.strip().decode("ascii")] = _value(rest)
-        elif key == b"END     ":
+        text = data[at : at + 80]
+        key, value = _card(text)
+        if key == "END":
+            cards[_COMMON] = b"".join(common)
             return cards, start + -(-(at + 80 - start) // _BLOCK) * _BLOCK
+        if key:
+            cards[key] = value
+            if key not in _PRIVATE:
+                common.append(text)
     raise ValueError("header without end")
+
+
+@lru_cache(maxsize=4096)
+def _card(text: bytes) -> tuple[str, Any]:
+    """Keyword and value of a card, '' for comments; cards repeat from file to file, so each is parsed once."""
+    if text[8:10] == b"= ":
+        return text[:8].rstrip().decode("ascii"), _value(text[10:])
+    if text[:8] == b"HIERARCH":
+        name, _, rest = text[9:].partition(b"=")
+        return name.strip().decode("ascii"), _value(rest)
+    return ("END" if text[:8] == b"END     " else ""), None
 
 
 def _value(text: bytes) -> Any:
@@ -175,7 +192,7 @@ def _verify(cards: dict[str, Any], data: bytes, start: int, stop: int) -> bool:
     """Check DATASUM and CHECKSUM where the HDU has them; True if it has the first."""
     if cards.get("DATASUM") is None:
         return False
-    begin = int(cards["_begin"])
+    begin = int(cards[_BEGIN])
     view = memoryview(data)
     if stop > len(data):
         raise ValueError("file is shorter than its header says")
@@ -190,7 +207,7 @@ def _verify(cards: dict[str, Any], data: bytes, start: int, stop: int) -> bool:
 def _plain(cards: dict[str, Any], data: bytes, start: int) -> NDArray[Any]:
     """Pixels of an uncompressed image, scaled where the header says so."""
     shape = tuple(int(cards[f"NAXIS{i}"]) for i in range(int(cards["NAXIS"]), 0, -1))
-    raw = np.frombuffer(data, _DTYPES[int(cards["BITPIX"])], math.prod(shape), int(cards["_begin"])).reshape(shape)
+    raw = np.frombuffer(data, _DTYPES[int(cards["BITPIX"])], math.prod(shape), int(cards[_BEGIN])).reshape(shape)
     scale, zero, blank = cards.get("BSCALE", 1), cards.get("BZERO", 0), cards.get("BLANK")
     if scale == 1 and zero == 0 and (blank is None or raw.dtype.kind == "f"):
         return raw
@@ -213,9 +230,9 @@ def _compressed(path: str | Path, number: int, cards: dict[str, Any]) -> NDArray
 
 
 @lru_cache(maxsize=256)
-def _settled(cards: tuple[tuple[str, Any], ...], planes: int, overrides: Overrides) -> Convention:
+def _settled(common: bytes, planes: int, overrides: Overrides) -> Convention:
     """The convention of headers that differ only in their position, worked out once."""
-    return convention(dict(cards), planes, overrides)
+    return convention(_cards(common + b"END     ".ljust(80), 0)[0], planes, overrides)
 
 
 def _image(
@@ -231,8 +248,7 @@ def _image(
     planes = _planes(values.shape, cards, overrides)
     if planes != values.shape[0]:
         values = np.moveaxis(values, 2, 0)
-    common = tuple((key, value) for key, value in cards.items() if key not in _PRIVATE and key[0] != "_")
-    rule = _settled(common, planes, overrides)
+    rule = _settled(cards[_COMMON], planes, overrides)
     height, width = values.shape[1:]
     center = find_center(cards, ra, dec, (height, width))
     if rule.transpose:

@@ -93,8 +93,9 @@ class FileList:
         self._label = label or str(root)
         self._indexes: dict[Kind, tuple[list[tuple[IdIndex, NDArray[np.int64]]], SkyIndex, NDArray[np.int64]]] = {}
 
-    def __len__(self) -> int:
-        return len(self._names)
+    def with_column(self, column: str) -> FileList:
+        """The same files, found through a catalogue column too."""
+        return FileList(self._names, self._root, column, self._label)
 
     def listing(self) -> Iterator[tuple[str, str]]:
         """(name, path) of every file."""
@@ -251,14 +252,14 @@ class OneFile:
         return [str(self._path) if kind_of(self._path.name) == kind else None] * len(request)
 
 
-def list_folder(folder: Path, column: str | None = None) -> FileList:
+def list_folder(folder: Path) -> FileList:
     """Image files directly in a folder."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if kind_of(entry.name) is not None]
-    return FileList(names, folder, column)
+    return FileList(names, folder)
 
 
-def list_glob(pattern: str, column: str | None = None) -> FileList:
+def list_glob(pattern: str) -> FileList:
     """Image files that a pattern matches.
 
     Raises
@@ -269,7 +270,7 @@ def list_glob(pattern: str, column: str | None = None) -> FileList:
     names = [name for name in glob.glob(pattern, recursive=True) if kind_of(name) is not None]  # noqa: PTH207
     if not names:
         raise InputError(f"no image file matches {pattern}", "check the pattern given with --cutouts")
-    return FileList(names, Path(), column, pattern)
+    return FileList(names, Path(), label=pattern)
 
 
 def _text(value: Any) -> str:

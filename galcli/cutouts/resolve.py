@@ -80,9 +80,15 @@ def find_source(
             return _file_source(catalog, PathColumn(name, folder), overrides, found)
     stem = re.sub(r"\.(fits?|fit)(\.gz|\.fz)?$", "", catalog.path.name, flags=re.IGNORECASE)
     beside = [folder / "cutouts", folder / f"{stem}_cutouts.fits", folder / f"{stem}_cutouts"]
+    refused: list[InputError] = []
     for path in beside:
         if path.exists():
-            return _named(catalog, str(path), overrides)
+            try:
+                return _named(catalog, str(path), overrides)
+            except InputError as error:
+                refused.append(error)
+    if refused:
+        raise refused[0]
     looked = ["a column IMAGE, STAMP or CUTOUT", "a column of file names", *(str(path) for path in beside)]
     raise InputError(
         f"no cutouts found for {catalog.path}; looked for {', '.join(looked)}",
@@ -93,21 +99,20 @@ def find_source(
 def _named(catalog: Catalog, cutouts: str, overrides: Overrides) -> CutoutSource:
     """The source that the user named."""
     path = Path(cutouts).expanduser()
-    by_position = True if catalog.id_name is None else None
+    by_position = catalog.id_name is None
     if not path.exists():
         return _pattern(catalog, str(path), overrides)
     if path.is_dir():
         if next(path.glob("Norder=*"), None) is not None:
             return StackSource(path, overrides, by_position=by_position)
-        return _searched(catalog, list_folder(path, _file_name_column(catalog)), overrides)
+        return _listed(catalog, list_folder(path), overrides)
     if _is_stack(path):
         return StackSource(path, overrides, by_position=by_position)
     if kind_of(path.name) is None:
         raise InputError(f"{path} is neither FITS nor JPEG nor PNG", "name a folder, file, glob or template")
-    single = FileList([path.name], path.parent, _file_name_column(catalog), str(path))
-    if _first_with_file(catalog, single) is None:
-        return _searched(catalog, OneFile(path), overrides)
-    return _searched(catalog, single, overrides)
+    single = FileList([path.name], path.parent, label=str(path))
+    named = _first_with_file(catalog, single) is not None
+    return _searched(catalog, single if named else OneFile(path), overrides)
 
 
 def _pattern(catalog: Catalog, text: str, overrides: Overrides) -> CutoutSource:
@@ -116,7 +121,7 @@ def _pattern(catalog: Catalog, text: str, overrides: Overrides) -> CutoutSource:
         columns = {name: _column(catalog, name) for name in Template.fields(text) if name not in _OWN_FIELDS}
         return _searched(catalog, Template(text, columns), overrides)
     if any(letter in text for letter in "*?["):
-        return _searched(catalog, list_glob(text, _file_name_column(catalog)), overrides)
+        return _listed(catalog, list_glob(text), overrides)
     raise InputError(f"{text} does not exist", "name a folder, file, glob or template with --cutouts")
 
 
@@ -124,6 +129,12 @@ def _column(catalog: Catalog, name: str) -> str:
     """The catalogue's spelling of a template field, in capitals where it would hide a row's own field."""
     found = catalog.find(name)
     return found.upper() if found in ("id", "ra", "dec") else found
+
+
+def _listed(catalog: Catalog, files: FileList, overrides: Overrides) -> CutoutSource:
+    """Listed files, found by identifier or position; where that finds none, by a column of file names."""
+    column = _file_name_column(catalog) if _first_with_file(catalog, files) is None else None
+    return _searched(catalog, files if column is None else files.with_column(column), overrides)
 
 
 def _searched(catalog: Catalog, lookup: Lookup, overrides: Overrides) -> CutoutSource:

@@ -164,7 +164,8 @@ class StackFile:
         entry = self._by_id.find(ids)
         if not by_position or not len(self):
             return entry
-        entry[~(separation(*self.position(entry), ra, dec) <= ARCSEC)] = -1
+        # Without a position on either side the comparison is false, and the row number is all there is.
+        entry[separation(*self.position(entry), ra, dec) > ARCSEC] = -1
         if self._by_position is None:
             self._by_position = SkyIndex(*self.position())
         open_rows = np.flatnonzero(entry < 0)
@@ -227,6 +228,10 @@ class StackFile:
         bands = self.shape[0]
         planes = self._fits[self._number][first * bands : (first + size) * bands, :, :]
         return np.asarray(planes).reshape(size, *self.shape)
+
+    def __del__(self) -> None:
+        # Sources live as long as somebody reads from them; nobody tells them that they are done.
+        self.close()
 
     def close(self) -> None:
         """Let go of the file; it is opened again when needed."""

@@ -120,4 +120,6 @@ def _training() -> Finding:
     if all(versions.values()):
         return Finding("good", "training: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
     missing = ", ".join(name for name, version in versions.items() if version is None)
-    return Finding("note", f"galcli train and mock are not available (missing: {missing})", "pip install 'galcli[train]'")
+    return Finding(
+        "note", f"galcli train and mock are not available (missing: {missing})", "pip install 'galcli[train]'"
+    )

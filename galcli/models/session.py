@@ -11,7 +11,7 @@ import functools
 import hashlib
 import importlib.resources
 import io
-import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,8 +39,9 @@ PRECISIONS = ("auto", "fp32", "fp16", "int8")
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 TENSORRT_OPTIONS = {"trt_fp16_enable": "0", "trt_int8_enable": "0"}
 
-#: A folder that cannot exist: graphs come from verified bytes, and no other file may be read on their behalf.
-_NO_FOLDER = os.path.join(os.devnull, "no-external-data")  # noqa: PTH118 - a string for a C library
+#: What precedes the word ``location`` where a tensor names a file that holds its data: protobuf's tag and length of
+#: a map key, in any of the encodings its readers accept.
+_FILE_KEY = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)\Z")
 
 
 @dataclass(frozen=True)
@@ -237,12 +238,13 @@ def parse_device(device: str) -> tuple[str, int]:
 def _open(data: bytes, where: str, kind: str, number: int, threads: int, optimise: bool) -> Any:
     if not data:
         raise ModelError(f"{where}: the file is empty", "get the file again")
+    if _names_other_files(data):
+        raise ModelError(f"{where}: the graph keeps data in other files", "store the model in one file")
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what matters arrives as an exception
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
     # Idle worker threads sleep rather than spin, since the cores also read and decode cutouts.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimise:
@@ -259,6 +261,19 @@ def _open(data: bytes, where: str, kind: str, number: int, threads: int, optimis
             f"{where}: not a usable ONNX model: {_first_line(error)}",
             "the file may be damaged or made for another runtime: get it again, or export it with `galcli train`",
         ) from error
+
+
+def _names_other_files(data: bytes) -> bool:
+    """Whether a tensor's data lies outside the file, where no SHA-256 covers it.
+
+    Checked before onnxruntime sees the bytes, since its older versions read such files from wherever they are.
+    """
+    place = data.find(b"location")
+    while place >= 0:
+        if _FILE_KEY.search(data, max(0, place - 24), place):
+            return True
+        place = data.find(b"location", place + 1)
+    return False
 
 
 @functools.cache

@@ -20,15 +20,14 @@ def run_lock(path: Path, *, shared: bool) -> Iterator[None]:
     OutputError
         If another process works on the run.
     """
-    handle = _open(path)
     try:
-        try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                f"another galcli works on {path.parent}",
-                "wait for it, choose another output with -o, or start all of them with --shard I/N",
-            ) from None
+        handle = _locked(path, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(
+            f"another galcli works on {path.parent}",
+            "wait for it, choose another output with -o, or start all of them with --shard I/N",
+        ) from None
+    try:
         yield
     finally:
         os.close(handle)
@@ -37,9 +36,8 @@ def run_lock(path: Path, *, shared: bool) -> Iterator[None]:
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
     """Hold a lock, after waiting for whoever holds it now."""
-    handle = _open(path)
+    handle = _locked(path, fcntl.LOCK_EX)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
@@ -48,16 +46,39 @@ def waiting_lock(path: Path) -> Iterator[None]:
 @contextmanager
 def claim(path: Path) -> Iterator[bool]:
     """Try to claim a tile; yields whether it is ours. The claim ends with the block, or with the process."""
-    handle = _open(path)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        handle = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
     finally:
         os.close(handle)
+
+
+def _locked(path: Path, how: int) -> int:
+    """Open and lock the file of that name.
+
+    A run that ends removes its folder: who opened the lock file before would lock a file that nobody else sees.
+    """
+    while True:
+        handle = _open(path)
+        try:
+            fcntl.flock(handle, how)
+            if _is_there(handle, path):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _is_there(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _open(path: Path) -> int:

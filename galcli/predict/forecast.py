@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 import time
 from collections import Counter
@@ -82,13 +83,15 @@ def forecast(options: PredictOptions) -> Forecast:
     GalcliError
         As `predict` would raise on the same inputs.
     """
-    catalog, layout, engine = open_inputs(options)
-    with tempfile.TemporaryDirectory(prefix="galcli-plan-") as folder:
+    with (
+        open_inputs(options) as (catalog, layout, engine),
+        tempfile.TemporaryDirectory(prefix="galcli-plan-") as folder,
+    ):
         plan = make_plan(dataclasses.replace(options, out=Path(folder) / "plan.fits"), catalog, engine, layout)
         probed, found, rate, image_bytes = _measure(plan, engine)
         sizes = [tile.stop - tile.start for tile in plan.tiles]
         rows = len(plan.catalog)
-        row_bytes = sum(column.numpy.itemsize for column in plan.table.columns)
+        row_bytes = sum(column.numpy.itemsize * math.prod(column.shape) for column in plan.table.columns)
         bad = sum(tile.stop - tile.start for tile in plan.tiles if tile.order < 0)
         orders = Counter(tile.order for tile in plan.tiles if tile.order >= 0)
         tile_gb = max(sizes, default=0) * row_bytes / 1e9
@@ -105,7 +108,7 @@ def forecast(options: PredictOptions) -> Forecast:
 def _measure(plan: Plan, engine: Engine) -> tuple[int, int, float, float]:
     """Read and predict the first rows twice; the second pass is timed, so that start-up does not count."""
     good = [tile for tile in plan.tiles if tile.order >= 0]
-    rows = np.concatenate([plan.rows[t.start : t.stop][:PROBE] for t in good[:1]] or [np.empty(0, np.int64)])
+    rows = np.concatenate([plan.rows[t.start : t.stop] for t in good[:PROBE]] or [np.empty(0, np.int64)])[:PROBE]
     if not rows.size:
         return 0, 0, 0.0, 0.0
     catalog = plan.catalog[rows]

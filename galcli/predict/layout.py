@@ -29,26 +29,51 @@ class Layout:
     copied: dict[str, str]
 
 
-def catalog_layout(catalog: Catalog, passed: tuple[str, ...]) -> Layout:
-    """Columns that the catalogue gives to the table; a name already in use becomes ``IN_<NAME>``.
+def base_columns_of(catalog: Catalog) -> list[Column]:
+    """Identifier, RA, DEC, HPX and STATUS of a catalogue's table.
 
     Raises
     ------
     InputError
-        If a column asked for does not exist, or the catalogue has no positions.
+        If the catalogue has no positions.
     """
     catalog.require_coordinates()
     meta = None if catalog.id_name is None or catalog.packed_id else catalog.column_meta(catalog.id_name)
-    identifier, ra, dec, hpx, status = base_columns(id_column(catalog.id_name, catalog.id_dtype, meta))
+    identifier, *others = base_columns(id_column(catalog.id_name, catalog.id_dtype, meta))
+    if identifier.name in {column.name for column in others}:
+        identifier = renamed(identifier, f"IN_{identifier.name}")
+    return [identifier, *others]
+
+
+def catalog_layout(catalog: Catalog, base: list[Column], passed: tuple[str, ...], written: set[str]) -> Layout:
+    """Columns that the catalogue gives to the table; a name already in use becomes ``IN_<NAME>``.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    base : list of Column
+        From `base_columns_of`.
+    passed : tuple of str
+        Catalogue columns to pass through.
+    written : set of str
+        Columns that the models write.
+
+    Raises
+    ------
+    InputError
+        If a column asked for does not exist, or is asked for twice.
+    """
+    identifier, ra, dec, hpx, status = base
     columns, copied = [identifier, ra, dec, hpx], {identifier.name: "id", ra.name: "ra", dec.name: "dec", hpx.name: HPX}
-    taken = {column.name for column in (*columns, status)}
-    for name in passed:
+    taken = {column.name for column in base} | written
+    found = [catalog.find(name) for name in passed]
+    for name in found:
         column = passed_through(catalog.column_meta(name))
         if column.name in taken:
             column = renamed(column, f"IN_{column.name}")
-        if column.name in taken:
+        if column.name in taken or found.count(name) > 1:
             raise InputError(f"column {name} is asked for twice", "name each column once in --columns")
         taken.add(column.name)
         columns.append(column)
-        copied[column.name] = (catalog.dtype([catalog.find(name)]).names or ())[-1]
+        copied[column.name] = (catalog.dtype([name]).names or ())[-1]
     return Layout([*columns, status], copied)

@@ -84,12 +84,30 @@ def missing_tiles(plan: Plan) -> list[Tile]:
     return [tile for tile in plan.tiles if not plan.paths.tile(tile).exists()]
 
 
+def require_tiles(plan: Plan) -> None:
+    """Refuse to merge while tiles are missing or damaged.
+
+    Raises
+    ------
+    InputError
+        Naming the first of them.
+    """
+    bad = [tile for tile in plan.tiles if not is_whole(plan.paths.tile(tile))]
+    if bad:
+        named = ", ".join(tile.path for tile in bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+        raise InputError(
+            f"{len(bad)} of {len(plan.tiles)} tiles are missing or damaged: {named}",
+            "give the same `galcli predict` command again, then merge",
+        )
+
+
 def merge(plan: Plan, out: Path) -> Counts:
     """Write the table from the tiles, whole or not at all.
 
     Parameters
     ----------
     plan : Plan
+        Its tiles are all there: see `require_tiles`.
     out : Path
 
     Returns
@@ -99,17 +117,10 @@ def merge(plan: Plan, out: Path) -> Counts:
     Raises
     ------
     InputError
-        If tiles are missing or damaged; they are listed.
+        If a tile does not belong to the plan.
     OutputError
         If the table cannot be written.
     """
-    bad = [tile for tile in plan.tiles if not is_whole(plan.paths.tile(tile))]
-    if bad:
-        named = ", ".join(tile.path for tile in bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
-        raise InputError(
-            f"{len(bad)} of {len(plan.tiles)} tiles are missing or damaged: {named}",
-            "give the same `galcli predict` command again, then merge",
-        )
     counts, spec = Counts(), plan.table
     first = TableHDU(PREDICTIONS, list(spec.columns), {}, list(spec.header))
     with StreamingTable(out, first, len(plan.rows)) as table, _windows(plan) as windows:

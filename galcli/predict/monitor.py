@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from galcli.errors import InputError
 from galcli.predict.paths import RunPaths
-from galcli.predict.plan import load_plan
+from galcli.predict.plan import Plan, load_plan
 from galcli.predict.progress import duration
 
 
@@ -73,21 +75,29 @@ def run_status(out: Path) -> RunState:
     InputError
         If there is neither a table nor a run.
     """
-    paths = RunPaths(out.with_name(out.name.removesuffix(".run")))
-    if not paths.root.exists():
+    paths = RunPaths(out.with_name(out.name.removesuffix(".run")) if out.name else out.resolve())
+    try:
+        plan = load_plan(paths)
+        record = json.loads(paths.record.read_text())
+    except (InputError, FileNotFoundError):
+        # Not planned yet, or finished and removed just now.
         if paths.out.exists():
             return RunState(str(paths.out), complete=True)
-        raise InputError(f"there is no run for {paths.out}", "give the output table of a `galcli predict`")
-    plan = load_plan(paths)
-    record = json.loads(paths.record.read_text())
-    finished = [tile for tile in plan.tiles if paths.tile(tile).exists()]
-    times = sorted((paths.tile(tile).stat().st_mtime, tile.stop - tile.start) for tile in finished)
+        raise InputError(f"there is no run for {paths.out}", "give the output table of a `galcli predict`") from None
+    times = sorted(_finished(plan))
     done = sum(rows for _, rows in times)
     rate = left = None
     if len(times) > 1 and times[-1][0] > times[0][0]:
         rate = (done - times[0][1]) / (times[-1][0] - times[0][0])
         left = (len(plan.rows) - done) / rate - (time.time() - times[-1][0])
     return RunState(
-        str(paths.out), False, len(plan.rows), done, len(plan.tiles), len(finished), rate,
+        str(paths.out), False, len(plan.rows), done, len(plan.tiles), len(times), rate,
         None if left is None else max(left, 0.0), record["started"], record["host"],
     )  # fmt: skip
+
+
+def _finished(plan: Plan) -> Iterator[tuple[float, int]]:
+    """When each finished tile was committed, and its rows."""
+    for tile in plan.tiles:
+        with contextlib.suppress(FileNotFoundError):
+            yield plan.paths.tile(tile).stat().st_mtime, len(tile)

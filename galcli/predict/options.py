@@ -90,6 +90,13 @@ class PredictOptions:
                 f"--shard {self.shard[0]}/{self.shard[1]} names no shard",
                 f"shards count from 0: use 0/{max(self.shard[1], 1)} to {max(self.shard[1], 1) - 1}/{max(self.shard[1], 1)}",
             )
+        if self.shard is not None and self.restart:
+            raise UsageError(
+                "--restart and --shard contradict each other: it would undo the work of the other shards",
+                f"remove the folder {self.out.name}.run first, or choose another output with -o",
+            )
+        if not self.out.name or self.out.is_dir():
+            raise UsageError(f"{self.out} is a folder", "name the table to write with -o")
         if self.out.resolve() == self.catalog.resolve():
             raise UsageError("the output would overwrite the catalogue", "choose another name with -o")
 

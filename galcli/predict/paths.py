@@ -36,6 +36,11 @@ class RunPaths:
         return self.root / "lock"
 
     @property
+    def planning(self) -> Path:
+        """Lock file of whoever makes the plan."""
+        return self.root / "planning"
+
+    @property
     def plan(self) -> Path:
         """Folder of the plan; it appears whole, by rename."""
         return self.root / "plan"
@@ -78,6 +83,11 @@ class RunPaths:
         """Lock file that a worker holds while it makes a tile."""
         return self.root / "claims" / (tile.path.replace("/", "_") + ".lock")
 
+    @property
+    def reports(self) -> Path:
+        """Folder of the tiles' problem lists."""
+        return self.root / "reports"
+
     def report(self, tile: Tile) -> Path:
         """Problems met in a finished tile, JSON."""
-        return self.root / "reports" / (tile.path.replace("/", "_") + ".json")
+        return self.reports / (tile.path.replace("/", "_") + ".json")

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli import __version__
-from galcli.errors import InputError, OutputError
+from galcli.errors import InputError
 from galcli.models import session
+from galcli.predict import interrupts
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, digest, flatten, require_same
 from galcli.predict.layout import HPX, Layout
@@ -29,7 +30,7 @@ from galcli.predict.table import TableSpec, table_spec
 from galcli.sky import healpix
 from galcli.sky.catalog import Catalog
 from galcli.sky.tiles import Tile, make_tiles
-from galcli.tables.fits import atomic_write
+from galcli.tables.atomic import atomic_write, output_error
 
 #: Rows of a tile at most, unless all stand at one position.
 TILE_ROWS = 4096
@@ -84,21 +85,29 @@ def write_catalog(catalog: Catalog, fields: tuple[str, ...], limit: int | None, 
     sha = hashlib.sha256(repr([(name, source[name].str, source[name].shape) for name in names]).encode())
     start = 0
     for chunk in catalog.chunks(fields, stop=n):
+        interrupts.check()
         part = target[start : start + len(chunk)]
         for name in names:
             part[name] = chunk[name]
         part[HPX] = healpix.pixel(chunk["ra"], chunk["dec"], healpix.ORDER_MAX)
         sha.update(np.ascontiguousarray(chunk).tobytes())
         start += len(chunk)
+    if isinstance(target, np.memmap):
+        target.flush()
     return {"rows": n, "sha256": sha.hexdigest(), "id": catalog.id_name or "ROW"}
 
 
 def _new_array(path: Path, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """A new ``.npy`` file, mapped for writing; an empty one cannot be mapped."""
-    if n:
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(n,))
-    np.save(path, np.empty(0, dtype))
-    return np.empty(0, dtype)
+    if not n:
+        np.save(path, np.empty(0, dtype))
+        return np.empty(0, dtype)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(n,))
+    if hasattr(os, "posix_fallocate"):
+        # A full disk is an error here; under the map it would kill the process.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def make_plan(options: PredictOptions, catalog: Catalog, engine: Engine, layout: Layout) -> Plan:
@@ -110,39 +119,50 @@ def make_plan(options: PredictOptions, catalog: Catalog, engine: Engine, layout:
     ------
     IdentityError
         If the folder holds a run made with other inputs or settings.
+    OutputError
+        If the plan cannot be written.
     """
     paths = RunPaths(options.out)
-    if options.restart and paths.root.exists():
-        _clear(paths)
-    fields = tuple(dict.fromkeys([*(f for f in layout.copied.values() if f not in _BASE), *engine.source.needs]))
-    stat = _stat(catalog) | {"fields": list(fields), "limit": options.limit}
-    before = _record_of(paths)
-    if before is not None and before["catalog"] == stat:
-        # The same file, untouched: its rows are in the plan already.
-        rows = before["identity"]["catalog"]
-        identity = describe_identity(options, engine, layout, rows)
-        _require_same_run(paths, before, identity)
-        return load_plan(paths)
-    building = paths.root / f"plan.new-{os.getpid()}"
+    try:
+        if options.restart:
+            _clear(paths)
+        fields = tuple(dict.fromkeys([*(f for f in layout.copied.values() if f not in _BASE), *engine.source.needs]))
+        stat = _stat(catalog) | {"fields": list(fields), "limit": options.limit}
+        before = _record_of(paths)
+        if before is not None and before["catalog"] == stat:
+            # The same file, untouched: its rows are in the plan already.
+            identity = describe_identity(options, engine, layout, before["identity"]["catalog"])
+            _require_same_run(paths, before, identity)
+        else:
+            _build(options, catalog, engine, layout, fields, stat, before)
+    except OSError as error:
+        raise output_error(paths.root, error) from error
+    return load_plan(paths)
+
+
+def _build(
+    options: PredictOptions, catalog: Catalog, engine: Engine, layout: Layout, fields: tuple[str, ...],
+    stat: dict[str, Any], before: dict[str, Any] | None,
+) -> None:  # fmt: skip
+    """Read the catalogue; begin a new run with it, or make sure that the run on disk was made from the same rows."""
+    paths = RunPaths(options.out)
+    building = paths.plan.with_name(f"{paths.plan.name}.new-{os.getpid()}")
     building.mkdir(parents=True, exist_ok=True)
     try:
-        rows = write_catalog(catalog, fields, options.limit, building / "catalog.npy")
+        rows = write_catalog(catalog, fields, options.limit, building / paths.catalog.name)
         identity = describe_identity(options, engine, layout, rows)
         if before is not None:
             _require_same_run(paths, before, identity)
-        else:
-            hpx = _load(building / "catalog.npy")[HPX]
-            tiles = make_tiles(hpx, building / "rows.npy", order=options.order, max_rows=TILE_ROWS)
-            (building / "tiles.json").write_text(json.dumps([dataclasses.astuple(tile) for tile in tiles]))
-            (building / "table.json").write_text(table_spec(identity, engine, layout).to_json())
-            shutil.rmtree(paths.plan, ignore_errors=True)
-            building.rename(paths.plan)
-            write_record(paths, identity, options, stat)
-    except OSError as error:
-        raise OutputError(f"{building}: {error.strerror}", "free space, or choose another output with -o") from error
+            return
+        hpx = _load(building / paths.catalog.name)[HPX]
+        tiles = make_tiles(hpx, building / paths.rows.name, order=options.order, max_rows=TILE_ROWS)
+        atomic_write(building / paths.tiles.name, json.dumps([dataclasses.astuple(tile) for tile in tiles]).encode())
+        atomic_write(building / paths.table.name, table_spec(identity, engine, layout).to_json().encode())
+        shutil.rmtree(paths.plan, ignore_errors=True)
+        building.rename(paths.plan)
+        write_record(paths, identity, options, stat)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return load_plan(paths)
 
 
 def _stat(catalog: Catalog) -> dict[str, Any]:
@@ -158,6 +178,12 @@ def _record_of(paths: RunPaths) -> dict[str, Any] | None:
         return None
     record: dict[str, Any] = json.loads(paths.record.read_text())
     return record
+
+
+def was_to_be_kept(paths: RunPaths, fresh: bool) -> bool:
+    """Whether whoever began the run on disk wanted its tiles kept; ``fresh``: that was this process."""
+    record = None if fresh else _record_of(paths)
+    return record is not None and bool(record["options"]["keep_tiles"])
 
 
 def _require_same_run(paths: RunPaths, before: dict[str, Any], identity: Identity) -> None:

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any, Protocol
 
+from galcli.errors import Interrupted
+
 #: Seconds between two lines in a log.
 LINE_EVERY = 10.0
 
@@ -89,8 +91,17 @@ class Json:
 
     @staticmethod
     def event(kind: str, **values: Any) -> None:
-        """Write one event."""
-        print(json.dumps({"event": kind, **values}), flush=True)
+        """Write one event.
+
+        Raises
+        ------
+        Interrupted
+            If whoever read the events is gone: a run that nobody listens to stops, and can be resumed.
+        """
+        try:
+            print(json.dumps({"event": kind, **values}), flush=True)
+        except BrokenPipeError as error:
+            raise Interrupted("nobody reads the events any more; finished tiles are kept", "give the same command again") from error
 
 
 class Bar:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from galcli import __version__
-from galcli.errors import IdentityError, InputError, Interrupted, OutputError
+from galcli.errors import GalcliError, InputError, OutputError, TooManyFailures
 from galcli.predict import interrupts
 from galcli.predict.claims import claim, run_lock, waiting_lock
 from galcli.predict.engine import Engine, open_engine
-from galcli.predict.identity import difference, flatten
-from galcli.predict.layout import Layout, catalog_layout
-from galcli.predict.merge import Counts, merge, missing_tiles
+from galcli.predict.existing import entries_of, require_identity
+from galcli.predict.layout import Layout, base_columns_of, catalog_layout
+from galcli.predict.merge import Counts, merge, missing_tiles, require_tiles
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
-from galcli.predict.plan import Plan, load_plan, make_plan
+from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
+from galcli.predict.problems import write_problems
 from galcli.predict.progress import Progress, duration
-from galcli.predict.table import RUN
 from galcli.predict.tile import run_tile
 from galcli.sky.catalog import Catalog, open_catalog
 from galcli.sky.tiles import Tile
+from galcli.tables.atomic import clear_partial
 from galcli.tables.status import ModelStatus, RowStatus
 from galcli.tables.verify import is_whole
 
@@ -53,11 +53,17 @@ class Summary:
         counts = None if self.counts is None else self.counts.to_dict()
         return {"out": str(self.out), "seconds": round(self.seconds, 3), "counts": counts, "counters": self.counters}
 
-    def exit_code(self, max_fail: float) -> int:
-        """0, or 3 where more than ``max_fail`` percent of the rows have no prediction."""
+    def require_predictions(self, max_fail: float) -> None:
+        """Raise `TooManyFailures` where more than ``max_fail`` percent of the rows have no prediction."""
         if self.counts is None or self.counts.rows == 0:
-            return 0
-        return 3 if 100 * self.counts.unpredicted / self.counts.rows > max_fail else 0
+            return
+        percent = 100 * self.counts.unpredicted / self.counts.rows
+        if percent > max_fail:
+            raise TooManyFailures(
+                f"{self.counts.unpredicted:,} of {self.counts.rows:,} rows ({percent:.3g} %) have no prediction, "
+                f"--max-fail allows {max_fail:g} %",
+                f"the table is written; STATUS and {RunPaths(self.out).problems} say why",
+            )
 
 
 def predict(options: PredictOptions, progress: Progress) -> Summary:
@@ -78,18 +84,18 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
         See galcli.errors; Interrupted after a signal.
     """
     began = time.monotonic()
-    with interrupts.graceful():
-        catalog, layout, engine = open_inputs(options)
+    paths = RunPaths(options.out)
+    before = entries_of(options.out, replaced=options.overwrite)
+    with interrupts.graceful(), open_inputs(options) as (catalog, layout, engine):
         announce(engine, catalog, progress)
-        paths = RunPaths(options.out)
         with run_lock(paths.lock, shared=options.shard is not None):
-            with waiting_lock(paths.root / "planning"):
+            fresh = not paths.record.exists()
+            with waiting_lock(paths.planning):
                 plan = make_plan(options, catalog, engine, layout)
-            if _already_done(options, plan):
+            if before is not None:
+                _require_finished(options, plan, before, fresh=fresh)
                 progress.note(f"{options.out} is complete, made from the same inputs and settings: nothing to do")
-                counts = Counts.of_table(options.out, plan.table)
-                _remove_run(paths, options.keep_tiles)
-                return Summary(options.out, counts, time.monotonic() - began)
+                return Summary(options.out, Counts.of_table(options.out, plan.table), time.monotonic() - began)
             _work(plan, engine, options, progress)
             if options.shard is not None:
                 left = len(missing_tiles(plan))
@@ -114,10 +120,12 @@ def merge_run(root: Path, out: Path | None, progress: Progress, *, keep: bool, o
         If the folder holds no run, or tiles are missing (they are listed).
     """
     began = time.monotonic()
-    if not root.name.endswith(".run"):
-        raise InputError(f"{root} is not a run folder", "give the folder <output>.run")
+    if not (root.name.endswith(".run") and root.is_dir()):
+        raise InputError(f"{root} is not a run folder", "give the folder <output>.run of a `galcli predict`")
     paths = RunPaths(root.with_name(root.name.removesuffix(".run")))
     target = out or paths.out
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target} is not a file", "choose another name with -o")
     with interrupts.graceful(), run_lock(paths.lock, shared=False):
         plan = load_plan(paths)
         if target.exists() and not overwrite:
@@ -125,15 +133,17 @@ def merge_run(root: Path, out: Path | None, progress: Progress, *, keep: bool, o
         return finish(plan, progress, keep=keep, began=began, target=target)
 
 
-def open_inputs(options: PredictOptions) -> tuple[Catalog, Layout, Engine]:
+@contextmanager
+def open_inputs(options: PredictOptions) -> Iterator[tuple[Catalog, Layout, Engine]]:
     """Open catalogue, cutouts and models."""
-    catalog = open_catalog(
+    with open_catalog(
         options.catalog, hdu=options.hdu, id_column=options.id_column,
         ra_column=options.ra_column, dec_column=options.dec_column,
-    )  # fmt: skip
-    layout = catalog_layout(catalog, options.columns)
-    engine = open_engine(options, catalog, {column.name for column in layout.columns})
-    return catalog, layout, engine
+    ) as catalog:  # fmt: skip
+        base = base_columns_of(catalog)
+        engine = open_engine(options, catalog, {column.name for column in base})
+        written = {column.name for runner in engine.runners for column in runner.columns}
+        yield catalog, catalog_layout(catalog, base, options.columns, written), engine
 
 
 def announce(engine: Engine, catalog: Catalog, progress: Progress) -> None:
@@ -153,11 +163,16 @@ def announce(engine: Engine, catalog: Catalog, progress: Progress) -> None:
 
 
 def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: Path | None = None) -> Summary:
-    """Merge all tiles, list the problems, sum up, and remove the run folder."""
+    """List the problems, merge all tiles, sum up, and remove the run folder.
+
+    The list comes first: a table that is complete is not made again, so its list must be there.
+    """
     out = target or plan.paths.out
-    counts = merge(plan, out)
+    require_tiles(plan)
     problems = RunPaths(out).problems
+    _sweep(plan.paths, out, problems)
     reasons = write_problems(plan, problems)
+    counts = merge(plan, out)
     seconds = time.monotonic() - began
     _say(counts, out, seconds, reasons, problems, progress)
     _remove_run(plan.paths, keep)
@@ -180,8 +195,6 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, progress: Progres
             interrupts.check()
             _make(plan, engine, tile)
             progress.advance(tile.stop - tile.start)
-    except Interrupted:
-        raise
     finally:
         progress.finish()
 
@@ -189,65 +202,20 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, progress: Progres
 def _make(plan: Plan, engine: Engine, tile: Tile) -> None:
     with claim(plan.paths.claim(tile)) as ours:
         # Another shard may hold it, or have finished it since the list was made.
-        if ours and not plan.paths.tile(tile).exists():
+        if ours and not is_whole(plan.paths.tile(tile)):
             run_tile(plan, engine, tile)
 
 
-def _already_done(options: PredictOptions, plan: Plan) -> bool:
-    """Whether the output exists with this identity.
-
-    Raises
-    ------
-    IdentityError
-        If it exists, was made from something else, and --overwrite was not given.
-    """
-    out = options.out
-    if not out.exists() or options.overwrite:
-        return False
-    from astropy.io import fits
-
+def _require_finished(options: PredictOptions, plan: Plan, before: dict[str, str], *, fresh: bool) -> None:
+    """Refuse a table made from something else; either way a run folder that this run began does not stay."""
     try:
-        with fits.open(out) as hdus:
-            entries = {str(row["KEY"]): str(row["VALUE"]) for row in hdus[RUN].data}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise OutputError(
-            f"{out} exists and is not a table that galcli wrote",
-            "give --overwrite to replace it, or another name with -o",
-        ) from error
-    lines = difference(entries, flatten(plan.table.identity))
-    if lines:
-        raise IdentityError(
-            f"{out} exists and was made with other inputs or settings ({'; '.join(lines[:6])})",
-            "give --overwrite to replace it, or another name with -o",
-        )
-    return True
-
-
-def write_problems(plan: Plan, path: Path) -> dict[str, int]:
-    """Write the rows that went wrong as CSV beside the output.
-
-    Returns
-    -------
-    dict of str to int
-        How often each reason occurs (file names left out).
-    """
-    import csv
-    from collections import Counter
-
-    reports = [plan.paths.report(tile) for tile in plan.tiles]
-    entries = sorted(entry for report in reports if report.exists() for entry in json.loads(report.read_text()))
-    bad = np.concatenate([plan.rows[t.start : t.stop] for t in plan.tiles if t.order < 0] or [np.empty(0, np.int64)])
-    entries += [(int(row), "RA or Dec is missing, not finite or out of range") for row in bad]
-    if not entries:
-        path.unlink(missing_ok=True)
-        return {}
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["row", "id", "reason"])
-        for row, reason in sorted(entries):
-            identifier = plan.catalog["id"][row]
-            writer.writerow([row, identifier.decode() if isinstance(identifier, bytes) else identifier, reason])
-    return dict(Counter(reason.split(": ")[-1] for _, reason in entries).most_common(5))
+        require_identity(options.out, before, plan.table.identity)
+    except GalcliError:
+        if fresh:
+            _remove_run(plan.paths, keep=False)
+        raise
+    # Another shard may still be looking at the folder.
+    _remove_run(plan.paths, keep=options.shard is not None or options.keep_tiles or was_to_be_kept(plan.paths, fresh))
 
 
 def _say(
@@ -265,6 +233,17 @@ def _say(
     if reasons:
         progress.note(f"  rows with problems are listed in {problems}")
     progress.note(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _sweep(paths: RunPaths, out: Path, problems: Path) -> None:
+    """Remove what killed processes left half-written; the caller holds the run alone."""
+    for written in (out, problems, paths.record):
+        clear_partial(written)
+    for folder in {paths.tile(tile).parent for tile in load_plan(paths).tiles} | {paths.reports}:
+        for stray in folder.glob(".*.tmp"):
+            stray.unlink(missing_ok=True)
+    for plan in paths.root.glob(f"{paths.plan.name}.new-*"):
+        shutil.rmtree(plan, ignore_errors=True)
 
 
 def _remove_run(paths: RunPaths, keep: bool) -> None:

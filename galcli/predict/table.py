@@ -161,8 +161,13 @@ def _text_table(name: str, columns: dict[str, tuple[str, list[str]]]) -> TableHD
     """HDU of text columns, each as wide as its longest entry."""
     specs, data = [], {}
     for column, (description, values) in columns.items():
-        encoded = [value.encode("ascii", "backslashreplace") for value in values]
+        encoded = [text_bytes(value) for value in values]
         width = max([1, *map(len, encoded)])
         specs.append(Column(column, f"A{width}", description=description))
         data[column] = np.array(encoded, f"S{width}")
     return TableHDU(name, specs, data, [])
+
+
+def text_bytes(text: str) -> bytes:
+    """Text as it stands in a FITS column: ASCII with escapes, without the blanks at the end that FITS does not keep."""
+    return text.encode("ascii", "backslashreplace").rstrip(b" ")

@@ -109,8 +109,5 @@ def _commit(plan: Plan, tile: Tile, table: Columns, problems: list[tuple[int, st
     """Write the problem list first, then the tile: a tile that exists has its report."""
     report = plan.paths.report(tile)
     if problems:
-        report.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(report, json.dumps(sorted(problems)).encode())
-    path = plan.paths.tile(tile)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_table(path, [TableHDU(PREDICTIONS, list(plan.table.columns), table, list(plan.table.header))])
+    write_table(plan.paths.tile(tile), [TableHDU(PREDICTIONS, list(plan.table.columns), table, list(plan.table.header))])

@@ -272,6 +272,8 @@ def _open_gzip(path: Path, packed: IO[bytes], hdu: int | str | None) -> FitsTabl
                 raise _truncated(path, found.index)
             scratch.write(block)
             left -= len(block)
+        while packed.read(_BLOCK):  # gzip's own checksum stands at the end: without it a flipped bit goes unseen
+            pass
         return FitsTable(path, found, scratch.keep(), 0)
 
 

@@ -70,6 +70,8 @@ def _structure(file: BinaryIO, size: int) -> Iterator[str]:
             return
         yield from (f"HDU {index}: {text}" for text in _checksums(file, cards, start, data, end))
         start, index = end, index + 1
+    if index == 1:
+        yield "there is nothing after the primary HDU"
 
 
 def _header_at(file: BinaryIO, start: int) -> dict[str, Value] | None:
@@ -207,7 +209,7 @@ def _rules_of(model: _Model) -> list[Rule]:
     def null_rows(rows: Rows) -> NDArray[np.bool_]:
         return np.asarray((rows[model.status] & int(NULL_BITS)) != 0, bool)
 
-    def rule(name: str, output: Output) -> Iterator[Rule]:
+    def rules_of_column(name: str, output: Output) -> Iterator[Rule]:
         column = from_output(output)
 
         def kept(rows: Rows) -> NDArray[np.bool_]:
@@ -223,7 +225,7 @@ def _rules_of(model: _Model) -> list[Rule]:
         if column.numpy.kind == "f" and not output.sky_offset:
             yield f"{name} is not finite although {model.status} says it is good", lost
 
-    rules = [rule for name, output in model.columns for rule in rule(name, output)]
+    rules = [found for name, output in model.columns for found in rules_of_column(name, output)]
     if model.card.fronts:
         rules.append(
             (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +100,14 @@ def test_bands_are_stored_blue_to_red(tmp_path: Path, pixels: Any, ask: Any, dra
     np.testing.assert_array_equal(drain(source, ask(IDS)).stack(), pixels[:, [1, 2, 0]])
 
 
+def test_any_array_can_be_written(tmp_path: Path, pixels: Any) -> None:
+    write_stack(tmp_path / "a.fits", IDS, RA, DEC, pixels, "grz", 0.262)
+    foreign = pixels[:, ::-1, ::-1].astype(">f8")[:, ::-1, ::-1]
+    foreign.flags.writeable = False
+    write_stack(tmp_path / "b.fits", IDS.astype(">i8"), RA, DEC, foreign, "grz", 0.262)
+    assert (tmp_path / "a.fits").read_bytes() == (tmp_path / "b.fits").read_bytes()
+
+
 def test_text_ids_and_repeated_rows(tmp_path: Path, pixels: Any, ask: Any, drain: Any) -> None:
     names = np.array([f"obj-{k}" for k in range(30)], "S12")
     rows = np.arange(30) % N
@@ -183,20 +190,21 @@ def test_many_small_files_stay_within_the_open_files(tmp_path: Path, pixels: Any
     for k, one in enumerate(tile.tolist()):
         path = tmp_path / f"Norder=5/Dir=0/Npix={one}.fits"
         write_stack(path, np.array([k + 500]), ra[k : k + 1], dec[k : k + 1], pixels[k % N][None], "grz", 0.262)
-    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir())) if descriptors.exists() else 0
     source = StackSource(tmp_path)
     result = drain(source, ask(np.arange(60) + 500, ra, dec))
     np.testing.assert_array_equal(result.stack(), pixels[np.arange(60) % N])
     if before:
-        assert len(os.listdir("/proc/self/fd")) - before <= stack_module.OPEN_FILES
+        assert len(list(descriptors.iterdir())) - before <= stack_module.OPEN_FILES
 
 
 def test_arrays_of_a_batch_belong_to_the_caller(tmp_path: Path, pixels: Any, ask: Any) -> None:
     write_stack(tmp_path / "s.fits", IDS, RA, DEC, pixels, "grz", 0.262)
-    batches = list(StackSource(tmp_path / "s.fits").read(ask(IDS), 2))
-    kept = [batch.pixels[:, 1:] for batch in batches]  # views of views
-    del batches
-    list(StackSource(tmp_path / "s.fits").read(ask(IDS), 2))
+    source = StackSource(tmp_path / "s.fits")
+    kept = [batch.pixels[:, 1:].reshape(-1)[::2] for batch in source.read(ask(IDS), 2)]  # views and copies
+    kept = [batch.pixels[:, 1:] for batch in source.read(ask(IDS), 2)]  # views of views keep the memory
+    list(source.read(ask(IDS[::-1]), 2))
     np.testing.assert_array_equal(np.concatenate(kept), pixels[:, 1:])
 
 
@@ -217,7 +225,9 @@ def plain_stack(path: Path, pixels: Any, order: str = "grz", **cards: Any) -> No
     planes = np.ascontiguousarray(pixels).reshape(-1, *pixels.shape[2:])
     header = {"BANDS": order, "PIXSCALE": 0.3, "BUNIT": "nanomaggy", **cards}
     with fitsio.FITS(str(path), "rw", clobber=True) as file:
-        file.write(planes, extname="PIXELS", header=[{"name": k, "value": v} for k, v in header.items() if v is not None])
+        file.write(
+            planes, extname="PIXELS", header=[{"name": k, "value": v} for k, v in header.items() if v is not None]
+        )
         file.write(table, extname="INDEX")
 
 

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from galcli.errors import ModelError
-from galcli.models import library
+from galcli.models import library, session
 from galcli.models.session import Session
 
 
@@ -96,7 +96,19 @@ def test_no_other_file_is_opened_for_a_model(build, fields, tmp_path, monkeypatc
     path = inside / "m.onnx"
     path.write_bytes(build(fields(), external=location))
     monkeypatch.chdir(inside)
-    refused(path, "not a usable ONNX model")
+    refused(path, "keeps data in other files")
+
+
+def test_names_of_other_files_are_found_in_any_encoding():
+    for key in (b"\n\x08location", b"\n\x88\x80\x80\x00location", b"\x8a\x80\x00\x08location"):
+        assert session._names_other_files(b"location" + key + b"\x12\x05w.bin")
+    assert not session._names_other_files(b"\n\x09location1 location \x08location")
+
+
+def test_the_word_location_itself_is_no_fault(build, fields, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(build(fields(description="location\nlocation of 8 location")))
+    assert library.find(path).card.description.startswith("location")
 
 
 def test_custom_operator_and_future_opset(build, fields, tmp_path):

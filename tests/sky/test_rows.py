@@ -164,7 +164,7 @@ def test_ascii_table(tmp_path: Path) -> None:
     keep = np.arange(n) != 4
     for name in ("ID", "RA", "DEC"):
         np.testing.assert_allclose(found[name][keep], expected[name][keep], rtol=1e-12)
-    assert found["NAME"].astype("U").tolist() == expected["NAME"].tolist()
+    assert found["NAME"].astype("U").tolist() == [f"a{k}" for k in range(n)]
 
 
 def test_fpacked_table() -> None:
@@ -268,9 +268,7 @@ def test_missing_file(tmp_path: Path) -> None:
         open_table(tmp_path / "none.fits")
 
 
-def test_full_temporary_folder_is_an_output_error(
-    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_temporary_folder_is_an_output_error(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def write(self, _: object) -> int:
             raise OSError(28, "No space left on device")
@@ -295,7 +293,9 @@ def test_header_that_contradicts_itself(plain: Path, tmp_path: Path) -> None:
             open_table(path)
 
 
-def test_memory_is_bounded_by_blocks(plain: Path, truth: dict[str, NDArray[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_by_blocks(
+    plain: Path, truth: dict[str, NDArray[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rows_module, "_BLOCK", 1000)  # a few rows at a time must give the same values
     found = read_all(plain, READABLE)
     assert [name for name in READABLE if not equal(found[name], truth[name])] == []

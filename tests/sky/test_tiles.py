@@ -51,9 +51,7 @@ crowded = st.builds(
 )
 
 
-@given(
-    st.lists(crowded, max_size=4), st.integers(0, 30), st.one_of(st.none(), st.integers(0, 29)), st.integers(1, 40)
-)
+@given(st.lists(crowded, max_size=4), st.integers(0, 30), st.one_of(st.none(), st.integers(0, 29)), st.integers(1, 40))
 @settings(max_examples=150, deadline=None)
 def test_tiles_partition_the_rows(
     tmp_path_factory: pytest.TempPathFactory,

@@ -173,7 +173,7 @@ def test_same_weights_same_bytes(graph):
 
 def test_same_bytes_from_another_process(graph, tmp_path):
     code = (
-        f"import sys, importlib.util as u; s = u.spec_from_file_location('t', {__file__!r}); t = u.module_from_spec(s)\n"
+        f"import importlib.util as u; s = u.spec_from_file_location('t', {__file__!r}); t = u.module_from_spec(s)\n"
         "s.loader.exec_module(t); m = t.make_toy(); t.export.freeze(m, t.sample(2))\n"
         "print(t.hashlib.sha256(t.export.to_onnx(m, t.sample(2), t.OUTPUTS).SerializeToString(deterministic=True))"
         ".hexdigest())"

@@ -8,12 +8,12 @@ from galcli.errors import InputError, ModelError
 from galcli.models import library
 from galcli.models.session import Session
 from galcli.training import checkpoint
-from galcli.training.data import Batch
+from galcli.training.data import Batch, Stamps
 from galcli.training.networks.resnet import cell_centers
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.networks.sfnet_export import ExportedSFNet
 from galcli.training.pixels import FRONTS, Pixels
-from galcli.training.recipes.sfnet_model import Samples, bpt_class, export_sfnet, measure
+from galcli.training.recipes.sfnet_model import Samples, bpt_class, export_sfnet, measure, views
 
 SIZE, ALIVE = 64, 6
 
@@ -92,7 +92,7 @@ def predicted(made):
     batch = batches(1 if model.card.prefix == "SFZ" else 4, 64, 9)()[0]
     feeds = {"pixels": batch.pixels.numpy(), "valid": batch.valid.numpy(), "front": batch.front.numpy()}
     found = session.run(feeds)
-    return model.card, {output.column: found[output.tensor] for output in model.card.outputs}, batch, found
+    return model.card, {output.column: found[output.tensor] for output in model.card.outputs}, found
 
 
 def table_of(card):
@@ -101,7 +101,7 @@ def table_of(card):
 
 
 def test_prediction_is_recomputable_from_the_row(predicted):
-    card, row, _, _ = predicted
+    card, row, _ = predicted
     table, prefix = table_of(card), card.prefix
     idx, act = row[f"{prefix}_IDX"], row[f"{prefix}_ACT"]
     names = [name.removeprefix("WEIGHT_") for name in table if name.startswith("WEIGHT_")]
@@ -114,7 +114,7 @@ def test_prediction_is_recomputable_from_the_row(predicted):
 
 
 def test_padding_and_order_of_the_features(predicted):
-    card, row, _, found = predicted
+    card, row, found = predicted
     idx, act = row[f"{card.prefix}_IDX"], row[f"{card.prefix}_ACT"]
     raw = act * table_of(card)["ACT_MAX"][idx]
     assert idx.dtype == np.int16
@@ -128,7 +128,7 @@ def test_padding_and_order_of_the_features(predicted):
 
 
 def test_offsets_point_at_the_maps_peak(predicted):
-    card, row, _, found = predicted
+    card, row, found = predicted
     maps, idx = found["inner/layer4"], row[f"{card.prefix}_IDX"]
     centers = np.array(cell_centers(SIZE))
     for number in range(len(idx)):
@@ -150,7 +150,7 @@ def test_east_is_at_small_x_and_north_at_large_y():
 
 
 def test_lines_follow_from_each_other(predicted):
-    card, row, _, _ = predicted
+    card, row, _ = predicted
     if card.prefix == "SFZ":
         return
     np.testing.assert_allclose(row["LOG_NII_HA"], row["LOG_NII_6584"] - row["LOG_HA_6564"], atol=1e-6)
@@ -200,7 +200,7 @@ def test_metrics_and_coverage_belong_to_each_front(made):
 
 
 def test_error_bars_and_domain_of_a_known_noise(predicted):
-    card, row, batch, _ = predicted
+    card, row, _ = predicted
     if card.prefix == "SFZ":
         assert np.median(row["Z_GAS_ERR"]) == pytest.approx(0.1, abs=0.04)
     assert (row[f"{card.prefix}_OOD"] > 0).all()
@@ -230,6 +230,20 @@ def test_weights_without_their_story(tmp_path):
     nothing = Samples(list, list, list, "none")
     with pytest.raises(ModelError, match="do not say"):
         export_sfnet(path, nothing, tmp_path / "x.onnx", lambda _: None)
+
+
+def test_views_show_each_stamp_through_its_front_and_as_display():
+    draw = np.random.default_rng(0)
+    stamps = Stamps(
+        draw.normal(0.1, 0.01, (7, 3, SIZE, SIZE)).astype(np.float16), np.array([0, 1, 1, 0, 1, 0, 0]), {}, 0.262, "s"
+    )
+    target = np.arange(7, dtype=np.float32)[:, None]
+    seen = [(int(row), int(front)) for batch in views(stamps, np.arange(1, 7), target, batch_size=2)
+            for row, front in zip(batch.rows, batch.front, strict=True)]  # fmt: skip
+    own = [(row, int(stamps.front[row])) for row in range(1, 7)]
+    assert sorted(seen) == sorted(own + [(row, 2) for row in range(1, 7)])
+    for batch in views(stamps, np.arange(7), target):
+        assert torch.equal(batch.target[:, 0], batch.rows.float())
 
 
 def test_empty_sample(made):

@@ -29,13 +29,13 @@ from galcli.training.progress import track
 
 BANDS = "ugrizy"
 
-#: Deep coadds in all six bands at the Legacy pixel scale, as a survey of the coming years delivers them.
-DEEP = Survey(
-    "deep",
+#: The Legacy Surveys with u and y beside their own bands: cutouts on which every kind of model can be tried.
+UGRIZY = Survey(
+    "legacy-ugrizy",
     0.262,
-    {"u": 24.2, "g": 25.0, "r": 24.7, "i": 24.2, "z": 23.6, "y": 22.8},
-    {"u": 1.10, "g": 1.00, "r": 0.90, "i": 0.85, "z": 0.85, "y": 0.85},
-    0.04,
+    {"u": 23.6, **SURVEYS["legacy"].depth, "y": 21.9},
+    {"u": 1.40, **SURVEYS["legacy"].fwhm, "y": 1.10},
+    SURVEYS["legacy"].leak,
 )
 
 #: Galaxies rendered at once.
@@ -60,7 +60,7 @@ class MockOptions:
     pixel_scale : float
         arcsec per pixel.
     survey : str
-        ``legacy``, ``sdss``, ``ps1``, ``deep``, or ``noiseless`` (no noise, no PSF, no other objects).
+        ``legacy``, ``sdss``, ``ps1``, ``legacy-ugrizy``, or ``noiseless`` (no noise, no PSF, no other objects).
     rice : bool
         Rice-compressed stacks.
     balance : str or None
@@ -86,7 +86,7 @@ class MockOptions:
             lacking = [band for band in self.bands if band not in SURVEYS[self.survey].depth]
             if lacking:
                 raise UsageError(
-                    f"the {self.survey} survey has no band {', '.join(lacking)}", "use --survey deep, which has all six"
+                    f"the {self.survey} survey has no band {', '.join(lacking)}", "use --survey legacy-ugrizy, which has all six"
                 )
 
 
@@ -192,7 +192,7 @@ def _write_stack(
         pixels[start : start + CHUNK] = _stamps(part, options, generator).numpy()
     write_stack(
         path, ids[rows], ra[rows], dec[rows], pixels, tuple(options.bands), options.pixel_scale,
-        survey="mock-" + options.survey, compress="rice" if options.rice else None,
+        survey=options.survey + "-mock", compress="rice" if options.rice else None,
         header={key: (value, comment) for key, value, comment in cards},
     )  # fmt: skip
 
@@ -205,7 +205,7 @@ def _stamps(pop: dict[str, Tensor], options: MockOptions, generator: torch.Gener
 
         fluxes = component_fluxes(pop, options.bands)
         return render(pop, fluxes, options.bands, options.pixel_scale, options.size, generator)
-    survey = DEEP if options.survey == "deep" else options.survey
+    survey = UGRIZY if options.survey == UGRIZY.name else options.survey
     return instrument.stamps(pop, options.bands, options.size, options.pixel_scale, survey, generator)[0]
 
 

@@ -145,7 +145,7 @@ class Preset:
 
 
 PRESETS = {
-    "default": Preset((Stage(96, 0.393, 12.0, 0.7), Stage(*FINAL, 6.0, 0.3, 0.4)), lr=0.01),
+    "default": Preset((Stage(72, 0.524, 12.0, 0.5), Stage(*FINAL, 6.0, 0.5, 0.4)), lr=0.01),
     # What the authors ran: the viewer's SDSS layer alone, 8-bit images, symmetries for half of the images (flips in
     # the paper), one cycle (flat and cosine in the paper), targets and bias as they come.
     "published": Preset(

@@ -1,0 +1,59 @@
+"""``galcli train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from galcli.cli.extras import need_training
+
+
+@click.group("train")
+def command() -> None:
+    """Train a model and export it: one subcommand per recipe."""
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    del ctx, parameter
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if value else None
+
+
+@command.command("sfnet")
+@click.option(
+    "--target", type=click.Choice(["metallicity", "lines"]), default="metallicity", show_default=True,
+    help="What is predicted: 12+log(O/H), or four line fluxes.",
+)  # fmt: skip
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for state, weights, metrics and the model file.")
+@click.option("--catalog", type=click.Path(path_type=Path), help="Labelled survey (default: the mock survey, made on the fly).")
+@click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
+@click.option("--label-columns", callback=_names, help="Its label columns, a,b,c, where they are not MPA-JHU's.")
+@click.option(
+    "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
+    help="published: as the authors ran it; quick: minutes on two cores.",
+)  # fmt: skip
+@click.option("--init", type=click.Path(path_type=Path), help="Initial weights: torchvision's ResNet-18 or an earlier training.")
+@click.option("--seed", type=int, default=256, show_default=True, help="Seed of split, weights and every step.")
+@click.option("--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training, instead of the preset's epochs.")
+@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
+@click.option("--k", type=click.IntRange(1, 512), default=4, show_default=True, help="Active features per galaxy.")
+@click.option(
+    "--split", type=click.Choice(["seed", "tile"]), default="seed", show_default=True,
+    help="Hold out galaxies at random, or whole HEALPix tiles.",
+)  # fmt: skip
+@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def sfnet(out: Path | None, **arguments: Any) -> None:
+    """Train SFNet, the sparse feature network, and export it to ONNX with its card.
+
+    Without --catalog it trains on the mock survey and says so.
+    """
+    need_training("galcli train")
+    from galcli.training.recipes.sfnet import train_and_export
+
+    folder = out or Path(f"sfnet-{arguments['target']}")
+    model = train_and_export(out=folder, **arguments)
+    click.echo(f"model: {model}")
+    click.echo(f"next: galcli evaluate {model}, or galcli predict CATALOG --model {model}")

@@ -1,0 +1,48 @@
+"""The list of rows that went wrong, beside the output table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from galcli.predict.plan import Plan
+from galcli.tables.atomic import atomic_write, output_error
+
+
+def write_problems(plan: Plan, path: Path) -> dict[str, int]:
+    """Write the rows that went wrong as CSV; where none did, there is no such file.
+
+    Returns
+    -------
+    dict of str to int
+        How often each of the five most frequent reasons occurs (file names left out).
+
+    Raises
+    ------
+    OutputError
+        If the list cannot be written.
+    """
+    reports = [plan.paths.report(tile) for tile in plan.tiles]
+    entries = [(row, reason) for report in reports if report.exists() for row, reason in json.loads(report.read_text())]
+    bad = np.concatenate([plan.rows[t.start : t.stop] for t in plan.tiles if t.order < 0] or [np.empty(0, np.int64)])
+    entries += [(int(row), "RA or Dec is missing, not finite or out of range") for row in bad]
+    if not entries:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(path, error) from error
+        return {}
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["row", "id", "reason"])
+    for row, reason in sorted(entries):
+        identifier = plan.catalog["id"][row]
+        writer.writerow([row, identifier.decode() if isinstance(identifier, bytes) else identifier, reason])
+    # A file name that is no UTF-8 is in the list as escapes.
+    atomic_write(path, text.getvalue().encode("utf-8", "backslashreplace"))
+    return dict(Counter(reason.split(": ")[-1] for _, reason in entries).most_common(5))

@@ -1,0 +1,148 @@
+"""What a header says about pixels: names, order, units, scale, orientation."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.wcs import WCS
+
+from galcli.cutouts.fits_image import find_center
+from galcli.cutouts.header import (
+    Overrides,
+    band_name,
+    blue_to_red,
+    cd_matrix,
+    convention,
+    find_bands,
+    find_factor,
+    find_scale,
+    split_bands,
+)
+from galcli.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("g", "g"), ("DECam_g", "g"), ("g.00000", "g"), ("z DECam SDSS c0004 9260.0 1520.0", "z"), ("HSC-I", "i"),
+        ("sdss_r", "r"), ("W1", "W1"), ("VIS", "VIS"), ("NISP-Y", "Y"), ("weird", "weird"), (" r ", "r"),
+    ],
+)  # fmt: skip
+def test_band_names(text: str, name: str) -> None:
+    assert band_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "bands"),
+    [("grz", "grz"), ("g,r,z", "grz"), ("u g", "ug"), ("g", "g"), ("", ""), ("W1", ["W1"]), ("g,W1", ["g", "W1"])],
+)
+def test_band_lists(text: str, bands: Any) -> None:
+    assert split_bands(text) == tuple(bands)
+
+
+def test_order_is_blue_to_red() -> None:
+    for order in itertools.permutations("ugrizy"):
+        assert [order[i] for i in blue_to_red(order)] == list("ugrizy")
+    assert blue_to_red(("r", "strange", "g")) == (0, 1, 2)
+    with pytest.raises(InputError, match="repeat"):
+        blue_to_red(("g", "g"))
+
+
+def test_bands_are_named_or_refused() -> None:
+    assert find_bands({"BAND0": "z", "BAND1": "g"}, 2) == ("z", "g")
+    assert find_bands({"FILTER": "r DECam SDSS c0002 6415.0 1480.0"}, 1) == ("r",)
+    assert find_bands({"BANDS": "grz"}, 2, Overrides(bands=("r", "z"))) == ("r", "z")
+    with pytest.raises(InputError, match="no bands"):
+        find_bands({}, 3)
+    with pytest.raises(InputError, match="3 band names"):
+        find_bands({"BANDS": "grz"}, 2)
+
+
+@pytest.mark.parametrize(
+    ("cards", "factor"),
+    [
+        ({"BUNIT": "nanomaggy"}, 1), ({"BUNIT": "nanomaggies/pixel"}, 1), ({"BUNIT": "nmgy"}, 1),
+        ({"BUNIT": "Jy"}, 1 / 3.631e-6),
+        ({"BUNIT": "nJy / pix"}, 1 / 3631), ({"BUNIT": "uJy"}, 1 / 3.631), ({"MAGZERO": 22.5}, 1),
+        ({"MAGZPT": 30.0}, 1e-3),
+        ({"FLUXMAG0": 63095734448.0194}, 10 ** (0.4 * (22.5 - 27))), ({"BUNIT": "ADU", "MAGZERO": 27.5}, 0.01),
+        ({"BUNIT": "nanomaggy", "MAGZERO": 22.5}, 1),
+    ],
+)  # fmt: skip
+def test_units(cards: dict[str, Any], factor: float) -> None:
+    assert find_factor(cards) == pytest.approx(factor, rel=1e-6)
+    assert find_factor(cards, zeropoint=25.0) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [{}, {"BUNIT": "ADU"}, {"BUNIT": "electron/s"}, {"BUNIT": "nanomaggy", "MAGZERO": 25.0}, {"BUNIT": "MJy/sr"}],
+)
+def test_unknown_or_contradicting_units_are_refused(cards: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        find_factor(cards)
+
+
+def test_legacy_layout_is_nanomaggies_scaled_by_the_pixel_area() -> None:
+    def cards(scale: float, **extra: Any) -> dict[str, Any]:
+        return {"SURVEY": "LegacySurvey", "BANDS": "grz", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN",
+                "CD1_1": -scale / 3600, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale / 3600, **extra}  # fmt: skip
+
+    assert convention(cards(0.262), 3).factor == 1.0
+    assert convention(cards(0.1), 3).factor == pytest.approx((0.1 / 0.262) ** 2)
+    assert convention(cards(0.1, BUNIT="nanomaggy"), 3).factor == pytest.approx((0.1 / 0.262) ** 2)
+    # galcli's own files, and images on their own grid, conserve flux already.
+    assert convention(cards(0.1, BUNIT="nanomaggy", ROWORDER="SOUTH"), 3).factor == 1.0
+    own_grid = {key: value for key, value in cards(0.396, BUNIT="nanomaggy").items() if key != "SURVEY"}
+    assert convention(own_grid, 3).factor == 1.0
+
+
+def test_softening_is_undone() -> None:
+    """asinh magnitudes of Pan-STARRS stacks: encode by the definition, decode, compare."""
+    flux = np.array([-30.0, -0.1, 0.0, 0.5, 12.0, 1e5])
+    soften, offset = 3.7, 0.2
+    counts = (2.5 / np.log(10)) * np.arcsinh((flux - offset) / (2 * soften))
+    cards = {"BANDS": "r", "BUNIT": "nanomaggy", "BSOFTEN": soften, "BOFFSET": offset}
+    pixels = counts.astype(np.float32)
+    convention(cards, 1).apply_flux(pixels)
+    np.testing.assert_allclose(pixels, flux, rtol=2e-6, atol=1e-5)
+    untouched = counts.astype(np.float32)
+    convention({"BANDS": "r", "BUNIT": "nanomaggy", "BSOFTEN": soften}, 1).apply_flux(untouched)
+    np.testing.assert_array_equal(untouched, counts.astype(np.float32))
+
+
+def test_pixel_scale() -> None:
+    angle = np.radians(33)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * 0.25 / 3600
+    cards = {f"CD{i + 1}_{j + 1}": turn[i, j] for i in range(2) for j in range(2)}
+    assert find_scale({}, cd_matrix(cards)) == pytest.approx(0.25)
+    cdelt = {"CTYPE1": "RA---TAN", "CDELT1": -0.396 / 3600, "CDELT2": 0.396 / 3600}
+    assert find_scale({}, cd_matrix(cdelt)) == pytest.approx(0.396)
+    assert cd_matrix({"CDELT1": 1.0, "CDELT2": 1.0}) is None  # no projection: no angle
+    assert find_scale({"PIXSCALE": 0.3}, None) == 0.3
+    assert np.isnan(find_scale({}, None))
+
+
+def wcs_cards(rng: np.random.Generator, kind: str = "TAN") -> dict[str, Any]:
+    scale, angle = rng.uniform(0.1, 1.0) / 3600, rng.uniform(0, 2 * np.pi)
+    parity = rng.choice([-1, 1])
+    turn = scale * np.array([[parity * np.cos(angle), -np.sin(angle)], [parity * np.sin(angle), np.cos(angle)]])
+    return {
+        "NAXIS": 2, "CTYPE1": f"RA---{kind}", "CTYPE2": f"DEC--{kind}", "CUNIT1": "deg", "CUNIT2": "deg",
+        "CRVAL1": float(rng.uniform(0, 360)), "CRVAL2": float(rng.choice([rng.uniform(-89, 89), 89.99, -89.99])),
+        "CRPIX1": float(rng.uniform(-500, 900)), "CRPIX2": float(rng.uniform(-500, 900)),
+        **{f"CD{i + 1}_{j + 1}": float(turn[i, j]) for i in range(2) for j in range(2)},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["TAN", "SIN", "ZEA"])
+def test_object_position_agrees_with_astropy(rng: np.random.Generator, kind: str) -> None:
+    for _ in range(60):
+        cards = wcs_cards(rng, kind)
+        wcs = WCS(cards)
+        expected = rng.uniform(0, 400, 2)
+        ra, dec = wcs.all_pix2world(*expected, 0)
+        np.testing.assert_allclose(find_center(cards, float(ra), float(dec), (400, 400)), expected, atol=1e-3)

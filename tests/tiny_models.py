@@ -1,0 +1,170 @@
+"""Tiny ONNX models, each with one property that a test needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.average import card as average_card
+
+Shape = Sequence[int | str]
+
+
+def output(tensor: str, column: str, dtype: str = "f4", shape: Sequence[int] = (), **more: Any) -> dict[str, Any]:
+    """An output as the card lists it."""
+    return {"tensor": tensor, "column": column, "dtype": dtype, "shape": list(shape), "description": f"{tensor}", **more}
+
+
+def save(
+    path: Path, nodes: list[Any], outputs: dict[str, tuple[Any, Shape]], constants: dict[str, NDArray[Any]],
+    card: dict[str, Any], columns: int = 0,
+) -> Path:  # fmt: skip
+    """Write a graph with the inputs its card asks for."""
+    height, width = card["size"] or ("h", "w")
+    info = helper.make_tensor_value_info
+    inputs = []
+    if card["fronts"]:
+        inputs = [
+            info("pixels", TensorProto.FLOAT, ["N", 3, height, width]),
+            info("valid", TensorProto.FLOAT, ["N", 1, height, width]),
+            info("front", TensorProto.INT64, ["N"]),
+        ]
+    if columns:
+        inputs.append(info("columns", TensorProto.FLOAT, ["N", columns]))
+    wanted = [info(name, kind, ["N", *shape]) for name, (kind, shape) in outputs.items()]
+    held = [numpy_helper.from_array(values, name) for name, values in constants.items()]
+    graph = helper.make_graph(nodes, card["name"], inputs, wanted, held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {"galcli.card": json.dumps(card)})
+    onnx.save(model, path)
+    return path
+
+
+def card_of(name: str, prefix: str, outputs: list[dict[str, Any]], size: int = 16, **more: Any) -> dict[str, Any]:
+    """A card like the averaging model's."""
+    return average_card(size, 0.262, name=name, prefix=prefix, outputs=outputs, **more)
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_corners(path: Path, size: int = 16) -> Path:
+    """The four corner pixels of each band, (3, 2, 2): tells orientation and band order."""
+    steps = np.array([1, 1, size - 1, size - 1], np.int64)
+    constants = {
+        "from": np.zeros(4, np.int64), "to": np.array([2**31, 2**31, size, size], np.int64),
+        "axes": np.arange(4, dtype=np.int64), "steps": steps,
+    }  # fmt: skip
+    node = helper.make_node("Slice", ["pixels", "from", "to", "axes", "steps"], ["corners"])
+    card = card_of("corners", "CRN", [output("corners", "CRN_FLUX", shape=(3, 2, 2))], size)
+    return save(path, [node], {"corners": (TensorProto.FLOAT, [3, 2, 2])}, constants, card)
+
+
+def write_logarithm(path: Path, size: int = 16) -> Path:
+    """Natural logarithm of the mean of band g: NaN where that is negative."""
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
+        helper.make_node("Gather", ["means", "zero"], ["g"], axis=1),
+        helper.make_node("Log", ["g"], ["log"]),
+    ]
+    constants = {"axes": np.array([2, 3]), "zero": np.array(0, np.int64)}
+    card = card_of("logarithm", "LOG", [output("log", "LOG_G", unit="nat")], size)
+    return save(path, nodes, {"log": (TensorProto.FLOAT, [])}, constants, card)
+
+
+def write_classes(path: Path, size: int = 16) -> Path:
+    """The brightest band as a number and as a name, and a table of the names."""
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
+        helper.make_node("ArgMax", ["means"], ["number"], axis=1, keepdims=0),
+    ]
+    names = ["green", "red", "infrared"]
+    card = card_of(
+        "classes", "CLS",
+        [output("number", "CLS_NR", "i2", null=-1), output("number", "CLS_NAME", "A8", labels=names)], size,
+        tables=[
+            {"name": "CLS_NAMES", "description": "names", "columns": [
+                {"name": "NR", "dtype": "i2", "description": "number", "values": [0, 1, 2]},
+                {"name": "LABEL", "dtype": "A8", "description": "name", "values": names},
+            ]},
+        ],
+    )  # fmt: skip
+    return save(path, nodes, {"number": (TensorProto.INT64, [])}, {"axes": np.array([2, 3])}, card)
+
+
+def write_network(path: Path, size: int = 16, seed: int = 0) -> Path:
+    """Two convolutions, a pooling and a linear layer with random weights: sums of many terms, as in a real model."""
+    rng = np.random.default_rng(seed)
+    constants = {
+        "w1": rng.normal(0, 0.3, (16, 3, 3, 3)).astype(np.float32), "b1": rng.normal(0, 1, 16).astype(np.float32),
+        "w2": rng.normal(0, 0.1, (32, 16, 3, 3)).astype(np.float32), "b2": rng.normal(0, 1, 32).astype(np.float32),
+        "w3": rng.normal(0, 0.3, (32, 5)).astype(np.float32), "b3": rng.normal(0, 1, 5).astype(np.float32),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["pixels", "w1", "b1"], ["c1"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Relu", ["c2"], ["r2"]),
+        helper.make_node("GlobalAveragePool", ["r2"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w3", "b3"], ["y"]),
+    ]
+    card = card_of("network", "NET", [output("y", "NET_Y", shape=(5,))], size)
+    return save(path, nodes, {"y": (TensorProto.FLOAT, [5])}, constants, card)
+
+
+def write_chain(folder: Path, size: int = 16) -> tuple[Path, Path]:
+    """An encoder (mean per band, and their sum on request) with two chained readers: one always, one on request.
+
+    Returns
+    -------
+    encoder, reader : Path
+        The reader doubles what it is fed; a copy of it, ``spectra``, is the one on request.
+    """
+    readers = {}
+    for name, prefix in (("doubler", "DBL"), ("spectra", "SPC")):
+        column = {"name": "latent", "quantity": "value"}
+        card = card_of(name, prefix, [output("double", f"{prefix}_VALUE", shape=(3,))], fronts=[], columns=[column] * 3)
+        node = helper.make_node("Add", ["columns", "columns"], ["double"])
+        path = save(folder / f"{name}.onnx", [node], {"double": (TensorProto.FLOAT, [3])}, {}, card | NO_GRID, columns=3)
+        readers[name] = path
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["inner/latent"], keepdims=0),
+        helper.make_node("ReduceSum", ["inner/latent", "one"], ["sum"], keepdims=0),
+    ]
+    bindings = {"inner/latent": "columns"}
+    card = card_of(
+        "encoder", "ENC", [output("sum", "ENC_SUM"), output("sum", "ENC_MORE", group="more")], size,
+        chain=[
+            {"name": "doubler", "sha256": sha256(readers["doubler"]), "bindings": bindings},
+            {"name": "spectra", "sha256": sha256(readers["spectra"]), "bindings": bindings, "group": "spectra"},
+        ],
+    )  # fmt: skip
+    tensors = {"inner/latent": (TensorProto.FLOAT, [3]), "sum": (TensorProto.FLOAT, [])}
+    encoder = save(folder / "encoder.onnx", nodes, tensors, {"axes": np.array([2, 3]), "one": np.array([1])}, card)
+    return encoder, readers["doubler"]
+
+
+NO_GRID: dict[str, Any] = {"size": None, "pixel_scale": None}
+
+
+def write_index(folder: Path, models: dict[str, bool]) -> None:
+    """``index.json`` for model files ``NAME.onnx`` of a weights folder; name -> default."""
+    index = {
+        name: {
+            "file": f"{name}.onnx", "sha256": sha256(folder / f"{name}.onnx"),
+            "size": (folder / f"{name}.onnx").stat().st_size, "default": default,
+        }
+        for name, default in models.items()
+    }  # fmt: skip
+    (folder / "index.json").write_text(json.dumps(index))
