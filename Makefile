@@ -9,15 +9,22 @@ PIP := -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 # --- environments ---------------------------------------------------------------------------------------------------
 
+SOURCES := $(shell find galcli training schemas weights -name '*.py' -o -name '*.json' -o -name '*.onnx')
+
 env: $(ENV)/.ready  ## the environment for tests and training
 
-$(ENV)/.ready: pyproject.toml constraints.txt
+$(ENV)/.libraries: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(ENV)
 	$(ENV)/bin/python $(PIP) torch
-	$(ENV)/bin/python $(PIP) --config-settings editable_mode=strict -e '.[train,test]'
+	$(ENV)/bin/python $(PIP) '.[train,test]'
 	touch $@
 
-$(DEMO)/.ready: pyproject.toml constraints.txt $(shell find galcli schemas weights -name '*.py' -o -name '*.json' -o -name '*.onnx')
+# Strict, so that type checkers follow the mapped packages; it links single files, hence anew for each new one.
+$(ENV)/.ready: $(ENV)/.libraries $(SOURCES)
+	$(ENV)/bin/python $(PIP) --no-deps --config-settings editable_mode=strict -e .
+	touch $@
+
+$(DEMO)/.ready: pyproject.toml constraints.txt $(SOURCES)
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/python $(PIP) --force-reinstall --no-deps .
 	$(DEMO)/bin/python $(PIP) .

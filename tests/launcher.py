@@ -97,7 +97,7 @@ def child(order: dict[str, Any]) -> None:
     order : dict
         ``argv``; ``log``: prefix of the files for stdout, stderr and the number of events; ``at``: number of the event
         at which ``do`` happens: the number of a signal to the whole group, or ``error``; ``times``: at how many events
-        in a row; ``pause``: seconds to wait before each batch.
+        in a row; ``where``: count only events on paths that contain this; ``pause``: seconds to wait before each batch.
     """
     os.setpgid(0, 0)
     log = order["log"]
@@ -106,12 +106,12 @@ def child(order: dict[str, Any]) -> None:
     counter = os.open(f"{log}.events", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     if order.get("pause"):
         slow_down(order["pause"])
-    first, action = order.get("at", 0), order.get("do")
+    first, action, where = order.get("at", 0), order.get("do"), order.get("where", "")
     events = 0
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         nonlocal events
-        if event not in CHANGES or (event == "open" and not args[2] & WRITING):
+        if event not in CHANGES or (event == "open" and not args[2] & WRITING) or where not in str(args[0]):
             return
         events += 1
         os.pwrite(counter, str(events).encode(), 0)

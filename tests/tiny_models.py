@@ -20,7 +20,7 @@ Shape = Sequence[int | str]
 
 def output(tensor: str, column: str, dtype: str = "f4", shape: Sequence[int] = (), **more: Any) -> dict[str, Any]:
     """An output as the card lists it."""
-    return {"tensor": tensor, "column": column, "dtype": dtype, "shape": list(shape), "description": f"{tensor}", **more}
+    return {"tensor": tensor, "column": column, "dtype": dtype, "shape": list(shape), "description": f"tensor {tensor}", **more}
 
 
 def save(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,16 +54,25 @@ class SurveyStamps:
         select: Callable[[Labels], NDArray[np.bool_]], limit: int | None = None,
     ) -> None:  # fmt: skip
         self.catalog: Catalog = open_catalog(catalog)
-        self.source: CutoutSource = find_source(self.catalog, None if cutouts is None else str(cutouts))
-        self.labels = self._read_labels(columns)
-        self.rows = np.flatnonzero(select(self.labels))[:limit]
-        if not len(self.rows):
+        try:
+            self.source: CutoutSource = find_source(self.catalog, None if cutouts is None else str(cutouts))
+            labels = self._read_labels(columns)
+            self.rows = np.flatnonzero(select(labels))[:limit]
+            if not len(self.rows):
+                raise InputError(
+                    f"{catalog}: none of its {self.catalog.nrows} rows has the labels {', '.join(columns.values())}",
+                    "name the label columns with --label-columns",
+                )
+            self.labels = {name: values[self.rows] for name, values in labels.items()}
+        except BaseException:
             self.catalog.close()
-            raise InputError(
-                f"{catalog}: none of its {self.catalog.nrows} rows has the labels {', '.join(columns.values())}",
-                "name the label columns with --label-columns",
-            )
-        self.labels = {name: values[self.rows] for name, values in self.labels.items()}
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.catalog.close()
 
     def stamps(
         self, folder: Path, fronts: list[dict[str, Any]], size: int, pixel_scale: float, say: Callable[[str], None]

@@ -51,7 +51,7 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
     Without --catalog it trains on the mock survey and says so.
     """
     need_training("galcli train")
-    from galcli.training.recipes.sfnet import train_and_export
+    from galcli.training.recipes.sfnet_export import train_and_export
 
     folder = out or Path(f"sfnet-{arguments['target']}")
     model = train_and_export(out=folder, **arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,13 +230,11 @@ def test_problem_list_survives_a_kill_after_the_merge(survey: Survey, galcli: Ru
 
 def test_second_run_of_the_same_output_is_refused(survey: Survey, reference: bytes, galcli: Run, launcher: Launcher) -> None:
     words = survey.predict("--order", 3)
-    first = launcher.start(words, at=40, do=signal.SIGSTOP)
+    first = launcher.start(words, at=9, where="Npix", do=signal.SIGSTOP)
     assert launcher.wait(first).stopped
     result = galcli(*words, code=6)
     assert "another galcli" in result.error
     assert "another galcli" in galcli(*survey.predict("--shard", "0/2", "--order", 3), code=6).error
-    import os
-
     os.killpg(first["pid"], signal.SIGCONT)
     assert launcher.wait(first).code == 0
     assert survey.out.read_bytes() == reference
@@ -256,10 +255,8 @@ def test_shards_one_after_the_other_and_merge_equal_one_run(survey: Survey, refe
 def test_shard_leaves_tiles_of_a_living_one_and_takes_those_of_a_dead_one(
     survey: Survey, reference: bytes, galcli: Run, launcher: Launcher
 ) -> None:
-    import os
-
     words = survey.predict("--order", 3, "--shard")
-    first = launcher.start([*words, "0/2"], at=45, do=signal.SIGSTOP)
+    first = launcher.start([*words, "0/2"], at=3, where="Npix", do=signal.SIGSTOP)  # while it holds a claim
     assert launcher.wait(first).stopped
     result = galcli(*words, "1/2")
     assert "1 of " in result.err
@@ -331,8 +328,6 @@ def test_merge_does_not_overwrite_unasked(survey: Survey, galcli: Run, reference
 def test_lock_of_a_run_that_was_removed_meanwhile_is_not_taken(tmp_path: Path) -> None:
     """Who opened the lock file before the other run ended must lock the file that is there now."""
     import fcntl
-    import os
-
     path = tmp_path / "x.run" / "lock"
     flock = fcntl.flock
     removed = []

@@ -128,6 +128,6 @@ def _real(target: Target, plan: Preset, source: Source) -> list[Stamps]:
             f"they stand for {', '.join(target.labels)}",
         )
     columns = dict(zip(target.labels, given, strict=False))
-    survey = SurveyStamps(source.catalog, source.cutouts, columns, target.select, source.objects)
     fronts = sfnet_card.fronts(FRONTS)
-    return [survey.stamps(source.cache, fronts, stage.size, stage.pixel_scale, say) for stage in plan.stages]
+    with SurveyStamps(source.catalog, source.cutouts, columns, target.select, source.objects) as survey:
+        return [survey.stamps(source.cache, fronts, stage.size, stage.pixel_scale, say) for stage in plan.stages]

@@ -1,0 +1,216 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+from PIL import Image
+
+from galcli.cutouts.stack_write import write_stack
+from galcli.errors import InputError, UsageError
+from galcli.training import cache, checkpoint, sources
+from galcli.training.data import take
+from galcli.training.fit import STATE
+from galcli.training.networks.sfnet import SFNet
+from galcli.training.pixels import FRONTS
+from galcli.training.recipes import sfnet, sfnet_plan
+from galcli.training.recipes.sfnet_data import Source, gather
+from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Stage
+
+TINY = Preset((Stage(32, 1.18, 1.0, 0.5), Stage(40, 0.95, 0.5, 0.5, 0.5)), batch=8, lr=1e-3, mock_objects=96)
+
+
+@pytest.fixture(autouse=True)
+def small_and_alone(monkeypatch):
+    monkeypatch.setattr(cache, "CHUNK", 48)
+    monkeypatch.setitem(sfnet_plan.PRESETS, "tiny", TINY)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def labels(**columns):
+    return {name: np.array(values, np.float32) for name, values in columns.items()}
+
+
+def test_selection_of_metallicities():
+    found = TARGETS["metallicity"].select(labels(
+        oh_p50=[8.9, -9999, 8.5, 8.5, np.nan], lgm_tot_p50=[10, 10, -1, 10, 10], sfr_tot_p50=[0, 0, 0, -99, 0]
+    ))  # fmt: skip
+    assert found.tolist() == [True, False, False, False, False]
+    assert TARGETS["metallicity"].select(labels(oh_p50=[8.9, -9999, np.nan])).tolist() == [True, False, False]
+
+
+def test_selection_and_values_of_lines():
+    lines = ("nii_6584", "h_alpha", "oiii_5007", "h_beta")
+    columns = {f"{line}_flux": [10.0, 10.0, 2e5, -5.0, 100.0] for line in lines}
+    columns |= {f"{line}_flux_err": [1.0, 1.0, 1.0, 1.0, 1.0] for line in lines}
+    columns["h_beta_flux_err"] = [1.0, 4.0, 1.0, 1.0, np.nan]
+    target = TARGETS["lines"]
+    assert target.select(labels(**columns)).tolist() == [True, False, False, False, False]
+    assert target.values(labels(**columns))[0] == pytest.approx([1, 1, 1, 1])
+    bare = {name: values for name, values in columns.items() if name.endswith("_flux")}
+    assert target.select(labels(**bare)).tolist() == [True, True, False, False, True]
+
+
+def test_every_preset_ends_on_the_grid_of_the_published_networks():
+    for preset in PRESETS.values():
+        if preset is not TINY:
+            assert (preset.stages[-1].size, preset.stages[-1].pixel_scale) == (144, 0.262)
+            assert all(abs(stage.size * stage.pixel_scale - 37.7) < 0.1 for stage in preset.stages)
+    published = PRESETS["published"]
+    assert (published.batch, published.lr, published.schedule, published.d4) == (64, 0.1, "one_cycle", 0.5)
+    assert published.stages[0].epochs == 20
+
+
+def test_mock_galaxies_are_the_same_at_every_size(tmp_path):
+    sample = gather(TARGETS["metallicity"], TINY, Source(tmp_path, 3), "seed")
+    large, small = sample.stamps
+    assert (len(large), len(small)) == (96, 48)
+    for name, values in small.labels.items():
+        np.testing.assert_array_equal(values, large.labels[name][:48])
+    np.testing.assert_array_equal(small.front, large.front[:48])
+    assert set(large.front) == {0, 1}
+    # the same field: light per galaxy agrees but for noise, neighbours beyond the edge and seeing
+    light = [np.nansum(stamps.pixels[:48].astype(np.float64), axis=(2, 3)).sum(1) for stamps in (large, small)]
+    ratio = np.median(light[1] / light[0])
+    assert ratio == pytest.approx(1, abs=0.1)
+
+
+def test_no_galaxy_is_both_learnt_from_and_held_out(tmp_path):
+    sample = gather(TARGETS["lines"], TINY, Source(tmp_path, 3), "seed")
+    learnt = set().union(*(sample.rows(stage, held=False) for stage in (0, 1)))
+    held = set().union(*(sample.rows(stage, held=True) for stage in (0, 1)))
+    assert not learnt & held
+    assert len(learnt | held) == sample.usable.sum()
+    assert np.isfinite(sample.target[sample.usable]).all()
+
+
+def test_training_on_the_mock_survey(tmp_path):
+    path = sfnet.train("metallicity", out=tmp_path / "a", preset="tiny", cache=tmp_path / "cache", seed=3)
+    state, info = checkpoint.load_weights(path)
+    SFNet(1).load_state_dict(state, strict=True)
+    assert info["fronts"] == list(FRONTS)
+    assert (info["size"], info["pixel_scale"], info["k"], info["mock"]) == (40, 0.95, 4, True)
+    assert len(info["mean"]) == len(info["std"]) == 3
+    metrics = json.loads((tmp_path / "a/metrics.json").read_text())
+    assert set(metrics["held_out"]["fronts"]) == set(FRONTS)
+    assert metrics["held_out"]["fronts"]["display"]["Z_GAS"]["objects"] > 0
+    assert metrics["curve"][-1]["step"] == metrics["step"]
+    assert metrics["training"]["objects"] > 40
+    lines = sfnet.train(
+        "lines", out=tmp_path / "b", preset="tiny", cache=tmp_path / "cache", seed=3, init=path, minutes=0.02
+    )
+    assert checkpoint.load_weights(lines)[0]["fc.weight"].shape == (4, 512)
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # both targets learn from the same stamps
+    steps = checkpoint.load(tmp_path / "b" / STATE)[1]["steps"]
+    again = sfnet.train(
+        "lines", out=tmp_path / "b", preset="tiny", cache=tmp_path / "cache", seed=3, init=path, minutes=0.02,
+        resume=True,
+    )  # fmt: skip
+    assert again == lines
+    assert checkpoint.load(tmp_path / "b" / STATE)[1]["steps"] == steps
+
+
+@pytest.mark.parametrize(("name", "known"), [("target", "metallicity"), ("preset", "quick")])
+def test_unknown_names(tmp_path, name, known):
+    with pytest.raises(UsageError, match="nothing") as caught:
+        sfnet.train(**{"out": tmp_path / "x", name: "nothing"})
+    assert known in caught.value.hint
+
+
+ROWS = 60
+
+
+def survey(folder):
+    """A catalogue with labels (some missing) and a stack of g r z cutouts in which row i has the flux i."""
+    draw = np.random.default_rng(2)
+    ra, dec = draw.uniform(0, 360, ROWS), np.degrees(np.arcsin(draw.uniform(-1, 1, ROWS)))
+    oh = draw.normal(8.8, 0.2, ROWS).astype(np.float32)
+    oh[::10] = -9999
+    table = Table({"TARGETID": np.arange(ROWS) + 1000, "RA": ra, "DEC": dec, "my_oh": oh})
+    table.write(folder / "survey.fits")
+    pixels = draw.normal(0, 0.01, (ROWS, 3, 64, 64)).astype(np.float32)
+    pixels[:, :, 31:33, 31:33] += np.arange(ROWS, dtype=np.float32)[:, None, None, None]
+    pixels[7] = np.nan
+    (folder / "cutouts").mkdir()
+    write_stack(folder / "cutouts/all.fits", table["TARGETID"].data, ra, dec, pixels, "grz", 0.6, "legacy")
+    return folder / "survey.fits"
+
+
+def test_training_on_a_survey(tmp_path):
+    catalog = survey(tmp_path)
+    stack = tmp_path / "cutouts/all.fits"
+    source = Source(tmp_path / "cache", 1, None, catalog, stack, ("my_oh",))
+    sample = gather(TARGETS["metallicity"], TINY, source, "tile")
+    assert not sample.mock
+    first = sample.stamps[0]
+    assert len(first) == ROWS - 6
+    rows = [row for row in range(ROWS) if row % 10]
+    assert sample.usable.tolist() == [row != 7 for row in rows]  # labelled, but without pixels
+    pixels, valid, front = take(first, np.arange(len(first)))
+    assert (front == FRONTS.index("flux:grz")).all()
+    light = pixels.sum((1, 2, 3)).numpy() / first.brightness / 12
+    for row, flux, usable in zip(rows, light, sample.usable, strict=True):
+        assert flux == pytest.approx(row if usable else 0, abs=0.5)
+    tile = first.healpix[sample.usable] >> 50
+    held = sample.held[sample.usable]
+    assert not set(tile[held]) & set(tile[~held])
+    path = sfnet.train(
+        "metallicity", out=tmp_path / "out", preset="tiny", catalog=catalog, cutouts=stack, label_columns=["my_oh"],
+        split="tile",
+    )  # fmt: skip
+    assert checkpoint.load_weights(path)[1]["mock"] is False
+
+
+def test_training_on_display_images(tmp_path):
+    catalog = survey(tmp_path)
+    (tmp_path / "jpg").mkdir()
+    for row in range(ROWS):
+        image = np.full((50, 50, 3), 20, np.uint8)
+        image[20:30, 20:30] = 20 + 3 * row
+        Image.fromarray(image).save(tmp_path / f"jpg/{row + 1000}.jpg", quality=95)
+    source = Source(tmp_path / "cache", 1, None, catalog, tmp_path / "jpg", ("my_oh",))
+    sample = gather(TARGETS["metallicity"], TINY, source, "seed")
+    pixels, valid, front = take(sample.stamps[0], np.arange(len(sample.usable)))
+    assert (front == FRONTS.index("display")).all()
+    assert sample.usable.all()
+    assert 0 <= pixels.min() <= pixels.max() <= 1
+    assert pixels[-1, 0, 16, 16].item() == pytest.approx((20 + 3 * 59) / 255, abs=0.02)
+
+
+def test_label_columns_that_do_not_fit(tmp_path):
+    catalog = survey(tmp_path)
+    with pytest.raises(UsageError, match="1 or 3 columns, not 2"):
+        gather(TARGETS["metallicity"], TINY, Source(tmp_path, 1, None, catalog, None, ("my_oh", "RA")), "seed")
+    with pytest.raises(InputError, match="oh_p50"):
+        gather(TARGETS["metallicity"], TINY, Source(tmp_path, 1, None, catalog), "seed")
+    with pytest.raises(InputError, match="none of its 60 rows"):
+        gather(TARGETS["metallicity"], TINY, Source(tmp_path, 1, None, catalog, None, ("DEC", "DEC", "DEC")), "seed")
+
+
+def test_too_few_galaxies(tmp_path):
+    with pytest.raises(InputError, match="fewer than a batch of 64"):
+        plan = dataclasses.replace(TINY, batch=64)
+        sample = gather(TARGETS["metallicity"], plan, Source(tmp_path, 3, 48), "seed")
+        sfnet._feed(sample, 0, plan, 0)
+
+
+def test_the_mock_has_no_tiles(tmp_path):
+    with pytest.raises(UsageError, match="no positions"):
+        gather(TARGETS["metallicity"], TINY, Source(tmp_path, 3, 48), "tile")
+
+
+def test_population_is_large_enough_and_repeatable():
+    names = TARGETS["metallicity"].labels
+
+    def few(found):
+        return sfnet_plan.TARGETS["metallicity"].select(found) & (found["oh_p50"] > 9)
+
+    one, values = sources.mock_population(20, 5, names, few)
+    assert values.shape == (20, 3)
+    assert (values[:, 0] > 9).all()
+    np.testing.assert_array_equal(values, sources.mock_population(20, 5, names, few)[1])
+    assert all(len(column) == 20 for column in one.values())

@@ -1,0 +1,116 @@
+"""From `galcli train sfnet` to a model file: train, then export on galaxies that the training never saw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.training.data import Stamps
+from galcli.training.progress import say
+from galcli.training.recipes.sfnet import train
+from galcli.training.recipes.sfnet_card import KINDS
+from galcli.training.recipes.sfnet_data import Sample, Source, Split, gather
+from galcli.training.recipes.sfnet_model import Samples, export_sfnet, views
+from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target
+from galcli.training.seeds import mix
+
+#: Mock galaxies drawn anew for calibration and metrics; about half of them carry a metallicity.
+FRESH = 16_000
+#: Training galaxies that fix the domain and the largest activations.
+REFERENCE = 6_000
+#: Part of the unseen galaxies that calibrates the error bars; the metrics are measured on the others.
+CALIBRATION = 1 / 3
+
+
+def train_and_export(
+    target: str = "metallicity", *, out: Path, catalog: Path | None = None, cutouts: Path | None = None,
+    label_columns: tuple[str, ...] | None = None, preset: str = "default", seed: int = 256,
+    objects: int | None = None, split: Split = "seed", cache: Path | None = None, **rest: Any,
+) -> Path:  # fmt: skip
+    """Train SFNet and write its model file.
+
+    Parameters
+    ----------
+    target, out, catalog, cutouts, label_columns, preset, seed, objects, split, cache, **rest
+        As for `train`.
+
+    Returns
+    -------
+    Path
+        The ONNX file, in ``out``.
+
+    Raises
+    ------
+    GalcliError
+        As `train` and `export_sfnet`.
+    """
+    weights = train(
+        target, out=out, catalog=catalog, cutouts=cutouts, label_columns=label_columns, preset=preset, seed=seed,
+        objects=objects, split=split, cache=cache, **rest,
+    )  # fmt: skip
+    source = Source(cache or out / "cache", seed, objects, catalog, cutouts, tuple(label_columns or ()))
+    return export_trained(target, preset, weights, source, split)
+
+
+def export_trained(target: str, preset: str, weights: Path, source: Source, split: Split = "seed") -> Path:
+    """Export trained weights beside themselves.
+
+    Parameters
+    ----------
+    target, preset : str
+        As in the training.
+    weights : Path
+        ``weights.safetensors`` of the training.
+    source : Source
+        The galaxies it learned from.
+    split : 'seed' or 'tile'
+
+    Returns
+    -------
+    Path
+        The ONNX file.
+    """
+    chosen, plan = TARGETS[target], PRESETS[preset]
+    model = weights.with_name(f"{KINDS[target].name}.onnx")
+    export_sfnet(weights, _samples(chosen, plan, source, split), model, say)
+    return model
+
+
+def _samples(target: Target, plan: Preset, source: Source, split: Split) -> Samples:
+    """Training galaxies, and two disjoint sets that the training never saw."""
+    learned = gather(target, plan, source, split)
+    last = len(plan.stages) - 1
+    if learned.mock:
+        unseen, rows = _fresh(target, plan, source)
+        name = f"unseen mock galaxies (seed {mix(source.seed, 1) % 10**6})"
+    else:
+        unseen, rows = learned, learned.rows(last, held=True)
+        name = f"held-out galaxies of {Path(str(source.catalog)).name}"
+    # Held-out rows come in catalogue order; a permutation keeps calibration and test alike.
+    rows = np.random.default_rng(source.seed).permutation(rows)
+    count = max(1, round(CALIBRATION * len(rows)))
+    reference = learned.rows(last, held=False)[:REFERENCE]
+    return Samples(
+        training=_through(learned, last, reference, plan),
+        calibration=_through(unseen, -1, rows[:count], plan),
+        test=_through(unseen, -1, rows[count:], plan),
+        name=name,
+    )
+
+
+def _fresh(target: Target, plan: Preset, source: Source) -> tuple[Sample, NDArray[np.int64]]:
+    """Mock galaxies of another seed, on the grid of the last stage."""
+    number = min(FRESH, max(512, (source.objects or FRESH) // 2))
+    alone = replace(plan, stages=(replace(plan.stages[-1], objects=1.0),))
+    sample = gather(target, alone, Source(source.cache, mix(source.seed, 1), number), "seed")
+    return sample, np.flatnonzero(sample.usable)
+
+
+def _through(sample: Sample, stage: int, rows: NDArray[np.int64], plan: Preset) -> Any:
+    stamps: Stamps = sample.stamps[stage]
+    return partial(views, stamps, rows, sample.target, servers=plan.servers)
