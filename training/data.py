@@ -169,9 +169,7 @@ def take(stamps: Stamps, rows: NDArray[np.int64], element: Tensor | None = None)
     return pixels, valid, front
 
 
-def as_display(
-    stamps: Stamps, pixels: Tensor, rows: NDArray[np.int64], seed: int, servers: bool = True
-) -> Tensor:
+def as_display(stamps: Stamps, pixels: Tensor, rows: NDArray[np.int64], seed: int, servers: bool = True) -> Tensor:
     """Turn flux stamps of one front into display images.
 
     Parameters
@@ -297,4 +295,3 @@ def held_out(
     if front == DISPLAY:
         mix_display(stamps, batch, rows, torch.ones(len(rows), dtype=torch.bool), seed, servers)
     return batch
-

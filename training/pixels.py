@@ -8,53 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-#: Softening of the viewer mapping.
-Q = 20.0
+from galcli.training.viewer import VIEWER_PIXEL_SCALE, VIEWERS, Q, Viewer
 
+__all__ = ["DISPLAY", "FRONTS", "VIEWERS", "VIEWER_PIXEL_SCALE", "Pixels", "viewer_rgb"]
 
-@dataclass(frozen=True)
-class Viewer:
-    """Constants of one layer of the Legacy Surveys viewer (models.md 0.4).
-
-    Attributes
-    ----------
-    bands : tuple of str
-        Bands blue to red.
-    scales : tuple of float
-        Factor per band.
-    m : float
-        Pedestal added to every scaled band.
-    flux_scale : float
-        Factor on flux-conserved nanomaggies per (0.262 arcsec) pixel before the mapping.
-    """
-
-    bands: tuple[str, str, str]
-    scales: tuple[float, float, float]
-    m: float
-    flux_scale: float = 1.0
-
-    @property
-    def sky(self) -> float:
-        """Display value of blank sky."""
-        return math.asinh(Q * self.m) / math.sqrt(Q)
-
-
-#: Mapping of each flux front. The viewer's SDSS layer interpolates *values* from 0.396 to 0.262 arcsec, so
-#: flux-conserved pixels are multiplied by the ratio of pixel areas (models.md 8f).
-VIEWERS = {
-    "flux:gri": Viewer(("g", "r", "i"), (2.5, 1.5, 1.0), 0.02, (0.396 / 0.262) ** 2),
-    "flux:grz": Viewer(("g", "r", "z"), (6.0, 3.4, 2.2), 0.03),
-}
 DISPLAY = "display"
 #: Fronts of the shipped models, in the order of the graph's ``front`` input.
 FRONTS = ("flux:gri", "flux:grz", DISPLAY)
-#: Pixel scale [arcsec] for which the viewer's constants are meant.
-VIEWER_PIXEL_SCALE = 0.262
 
 
 def viewer_rgb(flux: Tensor, scales: Tensor | Sequence[float], m: Tensor | float, q: float = Q) -> Tensor:

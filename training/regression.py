@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from galcli.training.data import Batch, Feed, Stamps, held_out
+from galcli.training.data import Batch, Stamps, held_out
+from galcli.training.fit import Feed
 from galcli.training.pixels import DISPLAY, FRONTS, Pixels
 from galcli.training.seeds import mix
 
@@ -43,8 +44,12 @@ def normalisation(feed: Feed) -> tuple[list[float], list[float]]:
     """
     pixels = Pixels(FRONTS, (0.0,) * 3, (1.0,) * 3)
     count, mean, squares = 0, torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    for step in range(min(feed.steps_per_epoch, -(-NORMALISE // feed.batch_size))):
+    images = 0
+    for step in range(feed.steps_per_epoch):
+        if images >= NORMALISE:
+            break
         batch = feed.batch(step)
+        images += len(batch)
         values = pixels(batch.pixels, batch.valid, batch.front).transpose(0, 1).flatten(1).double()
         new = values.shape[1]
         delta = values.mean(1) - mean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from galcli.training import cache
-from galcli.training.data import Stamps
+from galcli.training.data import Batch, Feed, Stamps
 from galcli.training.mock import catalogue, instrument, population
 from galcli.training.pixels import FRONTS, VIEWERS
 from galcli.training.seeds import generator, mix
@@ -123,3 +124,58 @@ def mock_stamps(
         return cache.Chunk(pixels.numpy(), front.numpy().astype(np.int8), values, nowhere)
 
     return cache.build(folder, recipe, make, say)
+
+
+@dataclass
+class MockStream:
+    """Training batches of mock galaxies that are drawn as they are needed, each seen once.
+
+    Attributes
+    ----------
+    size, pixel_scale : int, float
+        Grid of the stamps.
+    fronts, labels, wanted
+        As for ``mock_chunk``.
+    values : callable
+        Targets (N, T) from the label columns.
+    batch_size, seed, d4, display, servers
+        As for ``Feed``.
+    steps_per_epoch : int
+        Steps between two validations.
+    device : str
+        Where galaxies are drawn and rendered.
+    """
+
+    size: int
+    pixel_scale: float
+    fronts: tuple[str, ...]
+    labels: tuple[str, ...]
+    wanted: Callable[[Labels], NDArray[np.bool_]]
+    values: Callable[[Labels], NDArray[np.float32]]
+    batch_size: int
+    seed: int
+    d4: float
+    display: float
+    servers: bool
+    steps_per_epoch: int
+    device: str = "cpu"
+    _chunk: tuple[int, Feed] | None = None
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step; depends on (seed, step) alone."""
+        number, position = divmod(step, cache.CHUNK // self.batch_size)
+        if self._chunk is None or self._chunk[0] != number:
+            self._chunk = number, self._draw(number)
+        return self._chunk[1].batch(position)
+
+    def _draw(self, number: int) -> Feed:
+        """The galaxies of one chunk."""
+        seed, names = mix(self.seed, number), self.labels + SHAPES
+        pixels, front, columns = mock_chunk(
+            cache.CHUNK, seed, self.size, self.pixel_scale, self.fronts, names, self.wanted, self.device
+        )
+        labels = {name: columns[:, column] for column, name in enumerate(names)}
+        stamps = Stamps(pixels.half().cpu().numpy(), front.cpu().numpy(), labels, self.pixel_scale, "mock stream")
+        target = self.values(labels).astype(np.float32)
+        rows = np.arange(len(stamps))
+        return Feed(stamps, rows, target, self.batch_size, seed, self.d4, self.display, self.servers)

@@ -55,7 +55,6 @@ class SurveyStamps:
     ) -> None:  # fmt: skip
         self.catalog: Catalog = open_catalog(catalog)
         try:
-            self.source: CutoutSource = find_source(self.catalog, None if cutouts is None else str(cutouts))
             labels = self._read_labels(columns)
             self.rows = np.flatnonzero(select(labels))[:limit]
             if not len(self.rows):
@@ -64,6 +63,7 @@ class SurveyStamps:
                     "name the label columns with --label-columns",
                 )
             self.labels = {name: values[self.rows] for name, values in labels.items()}
+            self.source: CutoutSource = find_source(self.catalog, None if cutouts is None else str(cutouts))
         except BaseException:
             self.catalog.close()
             raise
@@ -112,9 +112,7 @@ class SurveyStamps:
 
         return cache.build(folder, recipe, make, say)
 
-    def _chunk(
-        self, rows: NDArray[np.int64], part: slice, card: Card, front: int, resampler: Graph
-    ) -> cache.Chunk:
+    def _chunk(self, rows: NDArray[np.int64], part: slice, card: Card, front: int, resampler: Graph) -> cache.Chunk:
         """Stamps and labels of some rows."""
         table = self.catalog.read(rows, self.source.needs)
         columns = {name: table[name] for name in self.source.needs}

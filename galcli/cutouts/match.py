@@ -15,7 +15,7 @@ def native(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind in "SU":
         return np.char.strip(values.astype("S"))
     if values.dtype.kind in "iu":
-        return values.astype(np.uint64 if values.dtype == np.uint64 else np.int64)
+        return values.astype(np.uint64 if values.dtype.newbyteorder("=") == np.uint64 else np.int64)
     return values.astype(values.dtype.newbyteorder("="))
 
 

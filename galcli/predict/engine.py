@@ -9,6 +9,7 @@ from galcli.cutouts.batch import CutoutSource
 from galcli.cutouts.resolve import find_source
 from galcli.errors import InputError, ModelError, UsageError
 from galcli.models import library
+from galcli.models.card import Chain
 from galcli.models.fronts import choose_front
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session, open_resampler
@@ -100,6 +101,8 @@ def _choose_models(options: PredictOptions, source: CutoutSource) -> list[tuple[
             misfits.append(error.message)
     if asked and misfits:
         raise ModelError(misfits[0], "use a model that works on pixels alone (see `galcli models list`)")
+    if not chosen and not misfits:
+        raise ModelError("no model is installed with this galcli", "name a model file with --model PATH, or install galcli again")
     if not chosen:
         raise InputError(
             f"no default model fits these cutouts ({source.describe()}): " + "; ".join(misfits),
@@ -116,14 +119,33 @@ def _open_runner(
     children = []
     for link in model.card.chain:
         if link.group is None or link.group in options.groups:
-            child = library.find(link.name)
-            if child.sha256 != link.sha256:
-                raise ModelError(
-                    f"{model.name} is chained to another version of {link.name} than the one installed",
-                    "export both models together",
-                )
-            children.append((_open_runner(child, 0, options, resampler, taken), dict(link.bindings)))
+            child = _open_runner(_chained_file(model, link), 0, options, resampler, taken)
+            _require_bindings(session, child.session, link)
+            children.append((child, dict(link.bindings)))
     return ModelRunner(model, session, resampler, front, outputs, status, tuple(children))
+
+
+def _chained_file(model: ModelFile, link: Chain) -> ModelFile:
+    """The model that another one feeds: beside its file, or among those installed."""
+    beside = model.path.with_name(f"{link.name}.onnx")
+    child = library.find(beside if beside.is_file() else link.name)
+    if child.sha256 != link.sha256:
+        raise ModelError(
+            f"{model.name} is chained to another version of {link.name} than {child.path}", "export both models together"
+        )
+    return child
+
+
+def _require_bindings(feeding: Session, fed: Session, link: Chain) -> None:
+    """Refuse a chain whose tensors do not exist before any work is done."""
+    missing = sorted(set(link.bindings) - set(feeding.outputs))
+    if missing or set(link.bindings.values()) != set(fed.inputs):
+        raise ModelError(
+            f"{feeding.model.name} has no output {', '.join(missing)} to feed {link.name}" if missing else
+            f"{feeding.model.name} feeds {link.name} with {', '.join(sorted(link.bindings.values()))}, "
+            f"but its inputs are {', '.join(sorted(fed.inputs))}",
+            "export both models together",
+        )  # fmt: skip
 
 
 def _auto_batch(options: PredictOptions) -> int:

@@ -17,6 +17,8 @@ from galcli.models.card import Label
 from galcli.predict.options import PredictOptions
 from galcli.predict.progress import Progress
 from galcli.predict.run import predict
+from galcli.predict.table import PREDICTIONS
+from galcli.sky.rows import open_table
 
 #: A residual beyond this many sigma_MAD is an outlier.
 OUTLIER = 3.0
@@ -97,12 +99,17 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
 
 
 def read_table(path: Path) -> dict[str, NDArray[Any]]:
-    """Columns of a predictions table, native byte order."""
-    import fitsio
-
-    with fitsio.FITS(str(path)) as file:
-        rows = file["PREDICTIONS"].read()
-    return {name: rows[name].astype(rows[name].dtype.newbyteorder("=")) for name in rows.dtype.names}
+    """Columns of a predictions table, native byte order; whole numbers with nulls among them as float64 with NaN."""
+    table = open_table(path, PREDICTIONS)
+    try:
+        columns = table.read(0, table.nrows, list(table.fields))
+    finally:
+        table.close()
+    for name, field in table.fields.items():
+        nulls = columns[name] == field.null if field.null is not None else np.zeros(1, bool)
+        if nulls.any():
+            columns[name] = np.where(nulls, np.nan, columns[name])
+    return columns
 
 
 def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32]) -> Scores:
@@ -111,10 +118,10 @@ def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32
     Raises
     ------
     InputError
-        If no row has a usable label and a prediction.
+        If no row has a usable label and a prediction, or one of them is no number.
     """
     truth, usable = label_values(table, label)
-    value = table[label.output].astype(np.float64)
+    value = numbers(table[label.output], label.output)
     both = usable & np.isfinite(value)
     if not both.any():
         raise InputError(
@@ -138,19 +145,32 @@ def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32
 
 def label_values(table: dict[str, NDArray[Any]], label: Label) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Labels in the units of the output, and which of them may be used (sentinels and weak lines may not)."""
-    raw = passed(table, label.column).astype(np.float64)
+    raw = numbers(passed(table, label.column), label.column)
     usable = np.isfinite(raw)
     if label.minimum is not None:
         usable &= raw > label.minimum
     if label.maximum is not None:
         usable &= raw < label.maximum
     if label.error is not None and label.min_snr is not None:
-        error = passed(table, label.error).astype(np.float64)
+        error = numbers(passed(table, label.error), label.error)
         usable &= (error > 0) & (raw > label.min_snr * error)
     if label.transform == "log10":
         usable &= raw > 0
         raw = np.log10(np.where(usable, raw, 1.0))
     return raw, usable
+
+
+def numbers(values: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """A column as float64.
+
+    Raises
+    ------
+    InputError
+        If it does not hold one number per row.
+    """
+    if values.ndim != 1 or values.dtype.kind not in "iufb":
+        raise InputError(f"{name} does not hold one number per row", "name columns of numbers with --label OUTPUT=COLUMN")
+    return values.astype(np.float64)
 
 
 def passed(table: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:

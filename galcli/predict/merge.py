@@ -10,6 +10,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from galcli.tables.fits import StreamingTable, TableHDU
 from galcli.tables.status import ModelStatus, RowStatus
 from galcli.tables.verify import is_whole
 
-#: Bytes of a window: what the merge holds in memory, whatever the size of the catalogue.
-WINDOW_BYTES = 32_000_000
+#: Bytes of a window; the merge holds a few times as much, whatever the size of the catalogue.
+WINDOW_BYTES = 2_000_000
 #: Spill files open at a time; larger tables take wider windows.
 MAX_WINDOWS = 400
 
@@ -165,12 +166,12 @@ def _spill(plan: Plan, folder: Path, width: int, spilled: np.dtype[Any]) -> None
         for tile in plan.tiles:
             interrupts.check()
             rows = np.asarray(plan.rows[tile.start : tile.stop])
-            values = read_tile(plan, tile)
-            for window in np.unique(rows // width):
-                here = rows // width == window
-                part = np.empty(int(here.sum()), spilled)
-                part["row"], part["values"] = rows[here], values[here]
-                files[window].write(part.tobytes())
+            part = np.empty(len(rows), spilled)
+            part["row"], part["values"] = rows, read_tile(plan, tile)
+            window = rows // width
+            # A tile's rows ascend, so that those of a window stand together.
+            for begin, end in pairwise([0, *(np.flatnonzero(np.diff(window)) + 1), len(rows)]):
+                files[window[begin]].write(part[begin:end].tobytes())
 
 
 def _ordered(path: Path, start: int, length: int, spilled: np.dtype[Any]) -> NDArray[Any]:

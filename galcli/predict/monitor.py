@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from galcli.errors import InputError
-from galcli.predict.paths import RunPaths
+from galcli.predict.paths import paths_of
 from galcli.predict.plan import Plan, load_plan
 from galcli.predict.progress import duration
 
@@ -75,13 +75,13 @@ def run_status(out: Path) -> RunState:
     InputError
         If there is neither a table nor a run.
     """
-    paths = RunPaths(out.with_name(out.name.removesuffix(".run")) if out.name else out.resolve())
+    paths = paths_of(out)
     try:
         plan = load_plan(paths)
         record = json.loads(paths.record.read_text())
     except (InputError, FileNotFoundError):
         # Not planned yet, or finished and removed just now.
-        if paths.out.exists():
+        if paths.out.is_file():
             return RunState(str(paths.out), complete=True)
         raise InputError(f"there is no run for {paths.out}", "give the output table of a `galcli predict`") from None
     times = sorted(_finished(plan))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from galcli.errors import InputError
 from galcli.sky.tiles import Tile
 
 
@@ -66,6 +67,11 @@ class RunPaths:
         return self.plan / "table.json"
 
     @property
+    def planned(self) -> bool:
+        """Whether a run was planned here, wholly."""
+        return all(path.exists() for path in (self.record, self.catalog, self.rows, self.tiles, self.table))
+
+    @property
     def spill(self) -> Path:
         """Working folder of the merge."""
         return self.root / "merge"
@@ -91,3 +97,17 @@ class RunPaths:
     def report(self, tile: Tile) -> Path:
         """Problems met in a finished tile, JSON."""
         return self.reports / (tile.path.replace("/", "_") + ".json")
+
+
+def paths_of(place: Path) -> RunPaths:
+    """Paths of a run, from its output table or its folder.
+
+    Raises
+    ------
+    InputError
+        If the path names nothing that could be a table.
+    """
+    name = place.name.removesuffix(".run")
+    if not name:
+        raise InputError(f"{place} is neither an output table nor a run folder", "give the table, or the folder <output>.run")
+    return RunPaths(place.with_name(name))

@@ -158,7 +158,8 @@ def _build(
         tiles = make_tiles(hpx, building / paths.rows.name, order=options.order, max_rows=TILE_ROWS)
         atomic_write(building / paths.tiles.name, json.dumps([dataclasses.astuple(tile) for tile in tiles]).encode())
         atomic_write(building / paths.table.name, table_spec(identity, engine, layout).to_json().encode())
-        shutil.rmtree(paths.plan, ignore_errors=True)
+        # Tiles whose run is unknown may be another run's, killed while it removed its folder.
+        _clear(paths, kept=building)
         building.rename(paths.plan)
         write_record(paths, identity, options, stat)
     finally:
@@ -174,7 +175,7 @@ def _stat(catalog: Catalog) -> dict[str, Any]:
 
 def _record_of(paths: RunPaths) -> dict[str, Any] | None:
     """The record of the run on disk, if there is a planned one."""
-    if not (paths.record.exists() and paths.plan.exists()):
+    if not paths.planned:
         return None
     record: dict[str, Any] = json.loads(paths.record.read_text())
     return record
@@ -260,10 +261,11 @@ def write_record(paths: RunPaths, identity: Identity, options: PredictOptions, c
     atomic_write(paths.record, json.dumps(record, indent=1).encode())
 
 
-def _clear(paths: RunPaths) -> None:
-    """Remove everything of an earlier run but the lock that the caller holds."""
+def _clear(paths: RunPaths, kept: Path | None = None) -> None:
+    """Remove everything of an earlier run but the locks that the caller holds; its record first."""
+    paths.record.unlink(missing_ok=True)
     for item in paths.root.iterdir():
-        if item == paths.lock:
+        if item in (paths.lock, paths.planning, kept):
             continue
         if item.is_dir():
             shutil.rmtree(item)

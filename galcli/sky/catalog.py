@@ -99,7 +99,7 @@ class Catalog:
         return np.dtype(base + [(label, field.dtype, field.shape) for label, field in fields])
 
     def chunks(
-        self, names: Sequence[str] = (), size: int = 131072, start: int = 0, stop: int | None = None
+        self, names: Sequence[str] = (), size: int = 65536, start: int = 0, stop: int | None = None
     ) -> Iterator[NDArray[Any]]:
         """Stream the rows in catalogue order.
 

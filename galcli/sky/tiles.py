@@ -26,7 +26,7 @@ MAX_ROWS = 4096
 FIXED_ORDER_SLACK = 4
 
 _COARSE = 8  # 786,432 pixels: counting them takes 6 MB
-_CHUNK = 1 << 20  # rows handled at a time
+_CHUNK = 1 << 17  # rows handled at a time: the work arrays take a few MB
 _INDEX = np.dtype("<i8")
 
 

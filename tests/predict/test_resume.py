@@ -361,3 +361,14 @@ def test_stacks_may_be_rewritten_with_the_same_pixels(halted: Survey, reference:
     galcli(*halted.predict("--order", 3))
     assert halted.out.read_bytes() == reference
     np.testing.assert_array_equal(halted.pixels, noise(48))
+
+
+def test_tiles_of_a_run_whose_record_is_gone_are_not_taken_over(survey: Survey, galcli: Run) -> None:
+    """Killed while it removed its folder, and begun anew with another model: the old tiles are no longer right."""
+    galcli(*survey.predict("--order", 3, "--keep-tiles"))
+    RunPaths(survey.out).record.unlink()
+    write_average(survey.model, 16, version="2")
+    galcli(*survey.predict("--order", 3, "--overwrite"))
+    after = survey.out.read_bytes()
+    galcli(*survey.predict("--order", 3, "--overwrite", "--restart"))
+    assert survey.out.read_bytes() == after

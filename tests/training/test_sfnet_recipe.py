@@ -9,7 +9,7 @@ from PIL import Image
 
 from galcli.cutouts.stack_write import write_stack
 from galcli.errors import InputError, UsageError
-from galcli.training import cache, checkpoint, sources
+from galcli.training import cache, checkpoint, regression, sources
 from galcli.training.data import take
 from galcli.training.fit import STATE
 from galcli.training.networks.sfnet import SFNet
@@ -24,6 +24,7 @@ TINY = Preset((Stage(32, 1.18, 1.0, 0.5), Stage(40, 0.95, 0.5, 0.5, 0.5)), batch
 @pytest.fixture(autouse=True)
 def small_and_alone(monkeypatch):
     monkeypatch.setattr(cache, "CHUNK", 48)
+    monkeypatch.setattr(regression, "NORMALISE", 200)
     monkeypatch.setitem(sfnet_plan.PRESETS, "tiny", TINY)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -73,7 +74,7 @@ def test_mock_galaxies_are_the_same_at_every_size(tmp_path):
         np.testing.assert_array_equal(values, large.labels[name][:48])
     np.testing.assert_array_equal(small.front, large.front[:48])
     assert set(large.front) == {0, 1}
-    # the same field: light per galaxy agrees but for noise, neighbours beyond the edge and seeing
+    # the same field: light per galaxy agrees but for noise, neighbours and seeing
     light = [np.nansum(stamps.pixels[:48].astype(np.float64), axis=(2, 3)).sum(1) for stamps in (large, small)]
     ratio = np.median(light[1] / light[0])
     assert ratio == pytest.approx(1, abs=0.1)
@@ -114,6 +115,32 @@ def test_training_on_the_mock_survey(tmp_path):
     assert checkpoint.load(tmp_path / "b" / STATE)[1]["steps"] == steps
 
 
+def test_a_stream_depends_on_its_step_alone_and_shows_no_galaxy_twice():
+    one, other = (sfnet._streamed(TARGETS["lines"], TINY.stages[0], TINY, 5, "cpu") for _ in range(2))
+    batches = [one.batch(step) for step in range(12)]  # two chunks
+    for step in (7, 0):
+        for name, value in vars(other.batch(step)).items():
+            assert value.equal(getattr(batches[step], name)), name
+    assert len({tuple(row.tolist()) for batch in batches for row in batch.target}) == 96
+
+
+def test_training_on_a_stream(tmp_path):
+    path = sfnet.train("lines", out=tmp_path, preset="tiny", seed=3, objects=48, stream=96)
+    info = checkpoint.load_weights(path)[1]
+    assert (info["stream"], info["objects"], info["epochs"]) == (96, 96, 1)
+    with pytest.raises(UsageError, match="only mock galaxies"):
+        sfnet.train("metallicity", out=tmp_path / "x", preset="tiny", stream=96, **labelled(tmp_path))
+
+
+def test_published_runs_see_the_viewer_in_eight_bits(tmp_path):
+    plan = dataclasses.replace(PRESETS["published"], stages=(Stage(32, 1.18, 1.0),), batch=8, mock_objects=96)
+    sample = gather(TARGETS["metallicity"], plan, Source(tmp_path, 3), "seed")
+    batch = sfnet._feed(sample, 0, plan, 3).batch(0)
+    assert (batch.front == FRONTS.index("display")).all()
+    np.testing.assert_allclose(batch.pixels * 255, (batch.pixels * 255).round(), atol=1e-4)
+    assert set(sample.stamps[0].front) == {FRONTS.index("flux:gri")}
+
+
 @pytest.mark.parametrize(("name", "known"), [("target", "metallicity"), ("preset", "quick")])
 def test_unknown_names(tmp_path, name, known):
     with pytest.raises(UsageError, match="nothing") as caught:
@@ -130,7 +157,8 @@ def survey(folder):
     ra, dec = draw.uniform(0, 360, ROWS), np.degrees(np.arcsin(draw.uniform(-1, 1, ROWS)))
     oh = draw.normal(8.8, 0.2, ROWS).astype(np.float32)
     oh[::10] = -9999
-    table = Table({"TARGETID": np.arange(ROWS) + 1000, "RA": ra, "DEC": dec, "my_oh": oh})
+    columns = {"TARGETID": np.arange(ROWS) + 1000, "RA": ra, "DEC": dec, "my_oh": oh, "empty": np.full(ROWS, np.nan)}
+    table = Table(columns)
     table.write(folder / "survey.fits")
     pixels = draw.normal(0, 0.01, (ROWS, 3, 64, 64)).astype(np.float32)
     pixels[:, :, 31:33, 31:33] += np.arange(ROWS, dtype=np.float32)[:, None, None, None]
@@ -138,6 +166,11 @@ def survey(folder):
     (folder / "cutouts").mkdir()
     write_stack(folder / "cutouts/all.fits", table["TARGETID"].data, ra, dec, pixels, "grz", 0.6, "legacy")
     return folder / "survey.fits"
+
+
+def labelled(folder):
+    """Arguments of a training on that survey."""
+    return {"catalog": survey(folder), "cutouts": folder / "cutouts/all.fits", "label_columns": ["my_oh"]}
 
 
 def test_training_on_a_survey(tmp_path):
@@ -150,7 +183,7 @@ def test_training_on_a_survey(tmp_path):
     assert len(first) == ROWS - 6
     rows = [row for row in range(ROWS) if row % 10]
     assert sample.usable.tolist() == [row != 7 for row in rows]  # labelled, but without pixels
-    pixels, valid, front = take(first, np.arange(len(first)))
+    pixels, _, front = take(first, np.arange(len(first)))
     assert (front == FRONTS.index("flux:grz")).all()
     light = pixels.sum((1, 2, 3)).numpy() / first.brightness / 12
     for row, flux, usable in zip(rows, light, sample.usable, strict=True):
@@ -159,8 +192,8 @@ def test_training_on_a_survey(tmp_path):
     held = sample.held[sample.usable]
     assert not set(tile[held]) & set(tile[~held])
     path = sfnet.train(
-        "metallicity", out=tmp_path / "out", preset="tiny", catalog=catalog, cutouts=stack, label_columns=["my_oh"],
-        split="tile",
+        "metallicity", out=tmp_path / "out", preset="tiny", split="tile", catalog=catalog, cutouts=stack,
+        label_columns=["my_oh"],
     )  # fmt: skip
     assert checkpoint.load_weights(path)[1]["mock"] is False
 
@@ -174,7 +207,7 @@ def test_training_on_display_images(tmp_path):
         Image.fromarray(image).save(tmp_path / f"jpg/{row + 1000}.jpg", quality=95)
     source = Source(tmp_path / "cache", 1, None, catalog, tmp_path / "jpg", ("my_oh",))
     sample = gather(TARGETS["metallicity"], TINY, source, "seed")
-    pixels, valid, front = take(sample.stamps[0], np.arange(len(sample.usable)))
+    pixels, _, front = take(sample.stamps[0], np.arange(len(sample.usable)))
     assert (front == FRONTS.index("display")).all()
     assert sample.usable.all()
     assert 0 <= pixels.min() <= pixels.max() <= 1
@@ -188,13 +221,13 @@ def test_label_columns_that_do_not_fit(tmp_path):
     with pytest.raises(InputError, match="oh_p50"):
         gather(TARGETS["metallicity"], TINY, Source(tmp_path, 1, None, catalog), "seed")
     with pytest.raises(InputError, match="none of its 60 rows"):
-        gather(TARGETS["metallicity"], TINY, Source(tmp_path, 1, None, catalog, None, ("DEC", "DEC", "DEC")), "seed")
+        gather(TARGETS["metallicity"], TINY, Source(tmp_path, 1, None, catalog, None, ("empty",)), "seed")
 
 
 def test_too_few_galaxies(tmp_path):
+    plan = dataclasses.replace(TINY, batch=64)
+    sample = gather(TARGETS["metallicity"], plan, Source(tmp_path, 3, 48), "seed")
     with pytest.raises(InputError, match="fewer than a batch of 64"):
-        plan = dataclasses.replace(TINY, batch=64)
-        sample = gather(TARGETS["metallicity"], plan, Source(tmp_path, 3, 48), "seed")
         sfnet._feed(sample, 0, plan, 0)
 
 

@@ -14,18 +14,22 @@ from galcli.errors import InputError, UsageError
 from galcli.training import checkpoint
 from galcli.training.data import Feed
 from galcli.training.fit import STATE, Fit, Settings, seconds_per_step
+from galcli.training.fit import Feed as AnyFeed
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.pixels import FRONTS, Pixels
 from galcli.training.progress import say
 from galcli.training.recipes.sfnet_data import Sample, Source, Split, gather
-from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target
+from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Stage, Target
 from galcli.training.regression import Regression, normalisation
 from galcli.training.seeds import mix
+from galcli.training.sources import MockStream
 
 #: Files of a finished training.
 WEIGHTS, METRICS = "weights.safetensors", "metrics.json"
 #: Part of a given time that is spent on steps; the rest is for validation and files.
 STEPPING = 0.93
+#: Streamed galaxies between two validations.
+STREAMED_EPOCH = 50_000
 _T = TypeVar("_T")
 
 
@@ -46,6 +50,7 @@ def train(
     split: Split = "seed",
     cache: Path | None = None,
     device: str = "auto",
+    stream: int | None = None,
 ) -> Path:
     """Train SFNet and write its weights and metrics.
 
@@ -80,6 +85,9 @@ def train(
         Where stamps are kept; ``out``/cache without it.
     device : 'auto', 'cpu' or 'cuda'
         Where to train.
+    stream : int, optional
+        Learn from this many mock galaxies, drawn as they are needed and each seen once (for a GPU); the set of
+        ``objects`` galaxies then serves validation alone.
 
     Returns
     -------
@@ -89,16 +97,21 @@ def train(
     Raises
     ------
     UsageError
-        For an unknown target or preset.
+        For an unknown target or preset, or a stream beside a catalogue.
     InputError
         If too few galaxies have labels and pixels.
     Interrupted
         After a signal; ``resume`` goes on.
     """
     chosen, plan = _lookup(TARGETS, target, "target"), _lookup(PRESETS, preset, "preset")
+    if stream is not None and catalog is not None:
+        raise UsageError("only mock galaxies can be streamed", "leave out --stream or --catalog")
     source = Source(cache or out / "cache", seed, objects, catalog, cutouts, tuple(label_columns or ()))
     sample = gather(chosen, plan, source, split)
-    feeds = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
+    feeds: list[AnyFeed] = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
+    if stream is not None:
+        seeds = [mix(seed, 7, number) for number in range(len(plan.stages))]
+        feeds = [_streamed(chosen, stage, plan, one, device) for stage, one in zip(plan.stages, seeds, strict=True)]
     torch.manual_seed(seed)
     network = SFNet(len(chosen.outputs), k)
     if init is not None:
@@ -110,10 +123,10 @@ def train(
     identity = {
         "target": target, "preset": preset, "seed": seed, "k": k, "split": split, "mock": sample.mock,
         "init": str(init) if init else None, "minutes": minutes, "samples": [s.describe() for s in sample.stamps],
-        "plan": asdict(plan),
+        "plan": asdict(plan), "stream": stream,
     }  # fmt: skip
     settled = resume and (out / STATE).exists()  # then the steps of each stage stand in the state
-    steps = _steps(plan, feeds, network, task, None if settled else minutes, device)
+    steps = _steps(plan, feeds, network, task, None if settled else minutes, device, stream)
     settings = Settings(steps, plan.lr, plan.schedule, seed=seed, device=device, identity=identity)
     fit = Fit(network, task, feeds, settings, out)
     fit.run(resume)
@@ -137,7 +150,15 @@ def _feed(sample: Sample, stage: int, plan: Preset, seed: int) -> Feed:
     return Feed(stamps, rows, sample.target, plan.batch, mix(seed, stage), plan.d4, plan.display, plan.servers)
 
 
-def _normalisation(out: Path, feed: Feed, resume: bool) -> tuple[list[float], list[float]]:
+def _streamed(target: Target, stage: Stage, plan: Preset, seed: int, device: str) -> MockStream:
+    gpu = device != "cpu" and torch.cuda.is_available()
+    return MockStream(
+        stage.size, stage.pixel_scale, plan.fronts, target.labels, target.select, target.values, plan.batch, seed,
+        plan.d4, plan.display, plan.servers, STREAMED_EPOCH // plan.batch, "cuda" if gpu else "cpu",
+    )  # fmt: skip
+
+
+def _normalisation(out: Path, feed: AnyFeed, resume: bool) -> tuple[list[float], list[float]]:
     """Mean and standard deviation per channel; measured once per training."""
     path = out / "normalisation.json"
     if resume and path.exists():
@@ -159,9 +180,12 @@ def _task(
 
 
 def _steps(
-    plan: Preset, feeds: list[Feed], network: SFNet, task: Regression, minutes: float | None, device: str
-) -> tuple[int, ...]:
-    """Steps of each stage: the preset's epochs, or what fits into the time."""
+    plan: Preset, feeds: list[AnyFeed], network: SFNet, task: Regression, minutes: float | None, device: str,
+    stream: int | None,
+) -> tuple[int, ...]:  # fmt: skip
+    """Steps of each stage: the preset's epochs, the galaxies of a stream, or what fits into the time."""
+    if stream is not None and minutes is None:
+        return tuple(max(1, int(stream * stage.share / plan.batch)) for stage in plan.stages)
     if minutes is None:
         return tuple(round(stage.epochs * feed.steps_per_epoch) for stage, feed in zip(plan.stages, feeds, strict=True))
     steps = []
@@ -179,11 +203,12 @@ def _write(out: Path, fit: Fit, task: Regression, sample: Sample, facts: dict[st
     if not task.metrics:  # the training on disk was complete, and so its last validation is not in memory
         fit.validate(last)
     history = fit.history
+    objects = history.images if facts["stream"] else len(sample.rows(0, held=False))
     description = facts | {
         "recipe": "sfnet", "n_out": len(task.outputs), "outputs": list(task.outputs), "fronts": list(FRONTS),
         "mean": task.pixels.mean.flatten().tolist(), "std": task.pixels.std.flatten().tolist(),
         "size": sample.stamps[last].size, "pixel_scale": sample.stamps[last].pixel_scale,
-        "objects": len(sample.rows(0, held=False)), "epochs": history.images / len(sample.rows(0, held=False)),
+        "objects": objects, "epochs": history.images / objects,
     }  # fmt: skip
     figures = {"sample": f"{sample.stamps[last].name}, held out", "fronts": task.metrics}
     checkpoint.write_json(out / METRICS, {"training": description, "held_out": figures, **vars(history)})

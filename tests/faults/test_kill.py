@@ -1,0 +1,190 @@
+"""Killed at any moment and given again, a run writes the bytes of the run that was never killed."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galcli.predict.paths import RunPaths
+from tests.launcher import Launcher
+from tests.survey import Survey, make_survey, write_catalog
+
+Run = Callable[..., Any]
+
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    """A survey with missing cutouts and bad coordinates: its runs write problem lists too. About 20 tiles."""
+    survey = make_survey(tmp_path_factory.mktemp("kill") / "survey", 30)
+    ra, ids = survey.ra.copy(), survey.ids.copy()
+    ra[[4, 9]] = float("nan")
+    ids[[5, 11]] -= 1
+    write_catalog(survey.catalog, OBJECT_ID=ids, RA=ra, DEC=survey.dec)
+    return survey
+
+
+def words(survey: Survey, out: Path) -> list[str]:
+    return survey.predict("--order", 3, "--max-fail", 50, out=out)
+
+
+@pytest.fixture(scope="module")
+def reference(faulty: Survey, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], Any]:
+    """Files of the uninterrupted run, and how it went."""
+    folder = tmp_path_factory.mktemp("reference")
+    ended = launcher.run(words(faulty, folder / "p.fits"))
+    assert ended.code == 0, ended.err
+    return files_of(folder), ended
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_reference_has_two_files(reference: tuple[dict[str, bytes], Any]) -> None:
+    assert sorted(reference[0]) == ["p.fits", "p.fits.problems.csv"]
+
+
+def test_killed_at_random_moments(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
+    """Each kill hits a run that goes on from the one before it, until one ends; then all begins anew."""
+    files, _ = reference
+    pause = 0.01
+    whole = launcher.run(words(faulty, tmp_path / "timed" / "p.fits"), pause=pause)
+    chance = random.Random(1)
+    kills = completed = 0
+    folder = tmp_path / "0"
+    while kills < KILLS:
+        # A resumed run has less to do: short lives too, or most of them would end before they are killed.
+        moment = chance.uniform(0, whole.seconds) * chance.choice([1.0, 0.5])
+        ended = launcher.run(words(faulty, folder / "p.fits"), pause=pause, kill_after=moment)
+        assert ended.code in (0, -signal.SIGKILL), ended.err
+        if ended.code:
+            kills += 1
+            continue
+        assert files_of(folder) == files
+        completed += 1
+        folder = tmp_path / str(completed)
+    assert launcher.run(words(faulty, folder / "p.fits")).code == 0
+    assert files_of(folder) == files
+
+
+def check_kill_at(event: int, faulty: Survey, launcher: Launcher, files: dict[str, bytes], folder: Path) -> None:
+    ended = launcher.run(words(faulty, folder / "p.fits"), at=event, do=signal.SIGKILL)
+    assert ended.code == -signal.SIGKILL, (event, ended.err)
+    again = launcher.run(words(faulty, folder / "p.fits"))
+    assert again.code == 0, (event, again.err)
+    assert files_of(folder) == files, event
+
+
+def test_killed_at_every_twelfth_change_of_the_disk(
+    faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path
+) -> None:
+    """Before a file is opened, renamed or removed: the moments at which something could be half done."""
+    files, whole = reference
+    for event in range(1, whole.events + 1, 12):
+        check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
+
+
+def test_killed_around_the_end(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
+    """Between the last tile and the last folder removed lie the merge, both renames and the removal of the run."""
+    files, whole = reference
+    ends = [event for event in range(whole.events - 60, whole.events + 1, 7)]
+    for event in ends:
+        check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_at_every_change_of_the_disk(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
+    files, whole = reference
+    for event in range(1, whole.events + 1):
+        check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
+
+
+def test_killed_while_it_replaces_a_table(survey: Survey, launcher: Launcher, tmp_path: Path, galcli: Run) -> None:
+    """At no moment is there neither the old table nor the new one."""
+    out = tmp_path / "p.fits"
+    galcli(*survey.predict("--order", 2, out=out))
+    old = out.read_bytes()
+    galcli(*survey.predict("--order", 1, out=tmp_path / "new.fits"))
+    new = (tmp_path / "new.fits").read_bytes()
+    again = survey.predict("--order", 1, "--overwrite", out=out)
+    for event in range(1, 500, 17):
+        ended = launcher.run(again, at=event, do=signal.SIGKILL)
+        assert out.read_bytes() in (old, new)
+        if not ended.code:
+            break
+    assert out.read_bytes() == new
+
+
+def test_shard_killed_at_any_time_leaves_nothing_half_done(
+    faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path, galcli: Run
+) -> None:
+    files, _ = reference
+    for number, event in enumerate((7, 20, 33, 52, 75)):
+        out = tmp_path / str(number) / "p.fits"
+        ended = launcher.run([*words(faulty, out), "--shard", "0/2"], at=event, do=signal.SIGKILL)
+        assert ended.code == -signal.SIGKILL
+        assert launcher.run([*words(faulty, out), "--shard", "1/2"]).code == 0
+        galcli("merge", RunPaths(out).root, "--max-fail", 50)
+        assert files_of(out.parent) == files
+
+
+def test_kept_tiles_hold_nothing_half_written(faulty: Survey, launcher: Launcher, tmp_path: Path) -> None:
+    out = tmp_path / "p.fits"
+    for event in (12, 30, 48):
+        ended = launcher.run([*words(faulty, out), "--keep-tiles"], at=event, where=".tmp", do=signal.SIGKILL)
+        assert ended.code == -signal.SIGKILL, ended.err
+    assert [path for path in tmp_path.rglob("*.tmp")]
+    assert launcher.run([*words(faulty, out), "--keep-tiles"]).code == 0
+    strays = [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp") or "plan.new" in path.name]
+    assert not strays
+
+
+# --- signals that ask politely --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+@pytest.mark.parametrize("event", [30, 60])
+def test_asked_to_stop_a_run_ends_in_order_and_can_go_on(
+    faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path, name: str, event: int
+) -> None:
+    files, _ = reference
+    out = tmp_path / "p.fits"
+    ended = launcher.run(words(faulty, out), at=event, do=getattr(signal, name))
+    assert ended.code == 75, ended.err
+    assert ended.seconds < 10
+    assert "error: stopped by a signal" in ended.err
+    assert "hint:" in ended.err
+    assert not out.exists()
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert launcher.run(words(faulty, out)).code == 0
+    assert files_of(tmp_path) == files
+
+
+def test_second_interrupt_ends_at_once(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
+    files, _ = reference
+    out = tmp_path / "p.fits"
+    ended = launcher.run(words(faulty, out), at=30, times=2, do=signal.SIGINT)
+    assert ended.code == 130
+    assert launcher.run(words(faulty, out)).code == 0
+    assert files_of(tmp_path) == files
+
+
+def test_signal_during_the_merge_keeps_the_tiles(
+    faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path
+) -> None:
+    files, _ = reference
+    out = tmp_path / "p.fits"
+    ended = launcher.run(words(faulty, out), at=1, where="/merge/", do=signal.SIGTERM)
+    assert ended.code == 75, ended.err
+    assert not out.exists()
+    assert launcher.run(words(faulty, out)).code == 0
+    assert files_of(tmp_path) == files

@@ -1,0 +1,154 @@
+"""`galcli evaluate`: scores against known answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from galcli.models.card import Label
+from galcli.predict.evaluate import score
+from tests.average import write_average
+from tests.survey import Survey, make_survey, write_catalog
+from tests.tiny_models import write_classes, write_logarithm
+
+Run = Callable[..., Any]
+
+
+def table_of(value: Any, truth: Any, **more: Any) -> dict[str, Any]:
+    return {"Y": np.asarray(value, np.float32), "T": np.asarray(truth), **more}
+
+
+def scores_of(value: Any, truth: Any, *, label: dict[str, Any] | None = None, **more: Any) -> Any:
+    table = table_of(value, truth, **more)
+    status = more.get("STATUS", np.zeros(len(table["Y"]), np.int32))
+    return score(table, Label(output="Y", column="T", **(label or {})), status)
+
+
+def test_scores_are_those_of_the_definition() -> None:
+    found = scores_of([1.0, 2.0, 3.0, 14.0], [1.0, 1.0, 5.0, 4.0])
+    residual = np.array([0.0, 1.0, -2.0, 10.0])
+    assert found.objects == 4
+    assert found.rmse == pytest.approx(np.sqrt((residual**2).mean()))
+    assert found.bias == pytest.approx(residual.mean())
+    assert found.sigma_mad == pytest.approx(1.4826 * 1.5)
+    assert found.scatter == pytest.approx(np.std([1, 1, 5, 4]))
+    assert found.r2 == pytest.approx(1 - (residual**2).mean() / np.var([1, 1, 5, 4]))
+    assert found.outliers == pytest.approx(0.25)
+    assert found.coverage is None
+
+
+def test_predicting_the_mean_explains_nothing() -> None:
+    truth = np.random.default_rng(0).normal(size=200)
+    assert scores_of(np.full(200, truth.mean()), truth).r2 == pytest.approx(0, abs=1e-6)
+    assert scores_of(truth, truth).r2 == pytest.approx(1, abs=1e-6)
+
+
+def test_labels_that_say_nothing_are_left_out() -> None:
+    truth = np.array([1.0, np.nan, -9999.0, 3.0, 1e30])
+    found = scores_of([1, 1, 1, np.nan, 1], truth, label={"minimum": -99, "maximum": 1e20})
+    assert (found.objects, found.unpredicted) == (1, 1)
+
+
+def test_weak_lines_are_left_out_and_logarithms_taken() -> None:
+    flux, error = np.array([100.0, 1.0, 10.0, -5.0]), np.array([1.0, 1.0, 1.0, 1.0])
+    found = scores_of([2.0, 0.0, 1.0, 0.0], flux, E=error, label={"transform": "log10", "error": "E", "min_snr": 3})
+    assert found.objects == 2
+    assert found.rmse == pytest.approx(0, abs=1e-6)
+
+
+def test_coverage_and_domain() -> None:
+    status = np.array([0, 256, 0, 0], np.int32)
+    found = scores_of([0, 0, 0, 0], [0.5, 1.5, -0.5, -1.5], Y_ERR=np.ones(4, np.float32), STATUS=status)
+    assert found.coverage == 0.5
+    assert found.out_of_domain == 0.25
+
+
+def truth_catalog(survey: Survey) -> None:
+    """Labels of the logarithm model: off by 0.1, with a null, and one under the name of an output."""
+    truth = np.log(survey.means[:, 0]) + 0.1
+    number = np.where(np.arange(len(truth)) == 4, -999, np.rint(truth)).astype(np.int32)
+    columns = [("OBJECT_ID", survey.ids), ("RA", survey.ra), ("DEC", survey.dec), ("truth", truth), ("LOG_G", truth)]
+    write_catalog(survey.catalog, **dict(columns), number=number, vector=survey.means, word=np.array(["x"] * len(truth), "S"))
+    from astropy.io import fits
+
+    fits.setval(survey.catalog, "TNULL6", value=-999, ext=1)
+
+
+@pytest.mark.parametrize("column", ["truth", "LOG_G"])
+def test_evaluate_on_a_catalogue(tmp_path: Path, galcli: Run, column: str) -> None:
+    """Also where the catalogue calls its label as the model calls its output."""
+    survey = make_survey(tmp_path / "s", 20)
+    truth_catalog(survey)
+    model = write_logarithm(survey.root / "log.onnx")
+    words = ["evaluate", model, "--catalog", survey.catalog, "--label", f"log_g={column}", "--threads", 1]
+    answer = json.loads(galcli(*words, "--json").out)
+    assert answer["sample"] == str(survey.catalog)
+    (found,) = answer["scores"]
+    assert found["objects"] == 20
+    assert found["bias"] == pytest.approx(-0.1, abs=1e-5)
+    assert found["sigma_mad"] == pytest.approx(0, abs=1e-5)
+    assert "-0.1000" in galcli(*words).out
+
+
+def test_null_labels_are_no_truth(tmp_path: Path, galcli: Run) -> None:
+    survey = make_survey(tmp_path / "s", 20)
+    truth_catalog(survey)
+    model = write_logarithm(survey.root / "log.onnx")
+    answer = galcli("evaluate", model, "--catalog", survey.catalog, "--label", "LOG_G=number", "--json", "--threads", 1)
+    (found,) = json.loads(answer.out)["scores"]
+    assert found["objects"] == 19
+    assert found["rmse"] < 1
+
+
+@pytest.mark.parametrize("label", ["LOG_G=vector", "LOG_G=word", "LOG_G=nothing", "NOTHING=truth", "LOG_G", "=", "LOG_G="])
+def test_labels_that_cannot_be_compared_are_refused(tmp_path: Path, galcli: Run, label: str) -> None:
+    survey = make_survey(tmp_path / "s", 5)
+    truth_catalog(survey)
+    model = write_logarithm(survey.root / "log.onnx")
+    usage = not all(label.partition("="))
+    galcli("evaluate", model, "--catalog", survey.catalog, "--label", label, "--threads", 1, code=2 if usage else 4)
+
+
+def test_outputs_that_are_no_number_are_refused(tmp_path: Path, galcli: Run) -> None:
+    survey = make_survey(tmp_path / "s", 5)
+    truth_catalog(survey)
+    classes = write_classes(survey.root / "classes.onnx")
+    for model, output in ((survey.model, "AVG_FLUX"), (classes, "CLS_NAME")):
+        galcli("evaluate", model, "--catalog", survey.catalog, "--label", f"{output}=truth", "--threads", 1, code=4)
+
+
+def test_labels_of_the_card_are_used(tmp_path: Path, galcli: Run) -> None:
+    survey = make_survey(tmp_path / "s", 5)
+    galcli("evaluate", survey.model, "--catalog", survey.catalog, "--threads", 1, code=4)
+    write_catalog(survey.catalog, OBJECT_ID=survey.ids, RA=survey.ra, DEC=survey.dec, truth=np.log(survey.means[:, 0]))
+    model = write_logarithm(survey.root / "log.onnx")
+    import onnx
+
+    graph = onnx.load(model)
+    card = json.loads(graph.metadata_props[0].value)
+    card["training"]["labels"] = [{"output": "LOG_G", "column": "truth"}]
+    graph.metadata_props[0].value = json.dumps(card)
+    onnx.save(graph, model)
+    answer = galcli("evaluate", model, "--catalog", survey.catalog, "--json", "--threads", 1)
+    assert json.loads(answer.out)["scores"][0]["rmse"] < 1e-5
+    write_average(survey.model, 16)
+
+
+def test_evaluate_leaves_nothing_behind(tmp_path: Path, galcli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    survey = make_survey(tmp_path / "s", 5)
+    truth_catalog(survey)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    model = write_logarithm(survey.root / "log.onnx")
+    before = sorted(survey.root.iterdir())
+    galcli("evaluate", model, "--catalog", survey.catalog, "--label", "LOG_G=truth", "--threads", 1)
+    assert sorted(survey.root.iterdir()) == before
+    assert not list(scratch.iterdir())

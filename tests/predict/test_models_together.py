@@ -1,0 +1,204 @@
+"""Several models in one pass, models that feed others, optional outputs, and rows that a model cannot do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from astropy.io import fits
+
+from galcli.tables.status import ModelStatus, RowStatus
+from tests.average import write_average
+from tests.survey import Survey, make_survey, raw_rows, read_predictions, write_stacks
+from tests.tiny_models import write_chain, write_classes, write_corners, write_index, write_logarithm
+
+Run = Callable[..., Any]
+
+
+def predict(survey: Survey, *models: object, more: tuple[object, ...] = ()) -> list[str]:
+    words = ["predict", survey.catalog, "-o", survey.out, "--threads", 1, "--device", "cpu", *more]
+    return [str(word) for word in [*words, *(part for model in models for part in ("--model", model))]]
+
+
+def test_same_columns_twice_get_a_suffix(survey: Survey, galcli: Run) -> None:
+    twin = write_average(survey.root / "twin.onnx", 16, name="twin")
+    galcli(*predict(survey, survey.model, twin, survey.model))
+    rows = read_predictions(survey.out)
+    assert [name for name in rows.dtype.names or () if name.startswith("AVG")] == [
+        "AVG_FLUX", "AVG_STATUS", "AVG_FLUX_2", "AVG_STATUS_2", "AVG_FLUX_3", "AVG_STATUS_3",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(rows["AVG_FLUX"], rows["AVG_FLUX_2"])
+    np.testing.assert_array_equal(rows["AVG_FLUX"], rows["AVG_FLUX_3"])
+    with fits.open(survey.out) as hdus:
+        assert hdus["MODELS"].data["NAME"].tolist() == ["average", "twin", "average"]
+    galcli("validate", survey.out)
+
+
+def test_one_pass_equals_a_run_for_each(survey: Survey, galcli: Run) -> None:
+    models = [survey.model, write_corners(survey.root / "c.onnx"), write_classes(survey.root / "k.onnx")]
+    galcli(*predict(survey, *models))
+    together = read_predictions(survey.out)
+    for model in models:
+        galcli(*predict(survey, model, more=("--overwrite",)))
+        alone = read_predictions(survey.out)
+        for name in alone.dtype.names or ():
+            np.testing.assert_array_equal(together[name], alone[name])
+
+
+def test_row_that_a_model_cannot_do_is_null_for_that_model_only(survey: Survey, galcli: Run) -> None:
+    pixels = survey.pixels.copy()
+    pixels[[3, 20, 47], 0] -= 100  # the logarithm of a negative mean is NaN
+    write_stacks(survey.cutouts, survey.ids, survey.ra, survey.dec, pixels)
+    galcli(*predict(survey, write_logarithm(survey.root / "log.onnx"), survey.model))
+    rows = read_predictions(survey.out)
+    failed = np.isin(np.arange(48), [3, 20, 47])
+    np.testing.assert_array_equal(np.isnan(rows["LOG_G"]), failed)
+    np.testing.assert_array_equal(rows["LOG_STATUS"], np.where(failed, int(ModelStatus.MODEL_ERROR), 0))
+    np.testing.assert_array_equal(rows["STATUS"], np.where(failed, int(RowStatus.NO_PREDICTION), 0))
+    assert np.isfinite(rows["AVG_FLUX"]).all()
+    assert not rows["AVG_STATUS"].any()
+    galcli("validate", survey.out)
+
+
+def test_chained_model_is_fed_and_optional_ones_wait_to_be_asked(survey: Survey, galcli: Run, tiny_weights: Path) -> None:
+    write_chain(tiny_weights)
+    write_index(tiny_weights, {"encoder": True, "doubler": False, "spectra": False})
+    galcli(*predict(survey))
+    rows = read_predictions(survey.out)
+    model_columns = list(rows.dtype.names or ())[5:]
+    assert model_columns == ["ENC_SUM", "ENC_STATUS", "DBL_VALUE", "DBL_STATUS"]
+    np.testing.assert_allclose(rows["DBL_VALUE"], 2 * survey.means, rtol=1e-6)
+    np.testing.assert_allclose(rows["ENC_SUM"], survey.means.sum(axis=1), rtol=1e-6)
+    galcli("validate", survey.out)
+    assert "columns: " in galcli(*predict(survey, more=("--with", "spectra")), code=4).error
+    galcli(*predict(survey, more=("--with", "spectra", "--with", "more", "--overwrite")))
+    rows = read_predictions(survey.out)
+    assert list(rows.dtype.names or ())[5:] == [
+        "ENC_SUM", "ENC_MORE", "ENC_STATUS", "DBL_VALUE", "DBL_STATUS", "SPC_VALUE", "SPC_STATUS",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(rows["SPC_VALUE"], rows["DBL_VALUE"])
+    galcli("validate", survey.out)
+
+
+def test_chained_model_of_a_file_lies_beside_it(survey: Survey, galcli: Run) -> None:
+    encoder, _ = write_chain(survey.root)
+    galcli(*predict(survey, encoder))
+    np.testing.assert_allclose(read_predictions(survey.out)["DBL_VALUE"], 2 * survey.means, rtol=1e-6)
+
+
+def test_chained_row_is_null_where_its_encoder_is(survey: Survey, galcli: Run) -> None:
+    pixels = survey.pixels.copy()
+    pixels[5, 1] = np.nan
+    write_stacks(survey.cutouts, survey.ids, survey.ra, survey.dec, pixels)
+    encoder, _ = write_chain(survey.root)
+    galcli(*predict(survey, encoder))
+    rows = read_predictions(survey.out)
+    assert rows["ENC_STATUS"][5] == int(ModelStatus.MISSING_BAND)
+    assert rows["DBL_STATUS"][5] == int(ModelStatus.MODEL_ERROR)
+    assert np.isnan(rows["DBL_VALUE"][5]).all()
+    assert rows["STATUS"][5] == int(RowStatus.NO_PREDICTION)
+    assert np.isfinite(np.delete(rows["DBL_VALUE"], 5, axis=0)).all()
+    galcli("validate", survey.out)
+
+
+@pytest.mark.parametrize("fault", ["absent", "another version", "tensor", "input"])
+def test_broken_chain_is_refused_before_any_work(survey: Survey, galcli: Run, fault: str) -> None:
+    encoder, reader = write_chain(survey.root)
+    if fault == "absent":
+        reader.unlink()
+    elif fault == "another version":
+        model = onnx.load(reader)
+        model.producer_name = "somebody else"
+        onnx.save(model, reader)
+    else:
+        model = onnx.load(encoder)
+        card = json.loads(model.metadata_props[0].value)
+        card["chain"][0]["bindings"] = {"inner/nothing": "columns"} if fault == "tensor" else {"inner/latent": "pixels"}
+        model.metadata_props[0].value = json.dumps(card)
+        onnx.save(model, encoder)
+    result = galcli(*predict(survey, encoder), code=5)
+    assert "doubler" in result.error
+    assert not survey.out.with_name("predictions.fits.run").exists()
+
+
+def test_unknown_group_names_those_there_are(survey: Survey, galcli: Run) -> None:
+    encoder, _ = write_chain(survey.root)
+    result = galcli(*predict(survey, encoder, more=("--with", "spectrum")), code=2)
+    assert "more, spectra" in result.hint
+    assert "none" in galcli(*survey.predict("--with", "x"), code=2).hint
+
+
+def test_default_models_are_those_that_fit(survey: Survey, galcli: Run, tiny_weights: Path) -> None:
+    write_average(tiny_weights / "average.onnx", 16)
+    write_average(tiny_weights / "infrared.onnx", 16, name="infrared", prefix="INF", fronts=[
+        {"name": "flux:JHK", "bands": ["J", "H", "K"]},
+    ])  # fmt: skip
+    write_index(tiny_weights, {"average": True, "infrared": True})
+    galcli(*predict(survey))
+    assert "INF_STATUS" not in (read_predictions(survey.out).dtype.names or ())
+    write_index(tiny_weights, {"average": False, "infrared": True})
+    result = galcli(*predict(survey, more=("--overwrite",)), code=4)
+    assert "flux:JHK" in result.error
+    galcli(*predict(survey, "infrared", more=("--overwrite",)), code=4)
+
+
+def test_no_model_at_all_is_said_plainly(survey: Survey, galcli: Run, tiny_weights: Path) -> None:
+    assert not list(tiny_weights.iterdir())
+    result = galcli(*predict(survey), code=5)
+    assert "no model" in result.error
+    assert "--model" in result.hint
+
+
+def test_front_is_chosen_and_can_be_forced(survey: Survey, galcli: Run) -> None:
+    galcli(*survey.predict("--front", "flux:grz"))
+    result = galcli(*survey.predict("--front", "display", "--overwrite"), code=4)
+    assert "display" in result.error
+    assert "flux:grz, display" in galcli(*survey.predict("--front", "flux:abc", "--overwrite"), code=2).hint
+
+
+def test_model_that_wants_catalogue_columns_is_refused(survey: Survey, galcli: Run) -> None:
+    _, reader = write_chain(survey.root)
+    galcli(*predict(survey, reader), code=5)
+
+
+def test_failing_batch_costs_only_the_rows_that_fail(tmp_path: Path, galcli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that cannot do one object must not take its neighbours with it."""
+    from galcli.errors import ModelError
+    from galcli.models.session import Graph
+
+    survey = make_survey(tmp_path / "s", 10)
+    galcli(*survey.predict())
+    whole = raw_rows(survey.out)
+    run = Graph.run
+    poison = survey.pixels[4, 0, 0, 0]
+
+    def fail(self: Graph, feeds: Any, outputs: Any = None) -> Any:
+        if "front" in feeds and (feeds["pixels"][:, 0, 0, 0] == poison).any():
+            raise ModelError("onnxruntime failed")
+        return run(self, feeds, outputs)
+
+    monkeypatch.setattr(Graph, "run", fail)
+    galcli(*survey.predict("--overwrite"))
+    rows = read_predictions(survey.out)
+    assert rows["AVG_STATUS"].tolist() == [0] * 4 + [int(ModelStatus.MODEL_ERROR)] + [0] * 5
+    np.testing.assert_array_equal(np.delete(raw_rows(survey.out), 4), np.delete(whole, 4))
+
+
+def test_model_that_fails_on_everything_ends_the_run(tmp_path: Path, galcli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from galcli.errors import ModelError
+    from galcli.models.session import Graph
+
+    def fail(self: Graph, feeds: Any, outputs: Any = None) -> Any:
+        raise ModelError("onnxruntime failed", "buy a larger one")
+
+    for n in (1, 3):
+        survey = make_survey(tmp_path / f"s{n}", n)
+        monkeypatch.setattr(Graph, "run", fail)
+        galcli(*survey.predict(), code=5)
+        monkeypatch.undo()
+        galcli(*survey.predict())
