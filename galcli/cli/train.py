@@ -38,6 +38,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @click.option("--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training, instead of the preset's epochs.")
 @click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
+@click.option("--stream", type=click.IntRange(min=64), help="Learn from N mock galaxies, each seen once (for a GPU).")
 @click.option("--k", type=click.IntRange(1, 512), default=4, show_default=True, help="Active features per galaxy.")
 @click.option(
     "--split", type=click.Choice(["seed", "tile"]), default="seed", show_default=True,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.parallel import in_parts
 from galcli.errors import OutputError
 from galcli.tables.header import encode_sum
 
@@ -74,14 +75,17 @@ def datasum_of_file(descriptor: int, start: int, stop: int) -> int:
     ValueError
         If the file ends before ``stop``.
     """
-    adder, words = _Adder(), np.empty(_STEP, ">u8")
-    while start < stop:
-        part = words[: min(_STEP, (stop - start) // 8)]
-        if os.preadv(descriptor, [part.view(np.uint8).data], start) != part.nbytes:
-            raise ValueError("file ends too early")
-        adder.add(part)
-        start += part.nbytes
-    return fold(adder.total)
+
+    def add_part(first: int, last: int) -> int:
+        adder, words = _Adder(), np.empty(_STEP, ">u8")
+        for at in range(first, last, _STEP):
+            part = words[: min(_STEP, last - at)]
+            if os.preadv(descriptor, [part.view(np.uint8).data], start + 8 * at) != part.nbytes:
+                raise ValueError("file ends too early")
+            adder.add(part)
+        return adder.total
+
+    return fold(sum(in_parts(add_part, (stop - start) // 8, smallest=16 * _STEP)))
 
 
 @dataclass(frozen=True)

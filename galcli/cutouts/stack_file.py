@@ -16,6 +16,7 @@ from galcli.cutouts.batch import CACHE_PIXELS, extremes
 from galcli.cutouts.checksum import Span, datasum_of_file, fold
 from galcli.cutouts.header import Convention, Overrides, convention, split_bands
 from galcli.cutouts.match import ARCSEC, IdIndex, SkyIndex, native, separation
+from galcli.cutouts.parallel import in_parts
 from galcli.errors import InputError
 from galcli.tables.status import NO_PIXELS, RowStatus
 
@@ -201,20 +202,27 @@ class StackFile:
             If the file is damaged or too short.
         """
         step = max(1, CACHE_PIXELS // math.prod(self.shape)) if not self.compressed else len(rows)
-        scratch = None if self.compressed else np.empty((step, *self.shape), ">f4")
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
-            for at in range(start, stop, step):
-                part = slice(at, min(at + step, stop))
-                first, size = int(rows[at]), part.stop - at
-                raw = self._decompress(first, size) if scratch is None else self._read(first, scratch[:size])
-                self.convention.settle(raw, out[part])
-                extremes(out[part].reshape(size, self.shape[0], -1), low[part], high[part])
+
+        def read_part(begin: int, end: int) -> None:
+            scratch = None if self.compressed else np.empty((step, *self.shape), ">f4")
+            breaks = np.flatnonzero(np.diff(rows[begin:end]) != 1) + begin + 1
+            for start, stop in zip([begin, *breaks], [*breaks, end], strict=True):
+                for at in range(start, stop, step):
+                    part = slice(at, min(at + step, stop))
+                    first, size = int(rows[at]), part.stop - at
+                    raw = self._decompress(first, size) if scratch is None else self._read(first, scratch[:size])
+                    self.convention.settle(raw, out[part])
+                    extremes(out[part].reshape(size, self.shape[0], -1), low[part], high[part])
+
+        if self.compressed:  # cfitsio works in one thread
+            read_part(0, len(rows))
+            return
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        in_parts(read_part, len(rows), smallest=4 * step)
 
     def _read(self, first: int, scratch: NDArray[Any]) -> NDArray[Any]:
         """Big-endian cutouts of an uncompressed file."""
-        if self._descriptor < 0:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         offset = self._data_start + 4 * first * math.prod(self.shape)
         if os.preadv(self._descriptor, [scratch.view(np.uint8).reshape(-1).data], offset) != scratch.nbytes:
             raise ValueError("file is shorter than its header says")

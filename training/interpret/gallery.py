@@ -162,7 +162,8 @@ def _weights(table: Columns, number: int) -> dict[str, float]:
 def _draw_feature(
     part: SubFigure, feature: Feature, images: dict[int, NDArray[np.float32]], values: NDArray[Any], scale: float
 ) -> None:
-    weights = ", ".join(f"{name} {weight:+.2f}" for name, weight in _named(feature.weights)).replace("-", "\N{MINUS SIGN}")
+    weights = ", ".join(f"{name} {weight:+.2f}" for name, weight in _named(feature.weights))
+    weights = weights.replace("-", "\N{MINUS SIGN}")
     part.text(0.5, 0.985, f"feature {feature.number}", ha="center", va="top", weight="bold")
     part.text(0.5, 0.932, f"in {100 * feature.frequency:.0f} % of the galaxies", ha="center", va="top", fontsize=9.5)
     part.text(0.5, 0.888, f"at full strength: {weights}", ha="center", va="top", fontsize=9.5)
@@ -179,6 +180,7 @@ def _draw_galaxy(axes: Axes, image: NDArray[np.float32], example: Example, value
     """One image, north up and east to the left."""
     height, width = image.shape[:2]
     axes.imshow(image, origin="lower", interpolation="nearest")
+    axes.autoscale(False)
     if np.isfinite(example.dx + example.dy):
         peak = ((width - 1) / 2 - example.dx / scale, (height - 1) / 2 + example.dy / scale)
         axes.add_patch(Circle(peak, RING / scale, fill=False, ec="white", lw=1.1, alpha=0.9))
@@ -194,7 +196,7 @@ def _draw_bar(axes: Axes, scale: float) -> None:
 def _named(weights: dict[str, float]) -> list[tuple[str, float]]:
     """Weights by name; of the four lines the two ratios that the BPT diagram shows."""
     lines = ("LOG_NII_6584", "LOG_HA_6564", "LOG_OIII_5007", "LOG_HB_4861")
-    if set(lines) != set(weights):
+    if not set(lines) <= set(weights):
         return list(weights.items())
     nii, ha, oiii, hb = (weights[name] for name in lines)
     return [("[N II]/H\N{GREEK SMALL LETTER ALPHA}", nii - ha), ("[O III]/H\N{GREEK SMALL LETTER BETA}", oiii - hb)]

@@ -130,7 +130,7 @@ def train(
     settings = Settings(steps, plan.lr, plan.schedule, seed=seed, device=device, identity=identity)
     fit = Fit(network, task, feeds, settings, out)
     fit.run(resume)
-    return _write(out, fit, task, sample, identity)
+    return _write(out, fit, task, sample, identity | {"label_columns": list(source.columns)})
 
 
 def _lookup(table: Mapping[str, _T], name: str, kind: str) -> _T:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.training.pixels import DISPLAY, VIEWERS
+from galcli.training.recipes.sfnet_plan import MAX_FLUX, MIN_SNR, TARGETS
 
 _LOG_FLUX = "dex(1e-17 erg s-1 cm-2)"
 #: Surveys whose cutouts a front is made for.
@@ -114,6 +115,28 @@ def outputs(kind: Kind, k: int) -> list[dict[str, Any]]:
         {"tensor": "ood", "column": f"{prefix}_OOD", "dtype": "f4", "ucd": "stat.param",
          "description": "distance from the training sample; 99 % of similar galaxies lie below 1"},
     ]  # fmt: skip
+
+
+def labels(target: str, given: Sequence[str]) -> list[dict[str, Any]]:
+    """Catalogue columns that hold the truth, with the cuts of the training, for `galcli evaluate`.
+
+    Parameters
+    ----------
+    target : str
+        Key of ``TARGETS``.
+    given : sequence of str
+        Columns named by the user in place of the target's own; empty: its own.
+    """
+    chosen = TARGETS[target]
+    columns = tuple(given) or chosen.labels
+    if target == "metallicity":
+        return [{"output": chosen.outputs[0], "column": columns[0], "minimum": 0.0}]
+    fluxes, errors = columns[: chosen.required], columns[chosen.required :]
+    told = [{"error": error, "min_snr": MIN_SNR} for error in errors] or [{"minimum": 0.0}] * len(fluxes)
+    return [
+        {"output": output, "column": flux, "transform": "log10", "maximum": MAX_FLUX} | cut
+        for output, flux, cut in zip(chosen.outputs, fluxes, told, strict=True)
+    ]
 
 
 def features(

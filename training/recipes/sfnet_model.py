@@ -253,12 +253,12 @@ def _calibrate(
 
 
 def _fields(module: ExportedSFNet, kind: Kind, info: dict[str, Any]) -> dict[str, Any]:
-    told = ("recipe", "target", "preset", "seed", "objects", "epochs", "mock", "data")
+    told = ("recipe", "target", "preset", "seed", "objects", "epochs", "mock", "data", "label_columns")
     details = {name: value for name, value in info.items() if name not in told and name not in ("mean", "std")}
     training = {
         "data": info.get("data") or ("mock survey" if info["mock"] else "survey given by the user"),
         "mock": info["mock"], "objects": info["objects"], "seed": info["seed"], "epochs": round(info["epochs"], 2),
-        "preset": info["preset"],
+        "preset": info["preset"], "labels": sfnet_card.labels(info["target"], info.get("label_columns", ())),
         "details": details | {"normalisation_mean": info["mean"], "normalisation_std": info["std"]},
     }  # fmt: skip
     return {

@@ -1,0 +1,58 @@
+"""Several cores on one piece of work: numpy and the kernel let other threads run while they copy and sum bytes."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: Threads that read; more only wait for memory.
+MAX_THREADS = 4
+
+
+def in_parts(work: Callable[[int, int], T], length: int, smallest: int) -> list[T]:
+    """Cut ``range(length)`` into one part per core and work on all parts at once.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(start, stop)``; works on its own part alone.
+    length : int
+    smallest : int
+        Length below which a part of its own is not worth a thread.
+
+    Returns
+    -------
+    list
+        What ``work`` returned, part after part. Its first exception is raised once all parts have ended.
+    """
+    threads = _threads()
+    parts = max(1, min(threads, length // smallest))
+    if parts == 1:
+        return [work(0, length)]
+    edges = [length * part // parts for part in range(parts + 1)]
+    futures = [_pool().submit(work, start, stop) for start, stop in pairwise(edges)]
+    errors = [future.exception() for future in futures]
+    for error in errors:
+        if error is not None:
+            raise error
+    return [future.result() for future in futures]
+
+
+def _threads() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_THREADS)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_threads(), "galcli-read")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
