@@ -57,7 +57,8 @@ def run_main(words: tuple[object, ...], code: int = 0) -> Result:
 
     out, err = io.StringIO(), io.StringIO()
     found = -1
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)  # no test cuts the power
         try:
             main([str(word) for word in words])
         except SystemExit as stop:

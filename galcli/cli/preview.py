@@ -14,24 +14,25 @@ LEFT_OUT = ("HPX",)
 
 def preview(path: Path) -> None:
     """Print the first rows of the predictions, scalar columns only, and how many columns are not shown."""
-    import fitsio
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    with fitsio.FITS(str(path)) as file:
-        hdu = file["PREDICTIONS"]
-        names = hdu.get_colnames()
-        rows = hdu[:ROWS] if hdu.get_nrows() else []
-    if not len(rows):
+    from galcli.predict.merge import opened
+
+    with opened(path) as table:
+        names = list(table.fields)
+        count = min(ROWS, table.nrows)
+        rows = table.read(0, count, names)
+    if not count:
         return
     scalars = [n for n in names if rows[n].ndim == 1 and n not in LEFT_OUT and not n.endswith(("_STATUS", "_OOD"))]
     shown = scalars[:COLUMNS]
-    table = Table(*shown, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(escape(_text(row[name])) for name in shown))
+    lines = Table(*shown, box=None, pad_edge=False)
+    for row in range(count):
+        lines.add_row(*(escape(_text(rows[name][row])) for name in shown))
     console = Console()
-    console.print(table)
+    console.print(lines)
     console.print(f"[dim]first rows; {len(names)} columns in all, explained in the file's TCOMM cards[/dim]", highlight=False)
 
 

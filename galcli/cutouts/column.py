@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CutoutRequest, Failures, Kind, PixelBatch, survey_pixels, without_signal
+from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.header import NO_OVERRIDES, Convention, Overrides, convention
 from galcli.errors import InputError
 from galcli.sky.catalog import Catalog, open_catalog
@@ -59,7 +59,7 @@ class ColumnSource:
         self._columns = (None if catalog.packed_id else catalog.id_name, catalog.ra_name, catalog.dec_name)
         shape = catalog.column_meta(name).shape
         self._shape = (1, *shape) if len(shape) == 2 else shape
-        with fitsio.FITS(str(self._path)) as file:
+        with open_fits(self._path) as file:
             header = file[self._hdu].read_header()
         cards = {key: header[key] for key in header.keys() if key}  # noqa: SIM118 - FITSHDR is no mapping
         cards.setdefault("BUNIT", catalog.column_meta(name).unit)

@@ -16,10 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.checksum import datasum, fold
 from galcli.cutouts.header import Convention, Overrides, cd_matrix, convention, split_bands
 
@@ -219,7 +219,7 @@ def _plain(cards: dict[str, Any], data: bytes, start: int) -> NDArray[Any]:
 
 def _compressed(path: str | Path, number: int, cards: dict[str, Any]) -> NDArray[Any]:
     """Pixels of a tile-compressed image; the HDU's own cards take the place of the table's."""
-    with fitsio.FITS(str(path)) as file:
+    with open_fits(path) as file:
         values: NDArray[Any] = file[number].read()
     blank = cards.get("BLANK", cards.get("ZBLANK"))
     if values.dtype.kind != "f" and blank is not None:

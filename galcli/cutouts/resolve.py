@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CutoutRequest, CutoutSource
+from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.column import ColumnSource, image_column
 from galcli.cutouts.files import FileSource
 from galcli.cutouts.header import Overrides, band_name
@@ -98,9 +98,13 @@ def find_source(
 
 def _named(catalog: Catalog, cutouts: str, overrides: Overrides) -> CutoutSource:
     """The source that the user named."""
-    path = Path(cutouts).expanduser()
+    try:
+        path = Path(cutouts).expanduser()
+        there = path.exists()
+    except (OSError, RuntimeError) as error:  # no such user's home, or a name longer than the system allows
+        raise InputError(f"{cutouts}: {error}", "name a folder, file, glob or template with --cutouts") from error
     by_position = catalog.id_name is None
-    if not path.exists():
+    if not there:
         return _pattern(catalog, str(path), overrides)
     if path.is_dir():
         if next(path.glob("Norder=*"), None) is not None:
@@ -207,7 +211,7 @@ def _file_name_column(catalog: Catalog) -> str | None:
 def _is_stack(path: Path) -> bool:
     """Whether a file holds PIXELS and INDEX."""
     try:
-        with fitsio.FITS(str(path)) as file:
+        with open_fits(path) as file:
             return {"PIXELS", "INDEX"} <= {hdu.get_extname() for hdu in file}
     except (OSError, ValueError):
         return False

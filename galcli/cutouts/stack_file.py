@@ -8,11 +8,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CACHE_PIXELS, extremes
+from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.checksum import Span, datasum_of_file, fold
 from galcli.cutouts.header import Convention, Overrides, convention, split_bands
 from galcli.cutouts.match import ARCSEC, IdIndex, SkyIndex, native, separation
@@ -65,7 +65,7 @@ class StackFile:
         self._thread = 0
         self._fits: Any = None
         self._overrides = overrides
-        with fitsio.FITS(str(path)) as file:
+        with open_fits(path) as file:
             pixels, index = file["PIXELS"], file["INDEX"]
             header = pixels.read_header()
             self._number = pixels.get_extnum()
@@ -232,7 +232,7 @@ class StackFile:
         """Native cutouts of a compressed file; the handle belongs to one thread."""
         if self._fits is None or self._thread != threading.get_ident():
             self.close()
-            self._fits, self._thread = fitsio.FITS(str(self.path)), threading.get_ident()
+            self._fits, self._thread = open_fits(self.path), threading.get_ident()
         bands = self.shape[0]
         planes = self._fits[self._number][first * bands : (first + size) * bands, :, :]
         return np.asarray(planes).reshape(size, *self.shape)
@@ -254,7 +254,7 @@ class StackFile:
 def identity(path: Path) -> str:
     """DATASUM cards of PIXELS and INDEX, the file size where one is missing: changes when the cutouts do."""
     try:
-        with fitsio.FITS(str(path)) as file:
+        with open_fits(path) as file:
             sums = [_declared_sums(path, file[name])[1] for name in ("PIXELS", "INDEX")]
     except DAMAGE:
         return f"damaged, {path.stat().st_size} bytes"

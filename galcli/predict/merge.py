@@ -14,14 +14,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError, OutputError
 from galcli.predict import interrupts
 from galcli.predict.plan import Plan
+from galcli.predict.runner import Columns
 from galcli.predict.table import PREDICTIONS, TableSpec
+from galcli.sky.rows import FitsTable, open_table
 from galcli.sky.tiles import Tile
 from galcli.tables.fits import StreamingTable, TableHDU
 from galcli.tables.status import ModelStatus, RowStatus
@@ -29,6 +30,8 @@ from galcli.tables.verify import is_whole
 
 #: Bytes of a window; the merge holds a few times as much, whatever the size of the catalogue.
 WINDOW_BYTES = 2_000_000
+#: Rows counted at a time.
+STEP = 1 << 20
 #: Spill files open at a time; larger tables take wider windows.
 MAX_WINDOWS = 400
 
@@ -51,9 +54,9 @@ class Counts:
     status: dict[int, int] = field(default_factory=dict)
     models: dict[str, dict[int, int]] = field(default_factory=dict)
 
-    def add(self, rows: NDArray[Any], spec: TableSpec) -> None:
+    def add(self, rows: NDArray[Any] | Columns, spec: TableSpec) -> None:
         """Count a window."""
-        self.rows += len(rows)
+        self.rows += len(rows["STATUS"])
         self.unpredicted += int(np.count_nonzero(rows["STATUS"] & int(RowStatus.NO_PREDICTION)))
         _count(rows["STATUS"], RowStatus, self.status)
         for model in spec.models:
@@ -72,11 +75,10 @@ class Counts:
     def of_table(cls, path: Path, spec: TableSpec) -> Counts:
         """Counts of a finished table."""
         counts = cls()
-        with fitsio.FITS(str(path)) as file:
-            hdu = file[PREDICTIONS]
-            columns = ["STATUS", *(model.status for model in spec.models)]
-            for start in range(0, hdu.get_nrows(), 1 << 20):
-                counts.add(hdu[columns][start : start + (1 << 20)], spec)
+        columns = ["STATUS", *(model.status for model in spec.models)]
+        with opened(path) as table:
+            for start in range(0, table.nrows, STEP):
+                counts.add(table.read(start, min(start + STEP, table.nrows), columns), spec)
         return counts
 
 
@@ -193,13 +195,25 @@ def read_tile(plan: Plan, tile: Tile) -> NDArray[Any]:
     InputError
         If its columns or its number of rows are not the plan's.
     """
-    path = plan.paths.tile(tile)
-    with fitsio.FITS(str(path)) as file:
-        found: NDArray[Any] = file[PREDICTIONS].read()
-    dtype = row_type(plan.table)
-    if found.dtype.names != dtype.names or len(found) != len(tile):
-        raise InputError(f"{path} does not belong to this run", "remove it and run again")
-    return found.astype(dtype)
+    path, dtype = plan.paths.tile(tile), row_type(plan.table)
+    with opened(path) as table:
+        if tuple(table.fields) != dtype.names or table.nrows != len(tile):
+            raise InputError(f"{path} does not belong to this run", "remove it and run again")
+        columns = table.read(0, table.nrows, dtype.names)
+    rows = np.empty(len(tile), dtype)
+    for name, values in columns.items():
+        rows[name] = values
+    return rows
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[FitsTable]:
+    """The predictions in a table or a tile."""
+    table = open_table(path, PREDICTIONS)
+    try:
+        yield table
+    finally:
+        table.close()
 
 
 def _count(values: NDArray[Any], kind: type[RowStatus] | type[ModelStatus], into: dict[int, int]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -132,7 +134,7 @@ def clear_partial(path: str | Path) -> None:
     target = Path(path)
     with contextlib.suppress(OSError):
         for entry in os.scandir(target.parent):
-            if entry.name.startswith(_prefix(target)) and entry.name.endswith(".tmp"):
+            if re.fullmatch(re.escape(_prefix(target)) + r"\d+-[0-9a-f]{8}\.tmp", entry.name):
                 with contextlib.suppress(OSError):
                     Path(entry.path).unlink()
 
@@ -152,7 +154,11 @@ def output_error(path: Path, error: OSError, size: int | None = None) -> OutputE
 
 
 def _prefix(path: Path) -> str:
-    return f".{path.name[:_STEM]}."
+    """How temporary names for a path begin; names that are cut short keep apart by their digest."""
+    name = path.name
+    if len(name) > _STEM:
+        name = f"{name[:_STEM]}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return f".{name}."
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from galcli.predict.paths import RunPaths
 from tests.launcher import Launcher
-from tests.survey import Survey, make_survey
+from tests.survey import Survey, make_survey, read_predictions
 
 Run = Callable[..., Any]
 
@@ -52,7 +54,7 @@ def test_disk_that_refuses_one_change(small: Survey, launcher: Launcher, referen
     expected, events = reference
     codes = [
         check_failure_at(event, small, launcher, expected, tmp_path / str(event) / "p.fits")
-        for event in range(1, events + 1, 5)
+        for event in range(1, events + 1, 9)
     ]
     # Where only a removal fails nothing is lost; everything before that must have been noticed.
     assert codes.count(6) > len(codes) / 2
@@ -68,7 +70,7 @@ def test_disk_that_refuses_any_change(small: Survey, launcher: Launcher, referen
 
 def test_disk_that_stays_full(small: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
     expected, events = reference
-    for number, event in enumerate(range(1, events, events // 6)):
+    for number, event in enumerate(range(1, events, events // 4)):
         out = tmp_path / str(number) / "p.fits"
         ended = launcher.run(small.predict("--order", 2, out=out), at=event, times=10**6, do="error")
         assert ended.code in (0, 6), ended.err
@@ -120,7 +122,7 @@ def test_devices_are_not_replaced(small: Survey, galcli: Run, tmp_path: Path, ov
 
 
 def test_strange_names(small: Survey, galcli: Run, reference: Any, tmp_path: Path) -> None:
-    for name in ("with space.fits", "größe.fits", "new\nline.fits", "[b].fits", "a" * 200 + ".fits", "no ending", "%s{}.fits"):
+    for name in ("with space.fits", "größe.fits", "new\nline.fits", "[b].fits", "c (1)+1", "a" * 200 + ".fits", "no ending", "%s{}.fits"):
         out = tmp_path / name
         galcli(*small.predict("--order", 2, out=out))
         assert out.read_bytes() == reference[0]
@@ -146,3 +148,18 @@ def test_two_long_names_do_not_disturb_each_other(tmp_path: Path) -> None:
             clear_partial(tmp_path / mine)
             file.commit()
         assert (tmp_path / other).read_bytes() == b"x" * 10
+
+
+@pytest.mark.parametrize("name", ["survey (1)", "[new]", "x+1", "größe, maß", "50%", "a\nb"])
+@pytest.mark.parametrize("loose", [False, True], ids=["stacks", "files"])
+def test_surveys_in_folders_with_strange_names(tmp_path: Path, galcli: Run, name: str, loose: bool) -> None:
+    """As browsers and file managers name them."""
+    survey = make_survey(tmp_path / "plain", 5, loose=loose)
+    galcli(*survey.predict())
+    expected = read_predictions(survey.out)
+    survey.root.rename(tmp_path / name)
+    moved = dataclasses.replace(survey, root=tmp_path / name)
+    galcli(*moved.predict("--overwrite"))
+    out = (tmp_path / "p.fits").absolute()
+    moved.out.rename(out)
+    np.testing.assert_array_equal(read_predictions(out), expected)

@@ -1,0 +1,112 @@
+"""The parts of the README that are made from code: ``python -m tests.docs.render`` writes them anew."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntFlag
+from pathlib import Path
+
+from galcli.cli import COMMANDS
+from galcli.models import library
+from galcli.models.library import ModelFile
+from galcli.tables.columns import Column, column_models, dictionary
+from galcli.tables.status import MODEL_STATUS_MEANING, ROW_STATUS_MEANING
+
+README = Path(__file__).parents[2] / "README.md"
+#: numpy letters -> words.
+TYPES = {"b1": "bool", "i2": "int16", "i4": "int32", "i8": "int64", "f4": "float32", "f8": "float64"}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [list(head), ["---"] * len(head), *map(list, rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def columns() -> str:
+    """Columns of the output table; those of error bars and model status only once."""
+    rows = []
+    for name, column in dictionary().items():
+        if name.endswith("_ERR"):
+            continue
+        title = f"`{name}`, `{name}_ERR`" if f"{name}_ERR" in dictionary() else f"`{name}`"
+        rows.append((title, _type(column), column.unit or column.scale or "", column_models()[name] or "every table",
+                     re.sub(r", 0 = good: .*", "", column.description)))  # fmt: skip
+    return table(("column", "type", "unit", "from", "meaning"), rows)
+
+
+def _type(column: Column) -> str:
+    return TYPES[column.dtype] + "".join(f"[{n}]" for n in column.shape)
+
+
+def status() -> str:
+    """Bits of STATUS and <PREFIX>_STATUS."""
+    parts: list[tuple[str, dict[IntFlag, str]]] = [
+        ("`STATUS`", dict(ROW_STATUS_MEANING)), ("`SFZ_STATUS`, `SFL_STATUS`", dict(MODEL_STATUS_MEANING)),
+    ]  # fmt: skip
+    rows = [(where, str(bit.value), str(bit.name), text) for where, bits in parts for bit, text in bits.items()]
+    return table(("column", "bit", "name", "meaning"), rows)
+
+
+def commands() -> str:
+    """Every command in one line."""
+    return table(("command", "what it does"), [(f"`galcli {name}`", text) for name, text in COMMANDS.items()])
+
+
+def metrics() -> str:
+    """How good the shipped models are, from their cards."""
+    return "\n\n".join(_metrics(model) for model in library.shipped()) or "*No model is shipped yet.*"
+
+
+def _metrics(model: ModelFile) -> str:
+    card = model.card
+    found = {(metric.name, metric.front): metric for metric in card.metrics}
+    fronts = [front.name for front in card.fronts]
+    rows = []
+    for output in (output.column for output in card.outputs):
+        cells = []
+        for front in fronts:
+            rmse, inside = (found.get((f"{output} {name}", front)) for name in ("rmse", "coverage of the 68 % interval"))
+            accuracy, f1 = (found.get((f"{output} {name}", front)) for name in ("accuracy", "F1"))
+            if rmse and inside:
+                cells.append(f"{rmse.value:.3f} {rmse.unit} ({100 * inside.value:.0f} %)")
+            elif accuracy and f1:
+                cells.append(f"accuracy {accuracy.value:.2f}, F1 {f1.value:.2f}")
+        if cells:
+            rows.append((f"`{output}`", *cells))
+    measured = max((metric for metric in card.metrics), key=lambda metric: metric.objects)
+    training = card.training
+    text = (
+        f"**{card.name}** {card.version}, {model.size / 1e6:.0f} MB. Learned from: {training.data}, "
+        f"{training.objects:,} galaxies, {training.epochs:.3g} epochs. Measured on {measured.objects:,} {measured.sample}: "
+        f"root mean square error, and in brackets how many lie within their error bar."
+    )
+    return f"{text}\n\n{table(('output', *(f'`{front}`' for front in fronts)), rows)}"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "columns": columns, "status": status, "commands": commands, "metrics": metrics,
+}  # fmt: skip
+
+
+def part(text: str, name: str) -> str:
+    """What stands between the markers of a part."""
+    found = re.search(rf"<!-- begin {name} -->\n(.*?)\n?<!-- end {name} -->", text, re.DOTALL)
+    if found is None:
+        raise ValueError(f"README.md has no markers for {name}")
+    return found.group(1)
+
+
+def render(text: str) -> str:
+    """The README with every part made anew."""
+    for name, make in PARTS.items():
+        begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+        head, rest = text.split(begin, 1)
+        text = f"{head}{begin}\n{make()}\n{end}{rest.split(end, 1)[1]}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")
+    print(README)
