@@ -34,7 +34,9 @@ class Result:
     @property
     def hint(self) -> str:
         """The line after ``hint:``."""
-        return next((line.removeprefix("hint:").strip() for line in self.err.splitlines() if line.startswith("hint:")), "")
+        return next(
+            (line.removeprefix("hint:").strip() for line in self.err.splitlines() if line.startswith("hint:")), ""
+        )
 
 
 def check_ending(result: Result, expected: int) -> None:
@@ -47,8 +49,10 @@ def check_ending(result: Result, expected: int) -> None:
     if expected == 0:
         assert not wrong + hints
     elif expected != 130:
-        assert len(wrong) == 1 and wrong[0].startswith("error: ") and len(wrong[0]) > 12, result.err
-        assert len(hints) == 1 and len(hints[0]) > 10, result.err
+        assert [line[:7] for line in wrong] == ["error: "], result.err
+        assert len(wrong[0]) > 12, result.err
+        assert len(hints) == 1, result.err
+        assert len(hints[0]) > 10, result.err
 
 
 def run_main(words: tuple[object, ...], code: int = 0) -> Result:

@@ -8,6 +8,7 @@ Run as ``python -m tests.launcher``, it obeys JSON lines on stdin and answers on
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -113,7 +114,7 @@ def child(order: dict[str, Any]) -> None:
         nonlocal events
         if event not in CHANGES or where not in str(args[0]):
             return
-        if (event == "open" and not args[2] & WRITING) or (event == "os.mkdir" and os.path.isdir(args[0])):
+        if (event == "open" and not args[2] & WRITING) or (event == "os.mkdir" and Path(os.fsdecode(args[0])).is_dir()):
             return
         events += 1
         os.pwrite(counter, str(events).encode(), 0)
@@ -176,10 +177,8 @@ def ended(run: dict[str, Any], began: dict[int, float]) -> dict[str, Any]:
     flags = os.WUNTRACED
     if limit is not None:
         time.sleep(max(0.0, began[pid] + limit - time.monotonic()))
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it has ended by itself, or has not made its own group yet
     _, status = os.waitpid(pid, flags)
     stopped = os.WIFSTOPPED(status)
     texts = {name: Path(f"{run['log']}.{name}") for name in ("out", "err", "events")}

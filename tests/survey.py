@@ -61,7 +61,18 @@ class Survey:
 
     def predict(self, *more: object, out: Path | None = None) -> list[str]:
         """Arguments of the everyday run."""
-        words = ["predict", self.catalog, "--model", self.model, "-o", out or self.out, "--threads", 1, "--device", "cpu"]
+        words = [
+            "predict",
+            self.catalog,
+            "--model",
+            self.model,
+            "-o",
+            out or self.out,
+            "--threads",
+            1,
+            "--device",
+            "cpu",
+        ]
         return [str(word) for word in (*words, *more)]
 
 

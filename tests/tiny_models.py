@@ -20,7 +20,14 @@ Shape = Sequence[int | str]
 
 def output(tensor: str, column: str, dtype: str = "f4", shape: Sequence[int] = (), **more: Any) -> dict[str, Any]:
     """An output as the card lists it."""
-    return {"tensor": tensor, "column": column, "dtype": dtype, "shape": list(shape), "description": f"tensor {tensor}", **more}
+    return {
+        "tensor": tensor,
+        "column": column,
+        "dtype": dtype,
+        "shape": list(shape),
+        "description": f"tensor {tensor}",
+        **more,
+    }
 
 
 def save(
@@ -136,7 +143,9 @@ def write_chain(folder: Path, size: int = 16) -> tuple[Path, Path]:
         column = {"name": "latent", "quantity": "value"}
         card = card_of(name, prefix, [output("double", f"{prefix}_VALUE", shape=(3,))], fronts=[], columns=[column] * 3)
         node = helper.make_node("Add", ["columns", "columns"], ["double"])
-        path = save(folder / f"{name}.onnx", [node], {"double": (TensorProto.FLOAT, [3])}, {}, card | NO_GRID, columns=3)
+        path = save(
+            folder / f"{name}.onnx", [node], {"double": (TensorProto.FLOAT, [3])}, {}, card | NO_GRID, columns=3
+        )
         readers[name] = path
     nodes = [
         helper.make_node("ReduceMean", ["pixels", "axes"], ["inner/latent"], keepdims=0),

@@ -39,6 +39,10 @@ class Viewer:
     m: float
     flux_scale: float = 1.0
 
+    def brightness(self, pixel_scale: float) -> float:
+        """Factor on nanomaggies per pixel of another scale [arcsec], before the mapping."""
+        return self.flux_scale * (VIEWER_PIXEL_SCALE / pixel_scale) ** 2
+
     @property
     def sky(self) -> float:
         """Display value of blank sky."""
@@ -73,7 +77,7 @@ def colour_image(pixels: NDArray[np.float32], front: str, pixel_scale: float) ->
     values = np.nan_to_num(np.moveaxis(pixels, 0, -1))
     viewer = VIEWERS.get(front)
     if viewer is not None:
-        brightness = viewer.flux_scale * (VIEWER_PIXEL_SCALE / pixel_scale) ** 2
+        brightness = viewer.brightness(pixel_scale)
         u = values * (brightness * np.array(viewer.scales, np.float32)) + np.float32(viewer.m)
         intensity = u.clip(min=0).mean(axis=-1, keepdims=True)
         intensity[intensity == 0] = 1e-6

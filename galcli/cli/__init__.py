@@ -82,7 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given
     try:
         # --debug may stand anywhere, also after the command.
-        result: Any = cli.main(args=[word for word in given if word != "--debug"], prog_name="galcli", standalone_mode=False)
+        result: Any = cli.main(
+            args=[word for word in given if word != "--debug"], prog_name="galcli", standalone_mode=False
+        )
     except Exception as error:
         if debug and not isinstance(error, click.ClickException | click.Abort | BrokenPipeError):
             raise

@@ -16,7 +16,9 @@ from galcli.errors import UsageError
 @click.command("evaluate")
 @click.argument("model")
 @click.option("--catalog", type=click.Path(path_type=Path), help="Labelled catalogue (default: the embedded sample).")
-@click.option("--label", "labels", multiple=True, metavar="OUTPUT=COLUMN", help="Label column of an output (default: the card's).")
+@click.option(
+    "--label", "labels", multiple=True, metavar="OUTPUT=COLUMN", help="Label column of an output (default: the card's)."
+)
 @shared.cutout_options
 @shared.device_options
 @shared.catalog_options
@@ -39,17 +41,18 @@ def command(model: str, catalog: Path | None, labels: tuple[str, ...], as_json: 
         click.echo(json.dumps({"sample": sample, "scores": [dataclasses.asdict(score) for score in scores]}))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("output", "label", "objects", "RMSE", "bias", "sigma_MAD", "label scatter", "R2", "in 68 %", box=None)
     for score in scores:
         table.add_row(
-            score.column, score.label, f"{score.objects:,}", f"{score.rmse:.4f}", f"{score.bias:+.4f}",
+            score.column, escape(score.label), f"{score.objects:,}", f"{score.rmse:.4f}", f"{score.bias:+.4f}",
             f"{score.sigma_mad:.4f}", f"{score.scatter:.4f}", f"{score.r2:.3f}",
             "" if score.coverage is None else f"{100 * score.coverage:.0f} %",
         )  # fmt: skip
     console = Console()
-    console.print(f"measured on {sample}")
+    console.print(f"measured on {sample}", markup=False)
     console.print(table)
 
 

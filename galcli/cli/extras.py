@@ -15,6 +15,10 @@ def need_training(what: str) -> None:
     UsageError
         Naming how to install it.
     """
-    missing = [name for name in ("torch", "lightning_fabric", "sklearn", "onnx") if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in ("torch", "lightning_fabric", "sklearn", "onnx") if importlib.util.find_spec(name) is None
+    ]
     if missing:
-        raise UsageError(f"{what} needs the training extra ({', '.join(missing)} not installed)", "pip install 'galcli[train]'")
+        raise UsageError(
+            f"{what} needs the training extra ({', '.join(missing)} not installed)", "pip install 'galcli[train]'"
+        )

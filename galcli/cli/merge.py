@@ -15,12 +15,9 @@ from galcli.cli import options as shared
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Table to write (default: RUN_DIR without .run).")
 @click.option("--keep-tiles", is_flag=True, help="Keep the run folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing table.")
-@click.option("--max-fail", type=click.FloatRange(0, 100), default=10.0, show_default=True, metavar="PCT",
-              help="Exit 3 if more percent of the rows stay without a prediction.")  # fmt: skip
+@shared.max_fail_option
 @shared.json_option
-def command(
-    run_dir: Path, out: Path | None, keep_tiles: bool, overwrite: bool, max_fail: float, as_json: bool
-) -> None:
+def command(run_dir: Path, out: Path | None, keep_tiles: bool, overwrite: bool, max_fail: float, as_json: bool) -> None:
     """Join the finished tiles of RUN_DIR (<output>.run) into one table, in catalogue order."""
     from galcli.predict.progress import choose_progress
     from galcli.predict.run import merge_run

@@ -15,7 +15,9 @@ from galcli.cli.extras import need_training
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--bands", default="grz", show_default=True, help="Bands among u g r i z y.")
 @click.option("--size", type=click.IntRange(16, 1024), default=144, show_default=True, help="Cutout side, px.")
-@click.option("--pixel-scale", type=click.FloatRange(0.05, 2.0), default=0.262, show_default=True, help="arcsec per px.")
+@click.option(
+    "--pixel-scale", type=click.FloatRange(0.05, 2.0), default=0.262, show_default=True, help="arcsec per px."
+)
 @click.option(
     "--survey", type=click.Choice(["legacy", "legacy-ugrizy", "sdss", "ps1", "noiseless"]), default="legacy", show_default=True,
     help="Depth and seeing; noiseless: no noise, no PSF, no sky (for exact tests).",
@@ -23,7 +25,9 @@ from galcli.cli.extras import need_training
 @click.option("--rice", is_flag=True, help="Rice-compressed stacks (quantisation level 2).")
 @click.option("--balance", type=click.Choice(["galaxy10"]), help="Resample to the class frequencies of Galaxy10.")
 @click.option("--no-spectra", is_flag=True, help="Leave out spectra.fits.")
-@click.option("--planted", is_flag=True, help="Write instead a table with planted dependences and their analytic answers.")
+@click.option(
+    "--planted", is_flag=True, help="Write instead a table with planted dependences and their analytic answers."
+)
 def command(directory: Path, planted: bool, no_spectra: bool, number: int, seed: int, **rest: object) -> None:
     """Write a mock survey of any size into DIRECTORY: catalog.fits with the truth, cutout stacks, spectra.fits.
 

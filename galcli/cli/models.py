@@ -31,6 +31,7 @@ def list_models(as_json: bool) -> None:
         click.echo(json.dumps(entries))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("name", "version", "default", "MB", "trained on", "predicts", box=None)
@@ -38,7 +39,7 @@ def list_models(as_json: bool) -> None:
         card = model.card
         table.add_row(
             card.name, card.version, "yes" if model.default else "", f"{model.size / 1e6:.1f}",
-            "mock survey" if card.training.mock else card.training.data, card.description,
+            "mock survey" if card.training.mock else escape(card.training.data), escape(card.description),
         )  # fmt: skip
     Console().print(table)
 
@@ -56,12 +57,13 @@ def show(model: str, as_json: bool) -> None:
         click.echo(card.model_dump_json(indent=1))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
     console.print(f"{card.name} {card.version} ({card.system}): {card.description}", markup=False)
     console.print(f"file      {found.path}, {found.size / 1e6:.1f} MB, SHA-256 {found.sha256}", markup=False)
-    size = f"{card.size[1]} x {card.size[0]} px at {card.pixel_scale}\"" if card.size else "native size"
+    size = f'{card.size[1]} x {card.size[0]} px at {card.pixel_scale}"' if card.size else "native size"
     console.print(f"pixels    {size}; fronts {', '.join(front.name for front in card.fronts)}", markup=False)
     origin = "MOCK survey: not for science on real galaxies" if card.training.mock else "real galaxies"
     console.print(
@@ -73,12 +75,13 @@ def show(model: str, as_json: bool) -> None:
     for output in card.outputs:
         shape = "" if not output.shape else f"[{','.join(map(str, output.shape))}]"
         group = f" (--with {output.group})" if output.group else ""
-        table.add_row(output.column, output.dtype + shape, output.unit or output.scale or "", output.description + group)
+        unit = escape(output.unit or output.scale or "")
+        table.add_row(output.column, output.dtype + escape(shape), unit, escape(output.description + group))
     console.print(table)
     metrics = Table("metric", "value", "front", "measured on", "objects", box=None)
     for metric in card.metrics:
-        unit = f" {metric.unit}" if metric.unit else ""
-        metrics.add_row(metric.name, f"{metric.value:.4g}{unit}", metric.front or "", metric.sample, f"{metric.objects:,}")
+        words = (metric.name, f"{metric.value:.4g} {metric.unit or ''}", metric.front or "", metric.sample)
+        metrics.add_row(*map(escape, words), f"{metric.objects:,}")
     console.print(metrics)
     console.print(f"licence   {card.licence}\ncite      {card.citation}", markup=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,22 +34,25 @@ def _bands(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     return tuple(part.strip() for part in value.split(",")) if "," in value else tuple(value)
 
 
-def _order(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:
-    del ctx, parameter
-    if value == "auto":
-        return None
-    if value.isdigit() and int(value) <= 29:
-        return int(value)
-    raise click.BadParameter("give auto, or a HEALPix order from 0 to 29")
+class Auto(click.IntRange):
+    """A whole number, or ``auto`` for None."""
+
+    name = "auto or integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Read the text of the option."""
+        return None if value == "auto" else super().convert(value, param, ctx)
 
 
-def _batch(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:
-    del ctx, parameter
-    if value == "auto":
-        return None
-    if value.isdigit() and 1 <= int(value) <= 65536:
-        return int(value)
-    raise click.BadParameter("give auto, or a number from 1 to 65536")
+class Finite(click.FloatRange):
+    """A number within limits; comparisons alone would let NaN through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text of the option."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 #: How the catalogue is read.
@@ -62,12 +66,14 @@ catalog_options = _all(
 
 #: Where the pixels are and what they are.
 cutout_options = _all(
-    click.option("--cutouts", help="Folder, file, glob or template of the cutouts (default: found beside the catalogue)."),
-    click.option("--bands", callback=_bands, help="Bands of the cutouts, such as grz, where they do not say."),
-    click.option("--zeropoint", type=float, help="AB magnitude of one count per pixel, where the cutouts do not say."),
     click.option(
-        "--pixel-scale", type=click.FloatRange(min=0, min_open=True), help="arcsec per pixel, instead of what they say."
+        "--cutouts", help="Folder, file, glob or template of the cutouts (default: found beside the catalogue)."
     ),
+    click.option("--bands", callback=_bands, help="Bands of the cutouts, such as grz, where they do not say."),
+    click.option(
+        "--zeropoint", type=Finite(-100, 100), help="AB magnitude of one count per pixel, where the cutouts do not say."
+    ),
+    click.option("--pixel-scale", type=Finite(1e-4, 1e4), help="arcsec per pixel, instead of what they say."),
     click.option("--front", help="Pixel front to use: flux:gri, flux:grz or display (default: from bands and survey)."),
 )
 
@@ -78,9 +84,11 @@ device_options = _all(
         "--precision", type=click.Choice(["auto", "fp32", "fp16", "int8"]), default="auto", show_default=True,
         help="Arithmetic of the models.",
     ),
-    click.option("--batch-size", callback=_batch, default="auto", show_default=True, help="Cutouts per batch, or auto."),
-    click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads of the models (0: all cores)."),
-    click.option("--max-memory", type=click.FloatRange(min=0, min_open=True), help="Memory to stay below, in GB."),
+    click.option(
+        "--batch-size", type=Auto(1, 65536), default="auto", show_default=True, help="Cutouts per batch, or auto."
+    ),
+    click.option("--threads", type=click.IntRange(0, 1024), default=0, help="Threads of the models (0: all cores)."),
+    click.option("--max-memory", type=Finite(min=0, min_open=True), help="Memory to stay below, in GB."),
 )  # fmt: skip
 
 #: What is predicted.
@@ -92,7 +100,13 @@ model_options = _all(
     click.option("--with", "groups", multiple=True, metavar="GROUP", help="Optional outputs of the models."),
 )  # fmt: skip
 
-order_option = click.option("--order", callback=_order, default="auto", show_default=True, help="HEALPix order of tiles.")
+order_option = click.option(
+    "--order", type=Auto(0, 29), default="auto", show_default=True, help="HEALPix order of the tiles."
+)
 columns_option = click.option("--columns", callback=_comma_list, help="Catalogue columns to pass through, a,b,c.")
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for machines.")
 catalog_argument = click.argument("catalog", type=click.Path(path_type=Path))
+max_fail_option = click.option(
+    "--max-fail", type=Finite(0, 100), default=10.0, show_default=True, metavar="PCT",
+    help="Exit 3 if more percent of the rows stay without a prediction (the table is written all the same).",
+)  # fmt: skip

@@ -15,7 +15,9 @@ from galcli.cli import options as shared
 @shared.catalog_argument
 @shared.cutout_options
 @shared.model_options
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="FITS table to write (default: <catalog>_galcli.fits).")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="FITS table to write (default: <catalog>_galcli.fits)."
+)
 @shared.device_options
 @shared.catalog_options
 @shared.columns_option
@@ -24,10 +26,7 @@ from galcli.cli import options as shared
 @click.option("--restart", is_flag=True, help="Forget an unfinished run of the same output.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output when the new one is complete.")
 @click.option("--keep-tiles", is_flag=True, help="Keep the run folder with one FITS file per tile.")
-@click.option(
-    "--max-fail", type=click.FloatRange(0, 100), default=10.0, show_default=True, metavar="PCT",
-    help="Exit 3 if more percent of the rows stay without a prediction (the table is written all the same).",
-)  # fmt: skip
+@shared.max_fail_option
 @click.option("--dry-run", is_flag=True, help="Same as `galcli plan`: show what would be done.")
 @shared.json_option
 def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:

@@ -33,7 +33,9 @@ def preview(path: Path) -> None:
         lines.add_row(*(escape(_text(rows[name][row])) for name in shown))
     console = Console()
     console.print(lines)
-    console.print(f"[dim]first rows; {len(names)} columns in all, explained in the file's TCOMM cards[/dim]", highlight=False)
+    console.print(
+        f"[dim]first rows; {len(names)} columns in all, explained in the file's TCOMM cards[/dim]", highlight=False
+    )
 
 
 def _text(value: object) -> str:

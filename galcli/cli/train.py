@@ -25,18 +25,28 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     "--target", type=click.Choice(["metallicity", "lines"]), default="metallicity", show_default=True,
     help="What is predicted: 12+log(O/H), or four line fluxes.",
 )  # fmt: skip
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for state, weights, metrics and the model file.")
-@click.option("--catalog", type=click.Path(path_type=Path), help="Labelled survey (default: the mock survey, made on the fly).")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder for state, weights, metrics and the model file."
+)
+@click.option(
+    "--catalog", type=click.Path(path_type=Path), help="Labelled survey (default: the mock survey, made on the fly)."
+)
 @click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
 @click.option("--label-columns", callback=_names, help="Its label columns, a,b,c, where they are not MPA-JHU's.")
 @click.option(
     "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
     help="published: as the authors ran it; quick: minutes on two cores.",
 )  # fmt: skip
-@click.option("--init", type=click.Path(path_type=Path), help="Initial weights: torchvision's ResNet-18 or an earlier training.")
+@click.option(
+    "--init", type=click.Path(path_type=Path), help="Initial weights: torchvision's ResNet-18 or an earlier training."
+)
 @click.option("--seed", type=int, default=256, show_default=True, help="Seed of split, weights and every step.")
-@click.option("--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training, instead of the preset's epochs.")
+@click.option(
+    "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training, instead of the preset's epochs."
+)
 @click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
 @click.option("--stream", type=click.IntRange(min=64), help="Learn from N mock galaxies, each seen once (for a GPU).")
 @click.option("--k", type=click.IntRange(1, 512), default=4, show_default=True, help="Active features per galaxy.")

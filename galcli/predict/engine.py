@@ -102,7 +102,9 @@ def _choose_models(options: PredictOptions, source: CutoutSource) -> list[tuple[
     if asked and misfits:
         raise ModelError(misfits[0], "use a model that works on pixels alone (see `galcli models list`)")
     if not chosen and not misfits:
-        raise ModelError("no model is installed with this galcli", "name a model file with --model PATH, or install galcli again")
+        raise ModelError(
+            "no model is installed with this galcli", "name a model file with --model PATH, or install galcli again"
+        )
     if not chosen:
         raise InputError(
             f"no default model fits these cutouts ({source.describe()}): " + "; ".join(misfits),
@@ -131,7 +133,8 @@ def _chained_file(model: ModelFile, link: Chain) -> ModelFile:
     child = library.find(beside if beside.is_file() else link.name)
     if child.sha256 != link.sha256:
         raise ModelError(
-            f"{model.name} is chained to another version of {link.name} than {child.path}", "export both models together"
+            f"{model.name} is chained to another version of {link.name} than {child.path}",
+            "export both models together",
         )
     return child
 

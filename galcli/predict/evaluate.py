@@ -15,7 +15,7 @@ from galcli.errors import InputError
 from galcli.models import library
 from galcli.models.card import Label
 from galcli.predict.options import PredictOptions
-from galcli.predict.progress import Progress
+from galcli.predict.progress import Progress, Quiet
 from galcli.predict.run import predict
 from galcli.predict.table import PREDICTIONS
 from galcli.sky.rows import open_table
@@ -82,7 +82,9 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
         If no label is known or usable.
     """
     card = library.find(model).card
-    wanted = [Label(output=output.upper(), column=column) for output, column in labels.items()] or list(card.training.labels)
+    wanted = [Label(output=output.upper(), column=column) for output, column in labels.items()] or list(
+        card.training.labels
+    )
     known = {output.column for output in card.outputs}
     for label in wanted:
         if label.output not in known:
@@ -92,7 +94,7 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
     columns = tuple(dict.fromkeys(name for label in wanted for name in (label.column, label.error) if name))
     with tempfile.TemporaryDirectory(prefix="galcli-evaluate-") as folder:
         out = Path(folder) / "predictions.fits"
-        predict(dataclasses.replace(options, models=(model,), out=out, columns=columns), progress)
+        predict(dataclasses.replace(options, models=(model,), out=out, columns=columns), Quiet(progress))
         table = read_table(out)
     status = table[f"{card.prefix}_STATUS"]
     return [score(table, label, status) for label in wanted]
@@ -169,7 +171,9 @@ def numbers(values: NDArray[Any], name: str) -> NDArray[np.float64]:
         If it does not hold one number per row.
     """
     if values.ndim != 1 or values.dtype.kind not in "iufb":
-        raise InputError(f"{name} does not hold one number per row", "name columns of numbers with --label OUTPUT=COLUMN")
+        raise InputError(
+            f"{name} does not hold one number per row", "name columns of numbers with --label OUTPUT=COLUMN"
+        )
     return values.astype(np.float64)
 
 

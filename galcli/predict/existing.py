@@ -49,7 +49,9 @@ def entries_of(out: Path, *, replaced: bool) -> dict[str, str] | None:
     problems = check_file(out)
     if problems:
         raise OutputError(f"{out} exists and is damaged: {problems[0]}", _HINT)
-    return {key.decode(): value.decode() for key, value in zip(rows["KEY"].tolist(), rows["VALUE"].tolist(), strict=True)}
+    return {
+        key.decode(): value.decode() for key, value in zip(rows["KEY"].tolist(), rows["VALUE"].tolist(), strict=True)
+    }
 
 
 def require_identity(out: Path, before: dict[str, str], identity: Identity) -> None:

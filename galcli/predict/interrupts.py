@@ -12,9 +12,7 @@ from types import FrameType
 from galcli.errors import Interrupted
 
 #: Clusters warn with SIGUSR1 or SIGTERM before they kill.
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
-)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 _asked = threading.Event()
 

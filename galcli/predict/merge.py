@@ -216,9 +216,8 @@ def opened(path: Path) -> Iterator[FitsTable]:
         table.close()
 
 
-def _count(values: NDArray[Any], kind: type[RowStatus] | type[ModelStatus], into: dict[int, int]) -> None:
+def _count(values: NDArray[Any], kind: type[RowStatus | ModelStatus], into: dict[int, int]) -> None:
     for bit in kind:
         number = int(np.count_nonzero(values & int(bit)))
         if number:
             into[int(bit)] = into.get(int(bit), 0) + number
-

@@ -109,5 +109,7 @@ def paths_of(place: Path) -> RunPaths:
     """
     name = place.name.removesuffix(".run")
     if not name:
-        raise InputError(f"{place} is neither an output table nor a run folder", "give the table, or the folder <output>.run")
+        raise InputError(
+            f"{place} is neither an output table nor a run folder", "give the table, or the folder <output>.run"
+        )
     return RunPaths(place.with_name(name))

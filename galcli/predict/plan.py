@@ -246,7 +246,10 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
 
 def write_record(paths: RunPaths, identity: Identity, options: PredictOptions, catalog: dict[str, Any]) -> None:
     """Write ``run.json``: the identity, and beside it who ran what, where and when."""
-    settings = dataclasses.asdict(options) | {"catalog": str(options.catalog.resolve()), "out": str(options.out.resolve())}
+    settings = dataclasses.asdict(options) | {
+        "catalog": str(options.catalog.resolve()),
+        "out": str(options.out.resolve()),
+    }
     record = {
         "identity": identity,
         "sha256": digest(identity),

@@ -101,7 +101,9 @@ class Json:
         try:
             print(json.dumps({"event": kind, **values}), flush=True)
         except BrokenPipeError as error:
-            raise Interrupted("nobody reads the events any more; finished tiles are kept", "give the same command again") from error
+            raise Interrupted(
+                "nobody reads the events any more; finished tiles are kept", "give the same command again"
+            ) from error
 
 
 class Bar:
@@ -140,6 +142,16 @@ class Bar:
     def finish(self) -> None:
         """Remove the bar."""
         self._bar.stop()
+
+
+class Quiet:
+    """Another progress without its lines: for a run inside another command."""
+
+    def __init__(self, shown: Progress) -> None:
+        self.start, self.advance, self.finish = shown.start, shown.advance, shown.finish
+
+    def note(self, message: str) -> None:
+        """Say nothing."""
 
 
 def choose_progress(*, as_json: bool) -> Progress:

@@ -99,15 +99,15 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
             _work(plan, engine, options, progress)
             if options.shard is not None:
                 left = len(missing_tiles(plan))
-                progress.note(
-                    f"shard {options.shard[0]}/{options.shard[1]} has no free tile left; {left} of {len(plan.tiles)} tiles "
-                    f"are still missing. When all are done: galcli merge {paths.root}"
-                )
+                others = f"{left} of {len(plan.tiles)} tiles are still in other hands; then" if left else "all tiles are done;"
+                progress.note(f"shard {options.shard[0]}/{options.shard[1]}: {others} join them with: galcli merge {paths.root}")
                 return Summary(options.out, None, time.monotonic() - began)
             summary = finish(plan, progress, keep=options.keep_tiles, began=began)
             summary.counters = engine.source.counters()
             if summary.counters.get("no_checksum"):
-                progress.note(f"{summary.counters['no_checksum']:,} cutout files carry no checksum: damage in them can go unseen")
+                progress.note(
+                    f"{summary.counters['no_checksum']:,} cutout files carry no checksum: damage in them can go unseen"
+                )
             return summary
 
 
@@ -223,8 +223,13 @@ def _say(
 ) -> None:
     """The last lines of a run."""
     good = counts.rows - counts.unpredicted
-    progress.note(f"{counts.rows:,} rows in {duration(seconds)}: {good:,} predicted, {counts.unpredicted:,} without a prediction")
-    for name, bits, kind in [("STATUS", counts.status, RowStatus), *((n, b, ModelStatus) for n, b in counts.models.items())]:
+    progress.note(
+        f"{counts.rows:,} rows in {duration(seconds)}: {good:,} predicted, {counts.unpredicted:,} without a prediction"
+    )
+    for name, bits, kind in [
+        ("STATUS", counts.status, RowStatus),
+        *((n, b, ModelStatus) for n, b in counts.models.items()),
+    ]:
         met = [f"{kind(bit).name} {number:,}" for bit, number in sorted(bits.items()) if number]
         if met:
             progress.note(f"  {name}: {', '.join(met)}")

@@ -110,4 +110,6 @@ def _commit(plan: Plan, tile: Tile, table: Columns, problems: list[tuple[int, st
     report = plan.paths.report(tile)
     if problems:
         atomic_write(report, json.dumps(sorted(problems)).encode())
-    write_table(plan.paths.tile(tile), [TableHDU(PREDICTIONS, list(plan.table.columns), table, list(plan.table.header))])
+    write_table(
+        plan.paths.tile(tile), [TableHDU(PREDICTIONS, list(plan.table.columns), table, list(plan.table.header))]
+    )

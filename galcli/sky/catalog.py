@@ -61,6 +61,8 @@ class Catalog:
     id_dtype : numpy.dtype
         int64, uint64 or bytes ``S``.
     packed_id : bool
+    mock : bool
+        Whether its header says that it is simulated (``MOCK = T``).
     """
 
     def __init__(self, table: FitsTable, id_name: str | None, packed_id: bool, ra: str | None, dec: str | None) -> None:
@@ -70,6 +72,7 @@ class Catalog:
         self.names = list(table.fields)
         self.id_name = id_name
         self.packed_id = packed_id
+        self.mock = bool(table.header.get("MOCK", False))
         self.ra_name = ra
         self.dec_name = dec
         self.id_dtype = self._id_dtype(table)

@@ -105,7 +105,7 @@ def center(order: int, pix: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.
     numbers = np.atleast_1d(np.asarray(pix, np.int64))
     npix = 12 << (2 * order)
     if numbers.size and (numbers.min() < 0 or numbers.max() >= npix):
-        raise UsageError(f"pixels of order {order} run from 0 to {npix - 1}")
+        raise UsageError(f"pixels of order {order} run from 0 to {npix - 1}", "check the order of the pixels")
     import healpy
 
     lon, lat = healpy.pix2ang(1 << order, numbers, nest=True, lonlat=True)

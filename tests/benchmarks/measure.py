@@ -56,7 +56,8 @@ class Result:
         goal = "" if self.goal is None else f"  goal {'>=' if self.at_least else '<'} {_short(self.goal)}"
         verdict = {None: "", True: "  ok", False: "  MISSED"}[self.reached]
         facts = ", ".join(f"{key} {_short(value)}" for key, value in self.facts.items())
-        return f"{self.name:32s} {_short(self.value):>10s} {self.unit:9s}{goal}{verdict}" + (f"   ({facts})" if facts else "")
+        facts = f"   ({facts})" if facts else ""
+        return f"{self.name:34s} {_short(self.value):>10s} {self.unit:9s}{goal}{verdict}{facts}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

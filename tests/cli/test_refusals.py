@@ -41,8 +41,12 @@ BAD_VALUES = {
 }
 
 
-@pytest.mark.parametrize(("option", "value"), [(o, v) for o, values in BAD_VALUES.items() for v in values], ids=lambda v: v[:12])
-def test_bad_value_is_a_usage_error(shared_survey: Survey, galcli: Run, tmp_path: Path, option: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"), [(o, v) for o, values in BAD_VALUES.items() for v in values], ids=lambda v: v[:12]
+)
+def test_bad_value_is_a_usage_error(
+    shared_survey: Survey, galcli: Run, tmp_path: Path, option: str, value: str
+) -> None:
     result = galcli(*shared_survey.predict(f"{option}={value}", out=tmp_path / "p.fits"), code=2)
     assert option.strip("-") in result.error or value[:10] in result.error
     assert not list(tmp_path.iterdir())

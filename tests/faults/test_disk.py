@@ -122,7 +122,16 @@ def test_devices_are_not_replaced(small: Survey, galcli: Run, tmp_path: Path, ov
 
 
 def test_strange_names(small: Survey, galcli: Run, reference: Any, tmp_path: Path) -> None:
-    for name in ("with space.fits", "größe.fits", "new\nline.fits", "[b].fits", "c (1)+1", "a" * 200 + ".fits", "no ending", "%s{}.fits"):
+    for name in (
+        "with space.fits",
+        "größe.fits",
+        "new\nline.fits",
+        "[b].fits",
+        "c (1)+1",
+        "a" * 200 + ".fits",
+        "no ending",
+        "%s{}.fits",
+    ):
         out = tmp_path / name
         galcli(*small.predict("--order", 2, out=out))
         assert out.read_bytes() == reference[0]

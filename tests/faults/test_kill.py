@@ -35,7 +35,9 @@ def words(survey: Survey, out: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def reference(faulty: Survey, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], Any]:
+def reference(
+    faulty: Survey, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, bytes], Any]:
     """Files of the uninterrupted run, and how it went."""
     folder = tmp_path_factory.mktemp("reference")
     ended = launcher.run(words(faulty, folder / "p.fits"))
@@ -95,8 +97,7 @@ def test_killed_at_many_a_change_of_the_disk(
 def test_killed_around_the_end(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
     """Between the last tile and the last folder removed lie the merge, both renames and the removal of the run."""
     files, whole = reference
-    ends = [event for event in range(whole.events - 60, whole.events + 1, 9)]
-    for event in ends:
+    for event in range(whole.events - 60, whole.events + 1, 9):
         check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
 
 
@@ -142,7 +143,7 @@ def test_kept_tiles_hold_nothing_half_written(faulty: Survey, launcher: Launcher
     for event in (12, 11, 9):
         ended = launcher.run([*words(faulty, out), "--keep-tiles"], at=event, where=".tmp", do=signal.SIGKILL)
         assert ended.code == -signal.SIGKILL, ended.err
-    assert [path for path in tmp_path.rglob("*.tmp")]
+    assert list(tmp_path.rglob("*.tmp"))
     assert launcher.run([*words(faulty, out), "--keep-tiles"]).code == 0
     strays = [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp") or "plan.new" in path.name]
     assert not strays

@@ -149,14 +149,28 @@ def pass_through_columns(n: int) -> fits.BinTableHDU:
 def test_columns_are_passed_through_unchanged(tmp_path: Path, galcli: Run) -> None:
     n = 9
     hdu = pass_through_columns(n)
-    survey = make_survey(tmp_path / "s", n, ids=hdu.data["OBJECT_ID"].astype(np.int64), ra=hdu.data["RA"], dec=hdu.data["DEC"])
+    survey = make_survey(
+        tmp_path / "s", n, ids=hdu.data["OBJECT_ID"].astype(np.int64), ra=hdu.data["RA"], dec=hdu.data["DEC"]
+    )
     hdu.writeto(survey.catalog, overwrite=True)
     for card, value in (("TSCAL", 0.5), ("TZERO", 100.0)):
         fits.setval(survey.catalog, f"{card}{hdu.columns.names.index('SCALED') + 1}", value=value, ext=1)
     names = [name for name in hdu.columns.names if name not in ("RA", "DEC", "OBJECT_ID", "status", "AVG_FLUX")]
     galcli(*survey.predict("--columns", ",".join(["status", "ra", "avg_flux", *names]), "--order", 3))
     before, after = Table.read(survey.catalog, unit_parse_strict="silent"), Table.read(survey.out, hdu="PREDICTIONS")
-    expected = ["OBJECT_ID", "RA", "DEC", "HPX", "IN_STATUS", "IN_RA", "IN_AVG_FLUX", *names, "STATUS", "AVG_FLUX", "AVG_STATUS"]
+    expected = [
+        "OBJECT_ID",
+        "RA",
+        "DEC",
+        "HPX",
+        "IN_STATUS",
+        "IN_RA",
+        "IN_AVG_FLUX",
+        *names,
+        "STATUS",
+        "AVG_FLUX",
+        "AVG_STATUS",
+    ]
     assert after.colnames == expected
     for name in names:
         old, new = before[name], after[name]
@@ -249,7 +263,7 @@ def test_unusable_catalogue_is_refused_by_name(survey: Survey, galcli: Run, dama
 @pytest.mark.parametrize("form", ["f4", "f8", "i2", "f4 flat", "swapped bands"])
 def test_image_column_of_the_catalogue(tmp_path: Path, galcli: Run, form: str) -> None:
     survey = make_survey(tmp_path / "s", 8)
-    kind = form.split()[0] if form[0] in "fi" else "f4"
+    kind = form.split(maxsplit=1)[0] if form[0] in "fi" else "f4"
     pixels = np.rint(noise(8) * 100).astype(kind)
     stored = pixels[:, ::-1] if form == "swapped bands" else pixels
     with_flat = "(16,48)" if form == "f4 flat" else "(16,16,3)"

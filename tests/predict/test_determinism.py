@@ -57,7 +57,13 @@ def test_bytes_do_not_depend_on_where_the_survey_lies(reference: bytes, galcli: 
     "environment",
     [
         {"LC_ALL": "C", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "1", "LANG": "C"},
-        {"LC_ALL": "C.UTF-8", "TZ": "America/St_Johns", "PYTHONHASHSEED": "2", "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"},
+        {
+            "LC_ALL": "C.UTF-8",
+            "TZ": "America/St_Johns",
+            "PYTHONHASHSEED": "2",
+            "PYTHONUTF8": "1",
+            "OMP_NUM_THREADS": "1",
+        },
     ],
     ids=["C", "UTF-8"],
 )

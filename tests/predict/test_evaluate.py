@@ -73,7 +73,9 @@ def truth_catalog(survey: Survey) -> None:
     truth = np.log(survey.means[:, 0]) + 0.1
     number = np.where(np.arange(len(truth)) == 4, -999, np.rint(truth)).astype(np.int32)
     columns = [("OBJECT_ID", survey.ids), ("RA", survey.ra), ("DEC", survey.dec), ("truth", truth), ("LOG_G", truth)]
-    write_catalog(survey.catalog, **dict(columns), number=number, vector=survey.means, word=np.array(["x"] * len(truth), "S"))
+    write_catalog(
+        survey.catalog, **dict(columns), number=number, vector=survey.means, word=np.array(["x"] * len(truth), "S")
+    )
     from astropy.io import fits
 
     fits.setval(survey.catalog, "TNULL6", value=-999, ext=1)
@@ -105,7 +107,9 @@ def test_null_labels_are_no_truth(tmp_path: Path, galcli: Run) -> None:
     assert found["rmse"] < 1
 
 
-@pytest.mark.parametrize("label", ["LOG_G=vector", "LOG_G=word", "LOG_G=nothing", "NOTHING=truth", "LOG_G", "=", "LOG_G="])
+@pytest.mark.parametrize(
+    "label", ["LOG_G=vector", "LOG_G=word", "LOG_G=nothing", "NOTHING=truth", "LOG_G", "=", "LOG_G="]
+)
 def test_labels_that_cannot_be_compared_are_refused(tmp_path: Path, galcli: Run, label: str) -> None:
     survey = make_survey(tmp_path / "s", 5)
     truth_catalog(survey)

@@ -65,7 +65,9 @@ def test_row_that_a_model_cannot_do_is_null_for_that_model_only(survey: Survey, 
     galcli("validate", survey.out)
 
 
-def test_chained_model_is_fed_and_optional_ones_wait_to_be_asked(survey: Survey, galcli: Run, tiny_weights: Path) -> None:
+def test_chained_model_is_fed_and_optional_ones_wait_to_be_asked(
+    survey: Survey, galcli: Run, tiny_weights: Path
+) -> None:
     write_chain(tiny_weights)
     write_index(tiny_weights, {"encoder": True, "doubler": False, "spectra": False})
     galcli(*predict(survey))
@@ -166,7 +168,9 @@ def test_model_that_wants_catalogue_columns_is_refused(survey: Survey, galcli: R
     galcli(*predict(survey, reader), code=5)
 
 
-def test_failing_batch_costs_only_the_rows_that_fail(tmp_path: Path, galcli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_batch_costs_only_the_rows_that_fail(
+    tmp_path: Path, galcli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A model that cannot do one object must not take its neighbours with it."""
     from galcli.errors import ModelError
     from galcli.models.session import Graph
@@ -189,7 +193,9 @@ def test_failing_batch_costs_only_the_rows_that_fail(tmp_path: Path, galcli: Run
     np.testing.assert_array_equal(np.delete(raw_rows(survey.out), 4), np.delete(whole, 4))
 
 
-def test_model_that_fails_on_everything_ends_the_run(tmp_path: Path, galcli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_that_fails_on_everything_ends_the_run(
+    tmp_path: Path, galcli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from galcli.errors import ModelError
     from galcli.models.session import Graph
 

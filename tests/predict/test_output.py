@@ -25,7 +25,11 @@ Run = Callable[..., Any]
 def finished(shared_survey: Survey, galcli: Run) -> Path:
     """A table with scalar, vector, matrix, integer and text columns, and every kind of header card."""
     root = shared_survey.root
-    models = [write_corners(root / "corners.onnx"), write_classes(root / "classes.onnx"), write_network(root / "net.onnx")]
+    models = [
+        write_corners(root / "corners.onnx"),
+        write_classes(root / "classes.onnx"),
+        write_network(root / "net.onnx"),
+    ]
     more = [word for model in models for word in ("--model", model)]
     galcli(*shared_survey.predict(*more, "--columns", "ra", out=root / "finished.fits"))
     return root / "finished.fits"
@@ -87,7 +91,9 @@ def test_checksums_verify_and_carry_no_date(finished: Path) -> None:
             assert hdu.verify_checksum() == 1
             assert hdu.verify_datasum() == 1
             assert "T" not in hdu.header.comments["CHECKSUM"].split("HDU")[0].upper().replace("CHECKSUM OF THIS", "")
-            assert not any(letter.isdigit() for letter in hdu.header.comments["CHECKSUM"] + hdu.header.comments["DATASUM"])
+            assert not any(
+                letter.isdigit() for letter in hdu.header.comments["CHECKSUM"] + hdu.header.comments["DATASUM"]
+            )
 
 
 def test_provenance_is_in_the_file(shared_survey: Survey, finished: Path) -> None:
@@ -140,7 +146,9 @@ def test_null_without_a_reason_is_found(shared_survey: Survey, galcli: Run, tmp_
     assert "row 3" in result.out
 
 
-def test_default_output_lies_in_the_current_folder(shared_survey: Survey, galcli: Run, tmp_path: Path, monkeypatch: Any) -> None:
+def test_default_output_lies_in_the_current_folder(
+    shared_survey: Survey, galcli: Run, tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     galcli("predict", shared_survey.catalog, "--model", shared_survey.model, "--threads", 1)
     assert (tmp_path / "catalog_galcli.fits").exists()

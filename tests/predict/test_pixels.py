@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.survey import SCALE, SIDE, Survey, make_survey, noise, read_predictions, write_catalog, write_stacks, write_stamp
+from tests.survey import (
+    SCALE,
+    SIDE,
+    Survey,
+    make_survey,
+    noise,
+    read_predictions,
+    write_catalog,
+    write_stacks,
+    write_stamp,
+)
 from tests.tiny_models import write_corners
 
 Run = Callable[..., Any]
@@ -81,7 +91,9 @@ def test_stacks_written_in_any_band_order(tmp_path: Path, galcli: Run) -> None:
     model = write_corners(survey.root / "corners.onnx")
     tables = []
     for number, order in enumerate(itertools.permutations(range(3))):
-        write_stacks(survey.cutouts, survey.ids, survey.ra, survey.dec, survey.pixels[:, order], bands=["grz"[i] for i in order])
+        write_stacks(
+            survey.cutouts, survey.ids, survey.ra, survey.dec, survey.pixels[:, order], bands=["grz"[i] for i in order]
+        )
         out = survey.root / f"{number}.fits"
         galcli(*survey.predict("--model", model, out=out))
         tables.append(out.read_bytes())
@@ -111,7 +123,9 @@ def test_further_bands_do_no_harm(tmp_path: Path, galcli: Run) -> None:
     survey = make_survey(tmp_path / "s", 6)
     galcli(*survey.predict())
     before = read_predictions(survey.out)
-    pixels = np.concatenate([noise(6, seed=9, bands=1), survey.pixels[:, :2], noise(6, seed=8, bands=1), survey.pixels[:, 2:]], 1)
+    pixels = np.concatenate(
+        [noise(6, seed=9, bands=1), survey.pixels[:, :2], noise(6, seed=8, bands=1), survey.pixels[:, 2:]], 1
+    )
     write_stacks(survey.cutouts, survey.ids, survey.ra, survey.dec, pixels, bands="ugriz")
     galcli(*survey.predict("--overwrite"))
     np.testing.assert_array_equal(read_predictions(survey.out), before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def halted(survey: Survey, galcli: Run) -> Iterator[Survey]:
+def halted(survey: Survey, galcli: Run) -> Survey:
     """A survey whose run was stopped in the middle: some tiles are there, others not."""
     halt(survey, galcli)
-    yield survey
+    return survey
 
 
 def halt(survey: Survey, galcli: Run, *more: object, tiles: int = 3) -> None:
@@ -60,7 +60,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory, galcli: Run) -> bytes:
     return survey.out.read_bytes()
 
 
-def test_resumed_run_does_not_repeat_tiles_and_gives_the_same_bytes(halted: Survey, reference: bytes, galcli: Run) -> None:
+def test_resumed_run_does_not_repeat_tiles_and_gives_the_same_bytes(
+    halted: Survey, reference: bytes, galcli: Run
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in tiles_of(halted)}
     result = galcli(*halted.predict("--order", 3, "--keep-tiles", "--batch-size", 5))
     assert "going on with an unfinished run" in result.err
@@ -206,7 +208,9 @@ def test_kept_tiles_are_kept(survey: Survey, galcli: Run) -> None:
     galcli("validate", *tiles[:1], code=4)  # a tile has no MODELS table: it is part of a table, not one
 
 
-def test_problem_list_survives_a_kill_after_the_merge(survey: Survey, galcli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problem_list_survives_a_kill_after_the_merge(
+    survey: Survey, galcli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The list is there when the table is, because a table that is complete is not made again."""
     write_stacks(survey.cutouts, survey.ids[1:], survey.ra[1:], survey.dec[1:], survey.pixels[1:])
     from galcli.tables.atomic import AtomicFile
@@ -228,7 +232,9 @@ def test_problem_list_survives_a_kill_after_the_merge(survey: Survey, galcli: Ru
 # --- several processes --------------------------------------------------------------------------------------------------
 
 
-def test_second_run_of_the_same_output_is_refused(survey: Survey, reference: bytes, galcli: Run, launcher: Launcher) -> None:
+def test_second_run_of_the_same_output_is_refused(
+    survey: Survey, reference: bytes, galcli: Run, launcher: Launcher
+) -> None:
     words = survey.predict("--order", 3)
     first = launcher.start(words, at=9, where="Npix", do=signal.SIGSTOP)
     assert launcher.wait(first).stopped
@@ -241,7 +247,9 @@ def test_second_run_of_the_same_output_is_refused(survey: Survey, reference: byt
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_shards_one_after_the_other_and_merge_equal_one_run(survey: Survey, reference: bytes, galcli: Run, count: int) -> None:
+def test_shards_one_after_the_other_and_merge_equal_one_run(
+    survey: Survey, reference: bytes, galcli: Run, count: int
+) -> None:
     run = RunPaths(survey.out).root
     for index in range(count):
         result = galcli(*survey.predict("--order", 3, "--shard", f"{index}/{count}"))
@@ -328,6 +336,7 @@ def test_merge_does_not_overwrite_unasked(survey: Survey, galcli: Run, reference
 def test_lock_of_a_run_that_was_removed_meanwhile_is_not_taken(tmp_path: Path) -> None:
     """Who opened the lock file before the other run ended must lock the file that is there now."""
     import fcntl
+
     path = tmp_path / "x.run" / "lock"
     flock = fcntl.flock
     removed = []

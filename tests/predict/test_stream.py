@@ -41,11 +41,10 @@ def test_error_comes_where_its_item_would_have_come() -> None:
         yield 2
         raise OSError("the disk is gone")
 
-    seen = []
+    stream = prefetch(items())
+    assert [next(stream), next(stream)] == [1, 2]
     with pytest.raises(OSError, match="the disk is gone"):
-        for item in prefetch(items()):
-            seen.append(item)
-    assert seen == [1, 2]
+        next(stream)
     assert not threads()
 
 

@@ -116,10 +116,10 @@ def test_without_commit_there_is_no_file(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_killed_writers_are_cleared(tmp_path: Path) -> None:
-    for name in (".a.fits.123-beef.tmp", ".b.fits.123-beef.tmp", "a.fits", "a.tmp"):
+    for name in (".a.fits.123-deadbeef.tmp", ".b.fits.123-deadbeef.tmp", "a.fits", "a.tmp"):
         (tmp_path / name).touch()
     clear_partial(tmp_path / "a.fits")
-    assert names(tmp_path) == [".b.fits.123-beef.tmp", "a.fits", "a.tmp"]
+    assert names(tmp_path) == [".b.fits.123-deadbeef.tmp", "a.fits", "a.tmp"]
     clear_partial(tmp_path / "none" / "a.fits")
 
 

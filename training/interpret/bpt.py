@@ -73,7 +73,7 @@ def bpt_figure(predictions: Path, catalog: Path | None = None) -> Figure:
     measured = None if catalog is None else measured_ratios(catalog)
     with look():
         figure = Figure(figsize=(11.6 if measured else 6.4, 5.6), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(1, 2 if measured else 1, sharex=True, sharey=True))
+        axes = figure.subplots(1, 2 if measured else 1, sharex=True, sharey=True, squeeze=False)[0]
         detected = np.ones(len(predicted.oh), bool)
         if measured:
             detected = np.isfinite(measured.nii_ha + measured.oiii_hb)[: len(predicted.oh)]

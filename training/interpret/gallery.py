@@ -24,7 +24,7 @@ FEWEST = 3
 #: Radius of the ring around the peak of a feature, arcsec: half a cell of a ResNet's last map, 32 px of 0.262 arcsec.
 RING = 4.2
 #: Text on images is readable on bright galaxies too.
-_OUTLINED = {"color": "white", "path_effects": [withStroke(linewidth=1.6, foreground="black")]}
+_OUTLINED: dict[str, Any] = {"color": "white", "path_effects": [withStroke(linewidth=1.6, foreground="black")]}
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def gallery_figure(
     values = table.columns[quantity]
     with look():
         figure = Figure(figsize=(3.55 * len(found), 4.35))
-        parts: Any = np.atleast_1d(figure.subfigures(1, len(found), wspace=0.0))
+        parts = figure.subfigures(1, len(found), wspace=0.0, squeeze=False)[0]
         for part, feature in zip(parts, found, strict=True):
             _draw_feature(part, feature, images, values, card.pixel_scale or 1.0)
         _draw_bar(parts[0].axes[6], card.pixel_scale or 1.0)

@@ -12,8 +12,8 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from galcli.training.interpret.bpt import COLOURS, OH, X, Y, draw_borders
-from galcli.training.interpret.style import FAINT, INK, look, save
+from galcli.training.interpret.bpt import OH, X, Y, draw_borders
+from galcli.training.interpret.style import COLOURS, FAINT, INK, look, save
 from galcli.training.mock import cosmology, instrument, population
 from galcli.training.mock.survey import MockOptions, draw_catalogue
 from galcli.training.viewer import VIEWER_PIXEL_SCALE, colour_image
@@ -36,7 +36,7 @@ def mock_figure() -> Figure:
     columns = {name: np.asarray(column.values) for name, column in observed.items()}
     with look():
         figure = Figure(figsize=(17.2, 9.2))
-        left, right = figure.subfigures(1, 2, width_ratios=[0.90, 1.0], wspace=0.0)
+        left, right = figure.subfigures(1, 2, width_ratios=[0.90, 1.0], wspace=0.0, squeeze=False)[0]
         _mosaic(left, pop, columns)
         panels = right.subplots(2, 2, gridspec_kw={"left": 0.075, "right": 0.985, "top": 0.945, "bottom": 0.07,
                                                    "wspace": 0.24, "hspace": 0.27})  # fmt: skip
@@ -123,12 +123,12 @@ def _bpt(axes: Axes, columns: dict[str, NDArray[np.generic]]) -> None:
     order = np.random.default_rng(SEED).permutation(len(oh))
     nii, oiii, oh = nii[order], oiii[order], oh[order]
     formed = oh > 0
-    axes.scatter(nii[~formed], oiii[~formed], s=3, c=FAINT, lw=0, alpha=0.6, rasterized=True)
+    axes.scatter(nii[~formed], oiii[~formed], s=3, c=FAINT, lw=0, alpha=0.6, label="composite or AGN", rasterized=True)
     points = axes.scatter(nii[formed], oiii[formed], s=3, c=oh[formed], cmap=COLOURS, norm=Normalize(*OH), lw=0,
                           rasterized=True)  # fmt: skip
     draw_borders(axes)
     axes.set(xlim=X, ylim=Y, title="BPT", ylabel=r"log [O III] $\lambda$5007 / H$\beta$")
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower left", markerscale=3)
     inset = axes.inset_axes((0.93, 0.07, 0.03, 0.36))
     bar = axes.figure.colorbar(points, cax=inset, extend="both", ticklocation="left")
     bar.set_label("12 + log (O/H)", fontsize=9)

@@ -6,45 +6,15 @@ Channels run blue to red, values in [0, 1], row 0 = south.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-Q_VIEWER = 20.0
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A colour mapping of the Legacy viewer.
-
-    Attributes
-    ----------
-    bands : str
-        Three bands, blue to red.
-    scales : tuple of float
-        Multiplier of each band.
-    floor : float
-        Added after scaling.
-    native : float
-        Pixel scale whose pixel values the mapping expects, arcsec. The viewer interpolates values without conserving
-        flux, so values on another grid are scaled by (native / pixscale)^2: 2.284 for SDSS on the 0.262" grid.
-    """
-
-    bands: str
-    scales: tuple[float, float, float]
-    floor: float
-    native: float
-
-
-LAYERS = {
-    "flux:gri": Layer("gri", (2.5, 1.5, 1.0), 0.02, 0.396),
-    "flux:grz": Layer("grz", (6.0, 3.4, 2.2), 0.03, 0.262),
-}
+from galcli.training import pixels
+from galcli.training.viewer import VIEWERS
 
 
 def viewer_rgb(images: Tensor, front: str, pixscale: float) -> Tensor:
@@ -66,13 +36,8 @@ def viewer_rgb(images: Tensor, front: str, pixscale: float) -> Tensor:
     Tensor
         (n, 3, H, W) in [0, 1], blue to red; missing pixels count as zero flux.
     """
-    layer = LAYERS[front]
-    factor = (layer.native / pixscale) ** 2
-    scales = torch.tensor(layer.scales, device=images.device)[:, None, None] * factor
-    u = torch.nan_to_num(images) * scales + layer.floor
-    mean = u.clamp(min=0.0).mean(1, keepdim=True)
-    mean = torch.where(mean == 0.0, torch.full_like(mean, 1e-6), mean)
-    return (u * (torch.asinh(Q_VIEWER * mean) / (math.sqrt(Q_VIEWER) * mean))).clamp(0.0, 1.0)
+    viewer = VIEWERS[front]
+    return pixels.viewer_rgb(torch.nan_to_num(images) * viewer.brightness(pixscale), viewer.scales, viewer.m)
 
 
 def lupton_rgb(images: Tensor, scales: Tensor, q: Tensor, stretch: Tensor, keep: Tensor) -> Tensor:
@@ -227,7 +192,7 @@ def to_rgb(
         assert generator is not None
         out = _random_lupton(images, bands, pixscale, generator)
     else:
-        out = viewer_rgb(select(images, bands, LAYERS[front].bands), front, pixscale)
+        out = viewer_rgb(select(images, bands, "".join(VIEWERS[front].bands)), front, pixscale)
     if quality is not None:
         low, high = quality
         levels = torch.randint(low, high + 1, (len(images),), generator=generator, device=images.device)
@@ -238,14 +203,14 @@ def to_rgb(
 def _random_lupton(images: Tensor, bands: str, pixscale: float, generator: torch.Generator) -> Tensor:
     """Lupton's mapping around the settings of public image servers."""
     front = "flux:gri" if set("gri") <= set(bands) else "flux:grz"
-    native = LAYERS[front].native
+    viewer = VIEWERS[front]
     u = torch.rand(len(images), 8, generator=generator, device=generator.device).to(images.device)
     # Fitted by eye to SkyServer's gri cutouts and to Galaxy Zoo DECaLS' grz cutouts
     base, middle, faded = ((1.3, 1.0, 0.83), 0.65, 0.0) if front == "flux:gri" else ((1.6, 1.0, 0.65), 0.06, 0.5)
     keep = u[:, 7] < (0.6 if faded == 0.0 else 0.2)
     balance = torch.tensor(base, device=images.device) * (0.9 + 0.2 * u[:, :3])
     q, stretch = 3.5 + 6.0 * u[:, 4], middle * torch.exp(1.2 * (u[:, 5] - 0.5))
-    scaled = torch.nan_to_num(select(images, bands, LAYERS[front].bands)) * (native / pixscale) ** 2
+    scaled = torch.nan_to_num(select(images, bands, "".join(viewer.bands))) * viewer.brightness(pixscale)
     floor = (0.01 + faded * 0.1 * u[:, 3]) * stretch
     rgb = lupton_rgb(scaled + floor[:, None, None, None], balance, q, stretch, keep)
     grey = rgb.mean(1, keepdim=True)

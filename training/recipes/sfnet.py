@@ -107,6 +107,8 @@ def train(
     if stream is not None and catalog is not None:
         raise UsageError("only mock galaxies can be streamed", "leave out --stream or --catalog")
     source = Source(cache or out / "cache", seed, objects, catalog, cutouts, tuple(label_columns or ()))
+    if catalog is None:
+        say("no catalogue given: training on the mock survey")
     sample = gather(chosen, plan, source, split)
     feeds: list[AnyFeed] = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
     if stream is not None:

@@ -14,7 +14,7 @@ from galcli.training.data import Stamps, split_by_seed, split_by_tile
 from galcli.training.pixels import FRONTS
 from galcli.training.progress import say
 from galcli.training.recipes import sfnet_card
-from galcli.training.recipes.sfnet_plan import TARGETS, Labels, Preset, Stage, Target
+from galcli.training.recipes.sfnet_plan import TARGETS, Labels, Preset, Target
 from galcli.training.sources import SHAPES, mock_stamps
 from galcli.training.survey import SurveyStamps
 
@@ -88,7 +88,7 @@ def gather(target: Target, plan: Preset, source: Source, split: Split) -> Sample
     InputError
         If the survey cannot be used.
     """
-    stamps = _mock(plan.stages, plan, source) if source.catalog is None else _real(target, plan, source)
+    stamps, mock = (_mock(plan, source), True) if source.catalog is None else _given(target, plan, source)
     labels, healpix = stamps[0].labels, stamps[0].healpix
     usable = target.select(labels)
     rows = np.flatnonzero(usable)
@@ -99,7 +99,7 @@ def gather(target: Target, plan: Preset, source: Source, split: Split) -> Sample
         raise UsageError("these galaxies have no positions to split by tile", "use --split seed")
     else:
         held[rows] = split_by_tile(healpix[rows])
-    return Sample(stamps, held, target.values(labels).astype(np.float32), usable, source.catalog is None)
+    return Sample(stamps, held, target.values(labels).astype(np.float32), usable, mock)
 
 
 def _carries_labels(labels: Labels) -> NDArray[np.bool_]:
@@ -108,18 +108,18 @@ def _carries_labels(labels: Labels) -> NDArray[np.bool_]:
     return chosen
 
 
-def _mock(stages: tuple[Stage, ...], plan: Preset, source: Source) -> list[Stamps]:
-    say("no catalogue given: training on the mock survey")
+def _mock(plan: Preset, source: Source) -> list[Stamps]:
     names = tuple(dict.fromkeys(name for each in TARGETS.values() for name in each.labels)) + SHAPES
     n = source.objects or plan.mock_objects
     return [
         mock_stamps(source.cache, int(n * stage.objects), stage.size, stage.pixel_scale, source.seed, plan.fronts,
                     names, _carries_labels, say)
-        for stage in stages
+        for stage in plan.stages
     ]  # fmt: skip
 
 
-def _real(target: Target, plan: Preset, source: Source) -> list[Stamps]:
+def _given(target: Target, plan: Preset, source: Source) -> tuple[list[Stamps], bool]:
+    """Stamps of the catalogue, and whether it says itself that it is simulated."""
     assert source.catalog is not None
     given = source.columns or target.labels
     if len(given) not in (target.required, len(target.labels)):
@@ -130,4 +130,5 @@ def _real(target: Target, plan: Preset, source: Source) -> list[Stamps]:
     columns = dict(zip(target.labels, given, strict=False))
     fronts = sfnet_card.fronts(FRONTS)
     with SurveyStamps(source.catalog, source.cutouts, columns, target.select, source.objects) as survey:
-        return [survey.stamps(source.cache, fronts, stage.size, stage.pixel_scale, say) for stage in plan.stages]
+        stamps = [survey.stamps(source.cache, fronts, stage.size, stage.pixel_scale, say) for stage in plan.stages]
+        return stamps, survey.catalog.mock

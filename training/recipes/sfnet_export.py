@@ -85,7 +85,7 @@ def _samples(target: Target, plan: Preset, source: Source, split: Split) -> Samp
     """Training galaxies, and two disjoint sets that the training never saw."""
     learned = gather(target, plan, source, split)
     last = len(plan.stages) - 1
-    if learned.mock:
+    if source.catalog is None:
         unseen, rows = _fresh(target, plan, source)
         name = f"unseen mock galaxies (seed {mix(source.seed, 1) % 10**6})"
     else:

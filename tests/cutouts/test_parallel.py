@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from galcli.cutouts import checksum, parallel
+from galcli.cutouts.checksum import datasum, datasum_of_file
+from galcli.cutouts.parallel import in_parts
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request, monkeypatch):
+    parallel._pool.cache_clear()
+    monkeypatch.setattr(parallel, "_threads", lambda: request.param)
+    yield request.param
+    parallel._pool.cache_clear()
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 17, 1000])
+@pytest.mark.parametrize("smallest", [1, 4, 500])
+def test_parts_cover_the_range_in_order_without_overlap(threads, length, smallest):
+    parts = in_parts(lambda start, stop: (start, stop), length, smallest)
+    assert len(parts) <= threads
+    assert [i for start, stop in parts for i in range(start, stop)] == list(range(length))
+    assert len(parts) == 1 or min(stop - start for start, stop in parts) >= smallest
+
+
+def test_an_exception_waits_until_every_part_has_ended(threads):
+    ended = []
+
+    def work(start: int, stop: int) -> None:
+        if start == 0:
+            raise ValueError("first part")
+        threading.Event().wait(0.05)
+        ended.append(stop)
+
+    with pytest.raises(ValueError, match="first part"):
+        in_parts(work, 30, 10)
+    assert len(ended) == threads - 1
+
+
+def test_sum_of_a_file_does_not_depend_on_the_threads(threads, tmp_path):
+    raw = np.random.default_rng(3).integers(0, 256, 8 * (checksum._STEP * 40 + 123), np.uint8).tobytes()
+    path = tmp_path / "file"
+    path.write_bytes(raw)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        words = np.frombuffer(raw[16:], ">u4").astype(np.uint64)
+        assert datasum_of_file(descriptor, 16, len(raw)) == checksum.fold(int(words.sum()))
+        assert datasum(raw[16:]) == checksum.fold(int(words.sum()))
+        with pytest.raises(ValueError, match="too early"):
+            datasum_of_file(descriptor, 0, len(raw) + 8)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr(parallel, "_threads", lambda: 2)
+    in_parts(lambda start, stop: stop - start, 100, 1)
+    child = os.fork()
+    if not child:
+        os._exit(int(sum(in_parts(lambda start, stop: stop - start, 100, 1)) != 100))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
