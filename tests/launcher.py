@@ -22,7 +22,7 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parents[1]
 #: File system events that change something; with what they are asked about in ``args[0]``.
-CHANGES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate")
+CHANGES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "write", "sync")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -124,8 +124,15 @@ def child(order: dict[str, Any]) -> None:
             os.killpg(0, action)
 
     sys.addaudithook(hook)
+    write = os.write
+
+    def counted_write(descriptor: int, data: Any) -> int:
+        hook("write", (os.readlink(f"/proc/self/fd/{descriptor}"),))
+        return write(descriptor, data)
+
+    os.write = counted_write
     # What a killed process wrote stays in the system's cache: only a power cut needs the wait for the disk.
-    os.fsync = lambda descriptor: None
+    os.fsync = lambda descriptor: hook("sync", (os.readlink(f"/proc/self/fd/{descriptor}"),))
     from galcli.cli import main
 
     sys.argv = ["galcli", *order["argv"]]

@@ -34,14 +34,14 @@ def _bands(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     return tuple(part.strip() for part in value.split(",")) if "," in value else tuple(value)
 
 
-class Auto(click.IntRange):
-    """A whole number, or ``auto`` for None."""
+def _auto(low: int, high: int) -> Callable[[click.Context, click.Parameter, str], int | None]:
+    """Reader of a whole number within limits; ``auto`` is None."""
+    limits = click.IntRange(low, high)
 
-    name = "auto or integer"
+    def read(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:
+        return None if value == "auto" else int(limits(value, parameter, ctx))
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        """Read the text of the option."""
-        return None if value == "auto" else super().convert(value, param, ctx)
+    return read
 
 
 class Finite(click.FloatRange):
@@ -85,7 +85,7 @@ device_options = _all(
         help="Arithmetic of the models.",
     ),
     click.option(
-        "--batch-size", type=Auto(1, 65536), default="auto", show_default=True, help="Cutouts per batch, or auto."
+        "--batch-size", callback=_auto(1, 65536), default="auto", show_default=True, help="Cutouts per batch, or auto."
     ),
     click.option("--threads", type=click.IntRange(0, 1024), default=0, help="Threads of the models (0: all cores)."),
     click.option("--max-memory", type=Finite(min=0, min_open=True), help="Memory to stay below, in GB."),
@@ -101,7 +101,7 @@ model_options = _all(
 )  # fmt: skip
 
 order_option = click.option(
-    "--order", type=Auto(0, 29), default="auto", show_default=True, help="HEALPix order of the tiles."
+    "--order", callback=_auto(0, 29), default="auto", show_default=True, help="HEALPix order of the tiles."
 )
 columns_option = click.option("--columns", callback=_comma_list, help="Catalogue columns to pass through, a,b,c.")
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for machines.")

@@ -94,7 +94,6 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
 def _mark_unpredicted(status: NDArray[np.int32], engine: Engine, table: Columns) -> NDArray[np.int32]:
     """Settle the model status of rows no model saw, and set NO_PREDICTION where any model gave nulls."""
     without_pixels = status != 0
-    status[without_pixels] |= int(RowStatus.NO_PREDICTION)
     for runner in engine.all_runners():
         model_status = table[runner.status.name]
         not_run = model_status == runner.status.null

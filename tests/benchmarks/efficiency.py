@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from tests.average import card
 from tests.benchmarks.measure import Result, alternate
 from tests.benchmarks.survey import SCALE, Silent, noise, options, write_stacks
 
-IMAGES, SIDE, REPEATS = 1024, 144, 3
+FILES, EACH, SIDE, REPEATS = 2, 2048, 144, 3
+IMAGES = FILES * EACH
 SHIPPED = "sfnet-metallicity"
 
 
@@ -28,7 +30,7 @@ def run(folder: Path) -> list[Result]:
         model = library.find(SHIPPED).path
     except GalcliError:
         model = write_resnet18(folder / "resnet18.onnx")
-    write_stacks(folder, 1, IMAGES, SIDE)
+    write_stacks(folder, FILES, EACH, SIDE)
     chosen = options(folder, model)
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     feeds = {
@@ -82,8 +84,6 @@ def write_resnet18(path: Path) -> Path:
 
 
 def _save(path: Path, nodes: list[onnx.NodeProto], weights: list[TensorProto]) -> Path:
-    import json
-
     inputs = [
         helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["N", 3, SIDE, SIDE]),
         helper.make_tensor_value_info("valid", TensorProto.FLOAT, ["N", 1, SIDE, SIDE]),

@@ -158,6 +158,25 @@ def test_5_device_that_is_not_there(survey: Survey, galcli: Run) -> None:
         assert not RunPaths(survey.out).root.exists()
 
 
+def test_5_device_that_the_runtime_does_not_really_use(
+    survey: Survey, galcli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime itself falls back to the CPU with a line in its log; a run that was asked for a GPU must not."""
+    import onnxruntime
+
+    if onnxruntime.get_available_providers() and Path("/proc/driver/nvidia").exists():
+        pytest.skip("this machine has the device")
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr("galcli.models.session._usable", lambda kind, number: True)
+
+    def fall_back(data: bytes, options: Any, providers: Any, **rest: Any) -> Any:
+        return session(data, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fall_back)
+    galcli(*[word if word != "cpu" else "cuda" for word in survey.predict()], code=5)
+    galcli(*survey.predict())
+
+
 @pytest.mark.parametrize("damage", ["absent", "empty", "text", "cut", "no card", "folder", "a name", "fits", "pickle"])
 def test_5_model_that_is_none(survey: Survey, galcli: Run, damage: str) -> None:
     import onnx

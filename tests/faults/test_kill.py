@@ -90,7 +90,7 @@ def test_killed_at_many_a_change_of_the_disk(
 ) -> None:
     """Before a file is opened, renamed or removed: the moments at which something could be half done."""
     files, whole = reference
-    for event in range(1, whole.events + 1, 17):
+    for event in range(1, whole.events + 1, whole.events // 14):
         check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
 
 

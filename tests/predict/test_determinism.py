@@ -82,3 +82,22 @@ def test_loose_files_give_the_same_bytes_twice(tmp_path: Path, galcli: Run) -> N
     galcli(*survey.predict("--batch-size", 3, out=outs[0]))
     galcli(*survey.predict("--order", "auto", out=outs[1]))
     assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_batch_size_is_obeyed(
+    shared_survey: Survey, galcli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    from galcli.predict.runner import ModelRunner
+
+    sizes = []
+    run = ModelRunner.run
+
+    def note(self: ModelRunner, batch: Any, table: Any) -> None:
+        sizes.append(len(batch))
+        run(self, batch, table)
+
+    monkeypatch.setattr(ModelRunner, "run", note)
+    galcli(*shared_survey.predict("--batch-size", size, out=tmp_path / "p.fits"))
+    assert max(sizes) == size
+    assert sum(sizes) == 48

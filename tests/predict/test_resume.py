@@ -376,7 +376,7 @@ def test_tiles_of_a_run_whose_record_is_gone_are_not_taken_over(survey: Survey, 
     """Killed while it removed its folder, and begun anew with another model: the old tiles are no longer right."""
     galcli(*survey.predict("--order", 3, "--keep-tiles"))
     RunPaths(survey.out).record.unlink()
-    write_average(survey.model, 16, version="2")
+    write_average(survey.model, 8)
     galcli(*survey.predict("--order", 3, "--overwrite"))
     after = survey.out.read_bytes()
     galcli(*survey.predict("--order", 3, "--overwrite", "--restart"))

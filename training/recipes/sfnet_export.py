@@ -19,8 +19,8 @@ from galcli.training.recipes.sfnet_model import Samples, export_sfnet, views
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target
 from galcli.training.seeds import mix
 
-#: Mock galaxies drawn anew for calibration and metrics; about half of them carry a metallicity.
-FRESH = 16_000
+#: Mock galaxies drawn anew for calibration and metrics: enough for 5,000 tested ones through each flux front.
+FRESH = 20_000
 #: Training galaxies that fix the domain and the largest activations.
 REFERENCE = 6_000
 #: Part of the unseen galaxies that calibrates the error bars; the metrics are measured on the others.
@@ -105,7 +105,7 @@ def _samples(target: Target, plan: Preset, source: Source, split: Split) -> Samp
 
 def _fresh(target: Target, plan: Preset, source: Source) -> tuple[Sample, NDArray[np.int64]]:
     """Mock galaxies of another seed, on the grid of the last stage."""
-    number = min(FRESH, max(512, (source.objects or FRESH) // 2))
+    number = FRESH if source.objects is None else min(FRESH, max(512, source.objects // 2))
     alone = replace(plan, stages=(replace(plan.stages[-1], objects=1.0),))
     sample = gather(target, alone, Source(source.cache, mix(source.seed, 1), number), "seed")
     return sample, np.flatnonzero(sample.usable)
