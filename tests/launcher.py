@@ -127,12 +127,12 @@ def child(order: dict[str, Any]) -> None:
     write = os.write
 
     def counted_write(descriptor: int, data: Any) -> int:
-        hook("write", (os.readlink(f"/proc/self/fd/{descriptor}"),))
+        hook("write", (Path(f"/proc/self/fd/{descriptor}").readlink(),))
         return write(descriptor, data)
 
     os.write = counted_write
     # What a killed process wrote stays in the system's cache: only a power cut needs the wait for the disk.
-    os.fsync = lambda descriptor: hook("sync", (os.readlink(f"/proc/self/fd/{descriptor}"),))
+    os.fsync = lambda descriptor: hook("sync", (Path(f"/proc/self/fd/{descriptor}").readlink(),))
     from galcli.cli import main
 
     sys.argv = ["galcli", *order["argv"]]

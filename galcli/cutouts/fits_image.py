@@ -101,6 +101,26 @@ def read_image(path: str | Path, ra: float, dec: float, overrides: Overrides) ->
     raise ValueError("no image in the file")
 
 
+def has_position(path: str | Path) -> bool:
+    """Whether the image in a FITS file says where on the sky it lies.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error
+        If the file is damaged.
+    """
+    cards = next((cards for cards, _, _ in _hdus(_bytes(path)) if _holds_pixels(cards)), {})
+    return _has_position(cards)
+
+
+def _has_position(cards: dict[str, Any]) -> bool:
+    return cd_matrix(cards) is not None and bool(cards.get("CTYPE1")) and "CRVAL1" in cards
+
+
 def _bytes(path: str | Path) -> bytes:
     """Content of the file, unpacked if it is gzipped."""
     with open(path, "rb", buffering=0) as raw:  # noqa: PTH123 - a Path per file costs as much as its header
@@ -292,7 +312,7 @@ def find_center(cards: dict[str, Any], ra: float, dec: float, shape: tuple[int, 
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
     matrix = cd_matrix(cards)
     kinds = (str(cards.get("CTYPE1", "")), str(cards.get("CTYPE2", "")))
-    if not (math.isfinite(ra) and math.isfinite(dec)) or matrix is None or not kinds[0] or "CRVAL1" not in cards:
+    if not (math.isfinite(ra) and math.isfinite(dec)) or matrix is None or not _has_position(cards):
         return middle
     if kinds != ("RA---TAN", "DEC--TAN"):
         return _general_center(cards, ra, dec)
@@ -313,12 +333,14 @@ def find_center(cards: dict[str, Any], ra: float, dec: float, shape: tuple[int, 
 
 
 def _general_center(cards: dict[str, Any], ra: float, dec: float) -> tuple[float, float]:
-    """Position through astropy, for projections that are rare among cutouts."""
+    """Position through astropy, for projections and axes (such as Galactic ones) that are rare among cutouts."""
+    from astropy.coordinates import SkyCoord
     from astropy.io.fits import Header
     from astropy.wcs import WCS
+    from astropy.wcs.utils import skycoord_to_pixel
 
     wcs = WCS(Header({key: value for key, value in cards.items() if key[0] != "_"}), naxis=2)
-    x, y = wcs.celestial.all_world2pix(ra, dec, 0)
+    x, y = skycoord_to_pixel(SkyCoord(ra, dec, unit="deg"), wcs)
     if not (math.isfinite(x) and math.isfinite(y)):
         raise NoOverlapError("the position lies outside the image")
     return float(x), float(y)

@@ -30,7 +30,7 @@ SDSS_NATIVE_SCALE = 0.396
 
 #: Nanomaggies per BUNIT; 1 nanomaggy = 3.631e-6 Jy (AB).
 UNITS = {"nanomaggy": 1.0, "maggy": 1e9, "jy": 1 / 3.631e-6, "mjy": 1e-3 / 3.631e-6, "ujy": 1e-6 / 3.631e-6,
-         "njy": 1e-9 / 3.631e-6}  # fmt: skip
+         "njy": 1e-9 / 3.631e-6, "megajy": 1e6 / 3.631e-6}  # fmt: skip
 _UNIT_NAMES = {
     "nanomaggies": "nanomaggy", "nanomaggys": "nanomaggy", "nmgy": "nanomaggy", "nmaggy": "nanomaggy",
     "maggies": "maggy", "mgy": "maggy", "jansky": "jy", "microjy": "ujy", "µjy": "ujy", "nanojy": "njy",
@@ -222,7 +222,8 @@ def find_factor(header: Header, zeropoint: float | None = None, *, legacy: bool 
     if zeropoint is not None:
         return float(10 ** (0.4 * (22.5 - zeropoint)))
     unit = str(header.get("BUNIT") or "").strip()
-    name = re.sub(r"(/| per )?(pix|pixel|px)$", "", unit.lower().replace("pixel-1", "pixel")).strip(" /")
+    known_case = re.sub(r"^MJy", "megajy", unit)  # elsewhere case is a matter of taste; here it is a factor of 10^9
+    name = re.sub(r"(/| per )?(pix|pixel|px)$", "", known_case.lower().replace("pixel-1", "pixel")).strip(" /")
     by_unit = UNITS.get(_UNIT_NAMES.get(name, name))
     by_zeropoint = None
     if header.get("FLUXMAG0"):

@@ -32,6 +32,11 @@ class IdIndex:
     Parameters
     ----------
     ids : ndarray (n,), integers or text
+
+    Attributes
+    ----------
+    repeats : bool
+        Whether an identifier is listed more than once.
     """
 
     def __init__(self, ids: NDArray[Any]) -> None:
@@ -40,6 +45,7 @@ class IdIndex:
         in_order = bool((self._ids[1:] >= self._ids[:-1]).all())
         self._order = None if in_order else np.argsort(self._ids, kind="stable")
         self._sorted = self._ids if self._order is None else self._ids[self._order]
+        self.repeats = bool((self._sorted[1:] == self._sorted[:-1]).any())
         self._as_text: IdIndex | None = None
 
     def find(self, ids: NDArray[Any]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from galcli.cutouts.batch import CutoutRequest, CutoutSource
 from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.column import ColumnSource, image_column
 from galcli.cutouts.files import FileSource
+from galcli.cutouts.fits_image import DAMAGE, has_position
 from galcli.cutouts.header import Overrides, band_name
 from galcli.cutouts.lookup import (
     FileList,
@@ -115,8 +116,24 @@ def _named(catalog: Catalog, cutouts: str, overrides: Overrides) -> CutoutSource
     if kind_of(path.name) is None:
         raise InputError(f"{path} is neither FITS nor JPEG nor PNG", "name a folder, file, glob or template")
     single = FileList([path.name], path.parent, label=str(path))
-    named = _first_with_file(catalog, single) is not None
-    return _searched(catalog, single if named else OneFile(path), overrides)
+    if _first_with_file(catalog, single) is not None:
+        return _searched(catalog, single, overrides)
+    if catalog.nrows > 1 and not _says_where(path):
+        raise InputError(
+            f"{path} has no position on the sky, and its name is no identifier of {catalog.path}: whose is it?",
+            "name the file after its galaxy, give a folder or template, or an image with a WCS",
+        )
+    return _searched(catalog, OneFile(path), overrides)
+
+
+def _says_where(path: Path) -> bool:
+    """Whether an image can tell by itself which rows it holds."""
+    if kind_of(path.name) == "display":
+        return False
+    try:
+        return has_position(path)
+    except DAMAGE:
+        return True  # what is wrong with it is said where it is read
 
 
 def _pattern(catalog: Catalog, text: str, overrides: Overrides) -> CutoutSource:

@@ -226,8 +226,10 @@ class StackSource:
 
     def _add(self, pending: _Pending, segment: _Segment, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Queue a segment and yield the batches that are full."""
+        if not len(segment.index):
+            return
         layout = (segment.stack.shape, segment.stack.convention.bands)
-        if len(segment.index) and pending.segments and layout != pending.layout:
+        if pending.segments and layout != pending.layout:
             yield from self._flush(pending)
         pending.layout = layout
         start = 0

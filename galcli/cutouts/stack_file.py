@@ -158,19 +158,26 @@ class StackFile:
         ra, dec : ndarray (m,), degrees
         by_position : bool
             The identifiers are row numbers of a catalogue without any: they count only where the position agrees
-            within 1 arcsec; else the nearest position within 1 arcsec is taken.
+            within 1 arcsec; else the nearest position within 1 arcsec is taken. Otherwise identifiers decide, and
+            the position only among entries of one identifier.
         """
         if self._by_id is None:
             self._by_id = IdIndex(self.ids)
         entry = self._by_id.find(ids)
-        if not by_position or not len(self):
+        if not len(self) or not (by_position or self._by_id.repeats):
             return entry
-        # Without a position on either side the comparison is false, and the row number is all there is.
-        entry[separation(*self.position(entry), ra, dec) > ARCSEC] = -1
+        # Without a position on either side the comparison is false, and the identifier is all there is.
+        far = separation(*self.position(entry), ra, dec) > ARCSEC
+        rows = np.flatnonzero(far | (entry < 0) if by_position else far & (entry >= 0))
         if self._by_position is None:
             self._by_position = SkyIndex(*self.position())
-        open_rows = np.flatnonzero(entry < 0)
-        entry[open_rows] = self._by_position.find(ra[open_rows], dec[open_rows], ARCSEC)
+        near = self._by_position.find(ra[rows], dec[rows], ARCSEC)
+        if by_position:
+            entry[rows] = near
+        else:
+            known = self.ids
+            same = (near >= 0) & (known[near] == known[entry[rows]])
+            entry[rows[same]] = near[same]
         return entry
 
     def verify(self) -> None:

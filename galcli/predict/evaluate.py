@@ -19,6 +19,7 @@ from galcli.predict.progress import Progress, Quiet
 from galcli.predict.run import predict
 from galcli.predict.table import PREDICTIONS
 from galcli.sky.rows import open_table
+from galcli.tables.status import ModelStatus
 
 #: A residual beyond this many sigma_MAD is an outlier.
 OUTLIER = 3.0
@@ -141,7 +142,7 @@ def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32
         rmse=float(np.sqrt(np.mean(residual**2))), bias=float(np.mean(residual)), sigma_mad=mad,
         scatter=variance**0.5, r2=1 - float(np.mean(residual**2)) / variance if variance else 0.0,
         outliers=float(np.mean(np.abs(residual - center) > OUTLIER * mad)), coverage=coverage,
-        out_of_domain=float(np.mean((status[both] & 256) != 0)),
+        out_of_domain=float(np.mean((status[both] & int(ModelStatus.OUT_OF_DOMAIN)) != 0)),
     )  # fmt: skip
 
 

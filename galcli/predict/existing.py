@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from galcli.errors import IdentityError, InputError, OutputError
-from galcli.predict.identity import Identity, difference, flatten
+from galcli.errors import InputError, OutputError
+from galcli.predict.identity import Identity, flatten, require_same
 from galcli.predict.table import RUN, text_bytes
 from galcli.sky.rows import open_table
 from galcli.tables.verify import check_file
@@ -63,6 +63,4 @@ def require_identity(out: Path, before: dict[str, str], identity: Identity) -> N
         Naming the differences.
     """
     now = {text_bytes(key).decode(): text_bytes(value).decode() for key, value in flatten(identity).items()}
-    lines = difference(before, now)
-    if lines:
-        raise IdentityError(f"{out} exists and was made with other inputs or settings ({'; '.join(lines[:6])})", _HINT)
+    require_same(before, now, f"{out} exists and", _HINT)

@@ -89,6 +89,8 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
     with interrupts.graceful(), open_inputs(options) as (catalog, layout, engine):
         announce(engine, catalog, progress)
         with run_lock(paths.lock, shared=options.shard is not None):
+            if before is None:  # unless another process has finished it just now
+                before = entries_of(options.out, replaced=options.overwrite)
             fresh = not paths.record.exists()
             with waiting_lock(paths.planning):
                 plan = make_plan(options, catalog, engine, layout)
@@ -99,8 +101,14 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
             _work(plan, engine, options, progress)
             if options.shard is not None:
                 left = len(missing_tiles(plan))
-                others = f"{left} of {len(plan.tiles)} tiles are still in other hands; then" if left else "all tiles are done;"
-                progress.note(f"shard {options.shard[0]}/{options.shard[1]}: {others} join them with: galcli merge {paths.root}")
+                others = (
+                    f"{left} of {len(plan.tiles)} tiles are still in other hands; then"
+                    if left
+                    else "all tiles are done;"
+                )
+                progress.note(
+                    f"shard {options.shard[0]}/{options.shard[1]}: {others} join them with: galcli merge {paths.root}"
+                )
                 return Summary(options.out, None, time.monotonic() - began)
             summary = finish(plan, progress, keep=options.keep_tiles, began=began)
             summary.counters = engine.source.counters()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 
 from galcli.cutouts.fits_image import find_center
@@ -67,7 +68,7 @@ def test_bands_are_named_or_refused() -> None:
         ({"BUNIT": "nanomaggy"}, 1), ({"BUNIT": "nanomaggies/pixel"}, 1), ({"BUNIT": "nmgy"}, 1),
         ({"BUNIT": "Jy"}, 1 / 3.631e-6),
         ({"BUNIT": "nJy / pix"}, 1 / 3631), ({"BUNIT": "uJy"}, 1 / 3.631), ({"MAGZERO": 22.5}, 1),
-        ({"MAGZPT": 30.0}, 1e-3),
+        ({"MAGZPT": 30.0}, 1e-3), ({"BUNIT": "mJy"}, 1e3 / 3.631), ({"BUNIT": "MJy/pixel"}, 1e12 / 3.631),
         ({"FLUXMAG0": 63095734448.0194}, 10 ** (0.4 * (22.5 - 27))), ({"BUNIT": "ADU", "MAGZERO": 27.5}, 0.01),
         ({"BUNIT": "nanomaggy", "MAGZERO": 22.5}, 1),
     ],
@@ -146,3 +147,13 @@ def test_object_position_agrees_with_astropy(rng: np.random.Generator, kind: str
         expected = rng.uniform(0, 400, 2)
         ra, dec = wcs.all_pix2world(*expected, 0)
         np.testing.assert_allclose(find_center(cards, float(ra), float(dec), (400, 400)), expected, atol=1e-3)
+
+
+def test_galactic_axes_are_not_taken_for_equatorial_ones() -> None:
+    sky = SkyCoord(10.0, 0.0, unit="deg")
+    cards: dict[str, Any] = {
+        "NAXIS": 2, "CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "CUNIT1": "deg", "CUNIT2": "deg",
+        "CRPIX1": 11.0, "CRPIX2": 21.0, "CD1_1": -1e-4, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 1e-4,
+        "CRVAL1": float(sky.galactic.l.deg), "CRVAL2": float(sky.galactic.b.deg),
+    }  # fmt: skip
+    np.testing.assert_allclose(find_center(cards, 10.0, 0.0, (40, 40)), (10, 20), atol=1e-6)

@@ -159,6 +159,18 @@ def test_one_file_for_all_rows(catalog: Any, tmp_path: Path, pixels: Any, drain:
     assert [round(result.center[row][1], 2) for row in range(4)] == [3.5, 4.5, 5.5, 6.5]
 
 
+@pytest.mark.parametrize("name", ["one.png", "one.fits"])
+def test_one_image_without_a_position_is_not_given_to_every_row(catalog: Any, tmp_path: Path, name: str) -> None:
+    if name.endswith("png"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)).save(tmp_path / name)
+    else:
+        fitsio.write(
+            str(tmp_path / name), np.ones((3, 8, 8), np.float32), header={"BANDS": "grz", "BUNIT": "nanomaggy"}
+        )
+    with pytest.raises(InputError, match="no position on the sky"):
+        find_source(catalog(), str(tmp_path / name))
+
+
 def test_folder_without_any_of_the_objects(catalog: Any, tmp_path: Path, pixels: Any, legacy: Any) -> None:
     (tmp_path / "c").mkdir()
     legacy(tmp_path / "c/1.fits", pixels[0])

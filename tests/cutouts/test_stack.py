@@ -325,3 +325,32 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "x.fits").write_text("<html>")
     with pytest.raises(InputError, match="no readable stack file"):
         StackSource(tmp_path / "x.fits")
+
+
+def test_file_without_usable_rows_among_other_shapes(tmp_path: Path, ask: Any, drain: Any, rng: Any) -> None:
+    """A file that gives nothing must not hide that the next one has another shape."""
+    sizes, marked = [8, 12, 12], [0, int(RowStatus.MISSING_CUTOUT), 0]
+    pix = [100, 101, 102]  # files are read in this order
+    ra, dec = healpix.center(9, pix)
+    arrays = [rng.normal(size=(1, 2, size, size)).astype(np.float32) for size in sizes]
+    for k, array in enumerate(arrays):
+        path = tmp_path / f"Norder=9/Dir=0/Npix={pix[k]}.fits"
+        status = np.array([marked[k]], np.int32)
+        write_stack(path, np.array([k + 50]), ra[k : k + 1], dec[k : k + 1], array, "gr", 0.262, status=status)
+    result = drain(StackSource(tmp_path), ask(np.arange(3) + 50, ra, dec))
+    assert result.status == {1: int(RowStatus.MISSING_CUTOUT)}
+    for k in (0, 2):
+        np.testing.assert_array_equal(result.pixels[k], arrays[k][0])
+
+
+@pytest.mark.parametrize("ids", [np.array([7, 7, 8, 7]), np.array([b"x", b"x", b"y", b"x"])])
+def test_repeated_identifiers_are_told_apart_by_position(
+    tmp_path: Path, pixels: Any, ask: Any, drain: Any, ids: Any
+) -> None:
+    """As OBJID, which numbers anew in each brick."""
+    ra, dec = np.array([10.0, 11.0, 12.0, 13.0]), np.zeros(4)
+    write_stack(tmp_path / "s.fits", ids, ra, dec, pixels[:4], "grz", 0.262)
+    source = StackSource(tmp_path / "s.fits", by_position=False)
+    wanted = np.array([3, 1, 2, 0])
+    np.testing.assert_array_equal(drain(source, ask(ids[wanted], ra[wanted], dec)).stack(), pixels[wanted])
+    np.testing.assert_array_equal(drain(source, ask(ids[wanted])).stack(), pixels[[0, 0, 2, 0]])  # no positions

@@ -54,7 +54,7 @@ def test_disk_that_refuses_one_change(small: Survey, launcher: Launcher, referen
     expected, events = reference
     codes = [
         check_failure_at(event, small, launcher, expected, tmp_path / str(event) / "p.fits")
-        for event in range(1, events + 1, events // 12)
+        for event in range(1, events + 1, events // 10)
     ]
     # Where only a removal fails nothing is lost; everything before that must have been noticed.
     assert codes.count(6) > len(codes) / 2

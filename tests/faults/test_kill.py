@@ -90,14 +90,14 @@ def test_killed_at_many_a_change_of_the_disk(
 ) -> None:
     """Before a file is opened, renamed or removed: the moments at which something could be half done."""
     files, whole = reference
-    for event in range(1, whole.events + 1, whole.events // 14):
+    for event in range(1, whole.events + 1, whole.events // 11):
         check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
 
 
 def test_killed_around_the_end(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
     """Between the last tile and the last folder removed lie the merge, both renames and the removal of the run."""
     files, whole = reference
-    for event in range(whole.events - 60, whole.events + 1, 9):
+    for event in range(whole.events - 70, whole.events + 1, 13):
         check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
 
 
@@ -168,6 +168,18 @@ def test_asked_to_stop_a_run_ends_in_order_and_can_go_on(
     assert not list(tmp_path.rglob("*.tmp"))
     assert launcher.run(words(faulty, out)).code == 0
     assert files_of(tmp_path) == files
+
+
+def test_asked_to_stop_while_files_are_decoded(launcher: Launcher, tmp_path: Path, galcli: Run) -> None:
+    """Threads that read ahead end with the run."""
+    survey = make_survey(tmp_path / "survey", 40, loose=True)
+    galcli(*survey.predict("--order", 2, out=tmp_path / "whole.fits"))
+    words = survey.predict("--order", 2, "--batch-size", 2)
+    ended = launcher.run(words, at=4, where="Npix", do=signal.SIGTERM, pause=0.02)
+    assert ended.code == 75, ended.err
+    assert ended.seconds < 10
+    assert launcher.run(words).code == 0
+    assert survey.out.read_bytes() == (tmp_path / "whole.fits").read_bytes()
 
 
 def test_second_interrupt_ends_at_once(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_status_of_a_run_and_of_its_end(survey: Survey, galcli: Run, launcher: L
     import os
     import signal
 
-    run = launcher.start(survey.predict("--order", 2), at=5, where="Npix", do=signal.SIGSTOP)
+    run = launcher.start(survey.predict("--order", 2), at=3, where="/claims/", do=signal.SIGSTOP)
     assert launcher.wait(run).stopped
     for name in (survey.out, RunPaths(survey.out).root):
         state = json.loads(galcli("status", name, "--json").out)

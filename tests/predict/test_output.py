@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 from astropy.units import Unit
 
@@ -80,6 +81,8 @@ def test_every_column_is_explained(finished: Path) -> None:
                 assert len(hdu.header[f"TCOMM{n}"]) > 3, (hdu.name, name)
                 if f"TUNIT{n}" in hdu.header:
                     Unit(hdu.header[f"TUNIT{n}"], format="fits")
+                if f"TUCD{n}" in hdu.header:
+                    assert check_ucd(hdu.header[f"TUCD{n}"], check_controlled_vocabulary=True), (hdu.name, name)
                 # STATUS is never null.
                 if name != "STATUS" and hdu.columns[n - 1].format.lstrip("0123456789")[0] in "BIJK":
                     assert f"TNULL{n}" in hdu.header, (hdu.name, name)

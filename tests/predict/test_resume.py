@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from galcli.predict.claims import claim, run_lock
 from galcli.predict.paths import RunPaths
-from galcli.predict.plan import load_plan
 from tests.average import write_average
-from tests.launcher import Launcher
-from tests.survey import Survey, make_survey, noise, write_catalog, write_stacks
+from tests.predict.conftest import halt, tiles_of
+from tests.survey import Survey, noise, write_catalog, write_stacks
 
 Run = Callable[..., Any]
-
-
-@pytest.fixture
-def halted(survey: Survey, galcli: Run) -> Survey:
-    """A survey whose run was stopped in the middle: some tiles are there, others not."""
-    halt(survey, galcli)
-    return survey
-
-
-def halt(survey: Survey, galcli: Run, *more: object, tiles: int = 3) -> None:
-    """Stop a run after a few tiles."""
-    import galcli.predict.run as run
-
-    made = []
-    make = run.run_tile
-
-    def stop_soon(*args: Any) -> Any:
-        if len(made) == tiles:
-            signal.raise_signal(signal.SIGTERM)
-        made.append(1)
-        return make(*args)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "run_tile", stop_soon)
-        galcli(*survey.predict("--order", 3, *more), code=75)
-    assert len(tiles_of(survey)) == tiles
-
-
-def tiles_of(survey: Survey) -> list[Path]:
-    return sorted(RunPaths(survey.out).root.glob("Norder=*/**/*.fits"))
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory, galcli: Run) -> bytes:
-    """What an uninterrupted run of the fixture survey writes."""
-    survey = make_survey(tmp_path_factory.mktemp("reference") / "survey")
-    galcli(*survey.predict("--order", 3))
-    return survey.out.read_bytes()
 
 
 def test_resumed_run_does_not_repeat_tiles_and_gives_the_same_bytes(
@@ -227,142 +183,6 @@ def test_problem_list_survives_a_kill_after_the_merge(
         galcli(*survey.predict(), code=130)
     assert "nothing to do" in galcli(*survey.predict()).err
     assert "not in the stack" in RunPaths(survey.out).problems.read_text()
-
-
-# --- several processes --------------------------------------------------------------------------------------------------
-
-
-def test_second_run_of_the_same_output_is_refused(
-    survey: Survey, reference: bytes, galcli: Run, launcher: Launcher
-) -> None:
-    words = survey.predict("--order", 3)
-    first = launcher.start(words, at=9, where="Npix", do=signal.SIGSTOP)
-    assert launcher.wait(first).stopped
-    result = galcli(*words, code=6)
-    assert "another galcli" in result.error
-    assert "another galcli" in galcli(*survey.predict("--shard", "0/2", "--order", 3), code=6).error
-    os.killpg(first["pid"], signal.SIGCONT)
-    assert launcher.wait(first).code == 0
-    assert survey.out.read_bytes() == reference
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_shards_one_after_the_other_and_merge_equal_one_run(
-    survey: Survey, reference: bytes, galcli: Run, count: int
-) -> None:
-    run = RunPaths(survey.out).root
-    for index in range(count):
-        result = galcli(*survey.predict("--order", 3, "--shard", f"{index}/{count}"))
-        assert not survey.out.exists()
-    assert "galcli merge" in result.err
-    galcli("merge", run)
-    assert survey.out.read_bytes() == reference
-    assert not run.exists()
-
-
-def test_shard_leaves_tiles_of_a_living_one_and_takes_those_of_a_dead_one(
-    survey: Survey, reference: bytes, galcli: Run, launcher: Launcher
-) -> None:
-    words = survey.predict("--order", 3, "--shard")
-    first = launcher.start([*words, "0/2"], at=3, where="Npix", do=signal.SIGSTOP)  # while it holds a claim
-    assert launcher.wait(first).stopped
-    result = galcli(*words, "1/2")
-    assert "1 of " in result.err
-    assert "another galcli" in galcli("merge", RunPaths(survey.out).root, code=6).error
-    os.killpg(first["pid"], signal.SIGKILL)
-    assert launcher.wait(first).code == -signal.SIGKILL
-    refusal = galcli("merge", RunPaths(survey.out).root, code=4)
-    assert "1 of " in refusal.error
-    assert "Norder=3" in refusal.error
-    assert not survey.out.exists()
-    galcli(*words, "1/2")
-    galcli("merge", RunPaths(survey.out).root)
-    assert survey.out.read_bytes() == reference
-
-
-def test_two_shards_at_once(survey: Survey, reference: bytes, galcli: Run, launcher: Launcher) -> None:
-    words = survey.predict("--order", 3, "--shard")
-    runs = [launcher.start([*words, f"{index}/2"], pause=0.01) for index in range(2)]
-    assert [launcher.wait(run).code for run in runs] == [0, 0]
-    galcli("merge", RunPaths(survey.out).root)
-    assert survey.out.read_bytes() == reference
-
-
-def test_shards_take_their_own_tiles_first(survey: Survey, galcli: Run) -> None:
-    import galcli.predict.run as run
-
-    made: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "run_tile", lambda plan, engine, tile: made.append(tile.path))
-        galcli(*survey.predict("--order", 3, "--shard", "1/3"))
-    tiles = [tile.path for tile in load_plan(RunPaths(survey.out)).tiles]
-    own = tiles[1::3]
-    assert made[: len(own)] == own
-    assert sorted(made) == sorted(tiles)
-
-
-@pytest.mark.parametrize("shard", ["3/3", "-1/3", "0/0", "1", "a/b", "1/2/3", "", "0/-1", "1.0/2"])
-def test_impossible_shard_is_a_usage_error(survey: Survey, galcli: Run, shard: str) -> None:
-    galcli(*survey.predict(f"--shard={shard}"), code=2)
-    assert not RunPaths(survey.out).root.exists()
-
-
-def test_shard_does_not_restart_the_work_of_others(halted: Survey, galcli: Run) -> None:
-    before = tiles_of(halted)
-    galcli(*halted.predict("--order", 3, "--shard", "0/2", "--restart"), code=2)
-    assert tiles_of(halted) == before
-
-
-def test_merge_refuses_what_is_no_run(survey: Survey, galcli: Run, tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "none.run", survey.out, Path()):
-        galcli("merge", folder, code=4)
-    assert not (tmp_path / "none.run").exists()
-
-
-def test_merge_does_not_overwrite_unasked(survey: Survey, galcli: Run, reference: bytes, tmp_path: Path) -> None:
-    galcli(*survey.predict("--order", 3, "--shard", "0/1"))
-    survey.out.write_bytes(b"precious")
-    run = RunPaths(survey.out).root
-    galcli("merge", run, code=6)
-    assert survey.out.read_bytes() == b"precious"
-    galcli("merge", run, "-o", tmp_path / "other.fits", "--keep-tiles")
-    assert (tmp_path / "other.fits").read_bytes() == reference
-    done = json.loads(galcli("merge", run, "--overwrite", "--json").out.splitlines()[-1])
-    assert done["event"] == "done"
-    assert done["counts"]["rows"] == 48
-    assert survey.out.read_bytes() == reference
-
-
-def test_lock_of_a_run_that_was_removed_meanwhile_is_not_taken(tmp_path: Path) -> None:
-    """Who opened the lock file before the other run ended must lock the file that is there now."""
-    import fcntl
-
-    path = tmp_path / "x.run" / "lock"
-    flock = fcntl.flock
-    removed = []
-
-    def remove_first(handle: int, how: int) -> None:
-        if not removed:
-            path.unlink()
-            removed.append(1)
-        flock(handle, how)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fcntl, "flock", remove_first)
-        with run_lock(path, shared=False):
-            assert path.exists()
-            other = os.open(path, os.O_RDWR)
-            with pytest.raises(BlockingIOError):
-                flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.close(other)
-
-
-def test_claim_ends_with_its_block(tmp_path: Path) -> None:
-    path = tmp_path / "claims" / "tile.lock"
-    with claim(path) as first, claim(path) as second:
-        assert (first, second) == (True, False)
-    with claim(path) as again:
-        assert again
 
 
 def test_stacks_may_be_rewritten_with_the_same_pixels(halted: Survey, reference: bytes, galcli: Run) -> None:

@@ -8,7 +8,7 @@ from astropy.table import Table
 from PIL import Image
 
 from galcli.cutouts.stack_write import write_stack
-from galcli.errors import InputError, UsageError
+from galcli.errors import IdentityError, InputError, UsageError
 from galcli.training import cache, checkpoint, regression, sources
 from galcli.training.data import take
 from galcli.training.fit import STATE
@@ -196,6 +196,16 @@ def test_training_on_a_survey(tmp_path):
         label_columns=["my_oh"],
     )  # fmt: skip
     assert checkpoint.load_weights(path)[1]["mock"] is False
+
+
+def test_training_does_not_go_on_with_other_labels(tmp_path):
+    known = labelled(tmp_path)
+    sfnet.train("metallicity", out=tmp_path / "out", preset="tiny", **known)
+    table = Table.read(known["catalog"])
+    table["my_oh"] += 0.01 * (table["my_oh"] > 0)
+    table.write(known["catalog"], overwrite=True)
+    with pytest.raises(IdentityError, match="learned"):
+        sfnet.train("metallicity", out=tmp_path / "out", preset="tiny", resume=True, **known)
 
 
 def test_training_on_display_images(tmp_path):

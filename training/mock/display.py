@@ -85,9 +85,9 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
     # JPEG wants red first, and its chroma is computed from that order; north is up in files
     bytes_in = (images.flip(1).flip(2) * 255.0).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     out = np.empty_like(bytes_in)
-    for row, (pixels, level) in enumerate(zip(bytes_in, quality.tolist(), strict=True)):
+    for row, (picture, level) in enumerate(zip(bytes_in, quality.tolist(), strict=True)):
         buffer = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=int(level))
+        Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "JPEG", quality=int(level))
         with Image.open(buffer) as image:
             out[row] = np.asarray(image)
     return torch.from_numpy(out).permute(0, 3, 1, 2).flip(1).flip(2).to(images.device, torch.float32) / 255.0

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.stack_write import write_stack
 from galcli.errors import InputError, UsageError
 from galcli.sky import healpix
@@ -111,8 +112,10 @@ def write_survey(directory: Path, options: MockOptions) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     cards = _cards(options)
     catalog = directory / "catalog.fits"
-    if catalog.exists():
-        _require_same(catalog, cards)
+    # The catalogue comes last: without it, the stacks tell whose survey was interrupted here.
+    for path in (catalog, *sorted((directory / "cutouts").rglob("*.fits"))):
+        if path.exists():
+            _require_same(path, cards)
     pop, ra, dec, observed = draw_catalogue(options)
     ids = FIRST_ID + np.arange(options.number, dtype=np.int64)
     for tile, rows in _tiles(ra, dec, options):
@@ -268,12 +271,11 @@ def _cards(options: MockOptions) -> list[Card]:
     ]
 
 
-def _require_same(catalog: Path, cards: list[Card]) -> None:
-    import fitsio
-
-    header = fitsio.read_header(str(catalog), ext=1)
+def _require_same(path: Path, cards: list[Card]) -> None:
+    with open_fits(path) as file:
+        header = file[1].read_header()
     differing = [key for key, value, _ in cards if header.get(key) != value]
     if differing:
         raise InputError(
-            f"{catalog} belongs to another survey ({', '.join(differing)} differ)", "choose another directory"
+            f"{path} belongs to another survey ({', '.join(differing)} differ)", "choose another directory"
         )

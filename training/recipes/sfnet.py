@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from galcli.errors import InputError, UsageError
@@ -125,7 +127,7 @@ def train(
     identity = {
         "target": target, "preset": preset, "seed": seed, "k": k, "split": split, "mock": sample.mock,
         "init": str(init) if init else None, "minutes": minutes, "samples": [s.describe() for s in sample.stamps],
-        "plan": asdict(plan), "stream": stream,
+        "plan": asdict(plan), "stream": stream, "learned": None if catalog is None else _digest(sample),
     }  # fmt: skip
     settled = resume and (out / STATE).exists()  # then the steps of each stage stand in the state
     steps = _steps(plan, feeds, network, task, None if settled else minutes, device, stream)
@@ -133,6 +135,11 @@ def train(
     fit = Fit(network, task, feeds, settings, out)
     fit.run(resume)
     return _write(out, fit, task, sample, identity | {"label_columns": list(source.columns)})
+
+
+def _digest(sample: Sample) -> str:
+    """What a survey teaches: another catalogue or label column of the same size must not go on with this training."""
+    return hashlib.sha256(np.where(sample.usable[:, None], sample.target, 0).tobytes()).hexdigest()[:16]
 
 
 def _lookup(table: Mapping[str, _T], name: str, kind: str) -> _T:

@@ -1,0 +1,53 @@
+"""Runs that stopped in the middle, and what they should have written."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galcli.predict.paths import RunPaths
+from tests.survey import Survey, make_survey
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def halted(survey: Survey, galcli: Run) -> Survey:
+    """A survey whose run was stopped in the middle: some tiles are there, others not."""
+    halt(survey, galcli)
+    return survey
+
+
+def halt(survey: Survey, galcli: Run, *more: object, tiles: int = 3) -> None:
+    """Stop a run after a few tiles."""
+    import galcli.predict.run as run
+
+    made = []
+    make = run.run_tile
+
+    def stop_soon(*args: Any) -> Any:
+        if len(made) == tiles:
+            signal.raise_signal(signal.SIGTERM)
+        made.append(1)
+        return make(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "run_tile", stop_soon)
+        galcli(*survey.predict("--order", 3, *more), code=75)
+    assert len(tiles_of(survey)) == tiles
+
+
+def tiles_of(survey: Survey) -> list[Path]:
+    return sorted(RunPaths(survey.out).root.glob("Norder=*/**/*.fits"))
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory, galcli: Run) -> bytes:
+    """What an uninterrupted run of the fixture survey writes."""
+    survey = make_survey(tmp_path_factory.mktemp("reference") / "survey")
+    galcli(*survey.predict("--order", 3))
+    return survey.out.read_bytes()

@@ -1,0 +1,168 @@
+"""Several processes on one output: shards share the work, anybody else is refused."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galcli.predict.claims import claim, run_lock
+from galcli.predict.paths import RunPaths
+from galcli.predict.plan import load_plan
+from tests.launcher import Launcher
+from tests.predict.conftest import tiles_of
+from tests.survey import Survey
+
+Run = Callable[..., Any]
+
+
+def test_second_run_of_the_same_output_is_refused(
+    survey: Survey, reference: bytes, galcli: Run, launcher: Launcher
+) -> None:
+    words = survey.predict("--order", 3)
+    first = launcher.start(words, at=9, where="Npix", do=signal.SIGSTOP)
+    assert launcher.wait(first).stopped
+    result = galcli(*words, code=6)
+    assert "another galcli" in result.error
+    assert "another galcli" in galcli(*survey.predict("--shard", "0/2", "--order", 3), code=6).error
+    os.killpg(first["pid"], signal.SIGCONT)
+    assert launcher.wait(first).code == 0
+    assert survey.out.read_bytes() == reference
+
+
+def test_table_finished_while_the_second_run_began_is_not_made_again(survey: Survey, galcli: Run) -> None:
+    import galcli.predict.run as run
+
+    galcli(*survey.predict(out=survey.root / "other.fits"))
+    opened = run.open_inputs
+
+    def finish_meanwhile(options: Any) -> Any:
+        (survey.root / "other.fits").rename(survey.out)
+        return opened(options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "open_inputs", finish_meanwhile)
+        assert "nothing to do" in galcli(*survey.predict()).err
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_shards_one_after_the_other_and_merge_equal_one_run(
+    survey: Survey, reference: bytes, galcli: Run, count: int
+) -> None:
+    run = RunPaths(survey.out).root
+    for index in range(count):
+        result = galcli(*survey.predict("--order", 3, "--shard", f"{index}/{count}"))
+        assert not survey.out.exists()
+    assert "galcli merge" in result.err
+    galcli("merge", run)
+    assert survey.out.read_bytes() == reference
+    assert not run.exists()
+
+
+def test_shard_leaves_tiles_of_a_living_one_and_takes_those_of_a_dead_one(
+    survey: Survey, reference: bytes, galcli: Run, launcher: Launcher
+) -> None:
+    words = survey.predict("--order", 3, "--shard")
+    first = launcher.start([*words, "0/2"], at=3, where="Npix", do=signal.SIGSTOP)  # while it holds a claim
+    assert launcher.wait(first).stopped
+    result = galcli(*words, "1/2")
+    assert "1 of " in result.err
+    assert "another galcli" in galcli("merge", RunPaths(survey.out).root, code=6).error
+    os.killpg(first["pid"], signal.SIGKILL)
+    assert launcher.wait(first).code == -signal.SIGKILL
+    refusal = galcli("merge", RunPaths(survey.out).root, code=4)
+    assert "1 of " in refusal.error
+    assert "Norder=3" in refusal.error
+    assert not survey.out.exists()
+    galcli(*words, "1/2")
+    galcli("merge", RunPaths(survey.out).root)
+    assert survey.out.read_bytes() == reference
+
+
+def test_two_shards_at_once(survey: Survey, reference: bytes, galcli: Run, launcher: Launcher) -> None:
+    words = survey.predict("--order", 3, "--shard")
+    runs = [launcher.start([*words, f"{index}/2"], pause=0.01) for index in range(2)]
+    assert [launcher.wait(run).code for run in runs] == [0, 0]
+    galcli("merge", RunPaths(survey.out).root)
+    assert survey.out.read_bytes() == reference
+
+
+def test_shards_take_their_own_tiles_first(survey: Survey, galcli: Run) -> None:
+    import galcli.predict.run as run
+
+    made: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "run_tile", lambda plan, engine, tile: made.append(tile.path))
+        galcli(*survey.predict("--order", 3, "--shard", "1/3"))
+    tiles = [tile.path for tile in load_plan(RunPaths(survey.out)).tiles]
+    own = tiles[1::3]
+    assert made[: len(own)] == own
+    assert sorted(made) == sorted(tiles)
+
+
+@pytest.mark.parametrize("shard", ["3/3", "-1/3", "0/0", "1", "a/b", "1/2/3", "", "0/-1", "1.0/2"])
+def test_impossible_shard_is_a_usage_error(survey: Survey, galcli: Run, shard: str) -> None:
+    galcli(*survey.predict(f"--shard={shard}"), code=2)
+    assert not RunPaths(survey.out).root.exists()
+
+
+def test_shard_does_not_restart_the_work_of_others(halted: Survey, galcli: Run) -> None:
+    before = tiles_of(halted)
+    galcli(*halted.predict("--order", 3, "--shard", "0/2", "--restart"), code=2)
+    assert tiles_of(halted) == before
+
+
+def test_merge_refuses_what_is_no_run(survey: Survey, galcli: Run, tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none.run", survey.out, Path()):
+        galcli("merge", folder, code=4)
+    assert not (tmp_path / "none.run").exists()
+
+
+def test_merge_does_not_overwrite_unasked(survey: Survey, galcli: Run, reference: bytes, tmp_path: Path) -> None:
+    galcli(*survey.predict("--order", 3, "--shard", "0/1"))
+    survey.out.write_bytes(b"precious")
+    run = RunPaths(survey.out).root
+    galcli("merge", run, code=6)
+    assert survey.out.read_bytes() == b"precious"
+    galcli("merge", run, "-o", tmp_path / "other.fits", "--keep-tiles")
+    assert (tmp_path / "other.fits").read_bytes() == reference
+    done = json.loads(galcli("merge", run, "--overwrite", "--json").out.splitlines()[-1])
+    assert done["event"] == "done"
+    assert done["counts"]["rows"] == 48
+    assert survey.out.read_bytes() == reference
+
+
+def test_lock_of_a_run_that_was_removed_meanwhile_is_not_taken(tmp_path: Path) -> None:
+    """Who opened the lock file before the other run ended must lock the file that is there now."""
+    path = tmp_path / "x.run" / "lock"
+    flock = fcntl.flock
+    removed = []
+
+    def remove_first(handle: int, how: int) -> None:
+        if not removed:
+            path.unlink()
+            removed.append(1)
+        flock(handle, how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "flock", remove_first)
+        with run_lock(path, shared=False):
+            assert path.exists()
+            other = os.open(path, os.O_RDWR)
+            with pytest.raises(BlockingIOError):
+                flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(other)
+
+
+def test_claim_ends_with_its_block(tmp_path: Path) -> None:
+    path = tmp_path / "claims" / "tile.lock"
+    with claim(path) as first, claim(path) as second:
+        assert (first, second) == (True, False)
+    with claim(path) as again:
+        assert again
