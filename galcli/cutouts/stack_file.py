@@ -115,7 +115,10 @@ class StackFile:
     @property
     def ids(self) -> NDArray[Any]:
         """Identifiers of all entries, (n,), int64 or bytes."""
-        return native(self._table[self._id_field])
+        return self._ids_of(slice(None))
+
+    def _ids_of(self, entry: NDArray[np.int64] | slice) -> NDArray[Any]:
+        return native(self._table[self._id_field][entry])
 
     def position(
         self, entry: NDArray[np.int64] | slice = slice(None)
@@ -159,26 +162,34 @@ class StackFile:
         by_position : bool
             The identifiers are row numbers of a catalogue without any: they count only where the position agrees
             within 1 arcsec; else the nearest position within 1 arcsec is taken. Otherwise identifiers decide, and
-            the position only among entries of one identifier.
+            the position among entries of one identifier; an entry whose cutout cannot hold the row's position is
+            another object's.
         """
         if self._by_id is None:
             self._by_id = IdIndex(self.ids)
         entry = self._by_id.find(ids)
-        if not len(self) or not (by_position or self._by_id.repeats):
+        if not len(self):
             return entry
-        # Without a position on either side the comparison is false, and the identifier is all there is.
-        far = separation(*self.position(entry), ra, dec) > ARCSEC
-        rows = np.flatnonzero(far | (entry < 0) if by_position else far & (entry >= 0))
+        # Without a position on either side comparisons are false, and the identifier is all there is.
+        away = separation(*self.position(entry), ra, dec)
+        if by_position:
+            rows = np.flatnonzero((away > ARCSEC) | (entry < 0))
+            entry[rows] = self._nearest(ra[rows], dec[rows])
+            return entry
+        if self._by_id.repeats:
+            rows = np.flatnonzero((away > ARCSEC) & (entry >= 0))
+            near = self._nearest(ra[rows], dec[rows])
+            same = (near >= 0) & (self._ids_of(near) == self._ids_of(entry[rows]))
+            entry[rows[same]], away[rows[same]] = near[same], 0.0
+        reach = self.pixel_scale(entry) * math.hypot(*self.shape[1:]) / 2 * ARCSEC
+        entry[away > reach] = -1
+        return entry
+
+    def _nearest(self, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Nearest entry within 1 arcsec, -1 where there is none."""
         if self._by_position is None:
             self._by_position = SkyIndex(*self.position())
-        near = self._by_position.find(ra[rows], dec[rows], ARCSEC)
-        if by_position:
-            entry[rows] = near
-        else:
-            known = self.ids
-            same = (near >= 0) & (known[near] == known[entry[rows]])
-            entry[rows[same]] = near[same]
-        return entry
+        return self._by_position.find(ra, dec, ARCSEC)
 
     def verify(self) -> None:
         """Check the sums of the pixels.

@@ -354,3 +354,13 @@ def test_repeated_identifiers_are_told_apart_by_position(
     wanted = np.array([3, 1, 2, 0])
     np.testing.assert_array_equal(drain(source, ask(ids[wanted], ra[wanted], dec)).stack(), pixels[wanted])
     np.testing.assert_array_equal(drain(source, ask(ids[wanted])).stack(), pixels[[0, 0, 2, 0]])  # no positions
+
+
+def test_identifier_of_an_object_elsewhere_is_another_object(tmp_path: Path, pixels: Any, ask: Any, drain: Any) -> None:
+    """The same number in another brick or survey: no pixels are better than those of another galaxy."""
+    write_stack(tmp_path / "s.fits", IDS, RA, DEC, pixels, "grz", 0.262)
+    ra, dec = RA.copy(), DEC.copy()
+    ra[1], dec[2], dec[3] = RA[1] + 50, DEC[2] + 2 / 3600, DEC[3] + 1  # row 2 still lies in its cutout
+    result = drain(StackSource(tmp_path / "s.fits", by_position=False), ask(IDS, ra, dec))
+    assert result.status == {1: int(RowStatus.MISSING_CUTOUT), 3: int(RowStatus.MISSING_CUTOUT)}
+    np.testing.assert_array_equal(result.pixels[2], pixels[2])

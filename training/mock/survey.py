@@ -82,12 +82,15 @@ class MockOptions:
 
     def __post_init__(self) -> None:
         if not self.bands or list(self.bands) != [b for b in BANDS if b in self.bands]:
-            raise UsageError(f"--bands {self.bands}: bands are some of {BANDS}, in this order", "for example --bands grz")
+            raise UsageError(
+                f"--bands {self.bands}: bands are some of {BANDS}, in this order", "for example --bands grz"
+            )
         if self.survey in SURVEYS:
             lacking = [band for band in self.bands if band not in SURVEYS[self.survey].depth]
             if lacking:
                 raise UsageError(
-                    f"the {self.survey} survey has no band {', '.join(lacking)}", "use --survey legacy-ugrizy, which has all six"
+                    f"the {self.survey} survey has no band {', '.join(lacking)}",
+                    "use --survey legacy-ugrizy, which has all six",
                 )
 
 

@@ -255,6 +255,8 @@ def _calibrate(
 def _fields(module: ExportedSFNet, kind: Kind, info: dict[str, Any]) -> dict[str, Any]:
     told = ("recipe", "target", "preset", "seed", "objects", "epochs", "mock", "data", "label_columns")
     details = {name: value for name, value in info.items() if name not in told and name not in ("mean", "std")}
+    if details.get("init"):
+        details["init"] = Path(details["init"]).name  # where it lay is nobody's business
     training = {
         "data": info.get("data") or ("mock survey" if info["mock"] else "survey given by the user"),
         "mock": info["mock"], "objects": info["objects"], "seed": info["seed"], "epochs": round(info["epochs"], 2),
