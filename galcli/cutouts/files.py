@@ -30,7 +30,7 @@ from galcli.cutouts.batch import (
 from galcli.cutouts.buffers import Buffers
 from galcli.cutouts.fits_image import Image, NoOverlapError
 from galcli.cutouts.header import NO_OVERRIDES, Overrides, blue_to_red
-from galcli.cutouts.lookup import Lookup
+from galcli.cutouts.lookup import Lookup, kind_of
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
 
@@ -99,7 +99,7 @@ class FileSource:
         problem = ""
         for kind in ("flux", "display"):
             self.kind = kind
-            paths = self._lookup.find(sample, kind)
+            paths = self._lookup.find(sample, kind) if len(sample) else self._listed(kind)
             rows = [row for row, path in enumerate(paths) if path is not None]
             images: list[Image] = []
             for row in rows:
@@ -120,6 +120,10 @@ class FileSource:
         if problem:
             raise InputError(f"no readable cutout among the first rows: {problem}", "check the files")
         raise InputError(f"no cutout for the first rows in {self._lookup.describe()}", "check --cutouts")
+
+    def _listed(self, kind: Kind) -> list[str | None]:
+        """The files of a kind there are, when no row asks for one."""
+        return [path for name, path in self._lookup.listing() or () if kind_of(name) == kind]
 
     def fingerprint(self) -> dict[str, Any]:
         """SHA-256 over name, size and modification time of the files."""

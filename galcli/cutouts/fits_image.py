@@ -6,6 +6,7 @@ tile-compressed ones go through cfitsio.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import os
@@ -176,27 +177,35 @@ def _card(text: bytes) -> tuple[str, Any]:
         return text[:8].rstrip().decode("ascii"), _value(text[10:])
     if text[:8] == b"HIERARCH":
         name, _, rest = text[9:].partition(b"=")
-        return name.strip().decode("ascii"), _value(rest)
+        return _text(name.strip()), _value(rest)
     return ("END" if text[:8] == b"END     " else ""), None
 
 
 def _value(text: bytes) -> Any:
-    """Value of a card: text, bool, int, float, or None where there is none."""
+    """Value of a card: text, bool, int, float, or None where there is none.
+
+    What is none of these stays text: whoever needs a number will find that it is not one.
+    """
     body = text.lstrip()
     if body[:1] == b"'":
         end = body.find(b"'", 1)
         while body[end + 1 : end + 2] == b"'" and end > 0:  # a doubled quote is a quote
             end = body.find(b"'", end + 2)
-        return body[1:end].replace(b"''", b"'").rstrip().decode("ascii")
+        return _text(body[1:end].replace(b"''", b"'").rstrip())
     word = body.partition(b"/")[0].strip()
     if word in (b"T", b"F"):
         return word == b"T"
     if not word:
         return None
-    try:
-        return int(word)
-    except ValueError:
-        return float(word.replace(b"D", b"E").replace(b"d", b"e"))
+    for number in (int, lambda digits: float(digits.replace(b"D", b"E").replace(b"d", b"e"))):
+        with contextlib.suppress(ValueError):
+            return number(word)
+    return _text(word)
+
+
+def _text(octets: bytes) -> str:
+    """Text of a card; bytes that are not ASCII become escapes."""
+    return octets.decode("ascii", "backslashreplace")
 
 
 def _holds_pixels(cards: dict[str, Any]) -> bool:

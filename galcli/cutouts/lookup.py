@@ -180,6 +180,11 @@ class Template:
         """Names between braces."""
         return _FIELD.findall(template)
 
+    @staticmethod
+    def any_of(template: str) -> str:
+        """Glob for the files of all rows there might be."""
+        return _FIELD.sub("*", template)
+
     def listing(self) -> None:
         """Unknown without a catalogue."""
         return

@@ -44,9 +44,13 @@ def in_parts(work: Callable[[int, int], T], length: int, smallest: int) -> list[
     return [future.result() for future in futures]
 
 
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_THREADS)
+    return min(cores(), MAX_THREADS)
 
 
 @functools.cache

@@ -138,6 +138,8 @@ def _says_where(path: Path) -> bool:
 
 def _pattern(catalog: Catalog, text: str, overrides: Overrides) -> CutoutSource:
     """A template or a glob."""
+    if Template.fields(text) and not catalog.nrows:  # no row fills it in
+        return _listed(catalog, list_glob(Template.any_of(text)), overrides)
     if Template.fields(text):
         columns = {name: _column(catalog, name) for name in Template.fields(text) if name not in _OWN_FIELDS}
         return _searched(catalog, Template(text, columns), overrides)
@@ -194,7 +196,10 @@ def _request(chunk: NDArray[Any], row: NDArray[np.int64], needs: tuple[str, ...]
 
 
 def _first_with_file(catalog: Catalog, lookup: Lookup) -> CutoutRequest | None:
-    """The first rows that have a file."""
+    """The first rows that have a file; of an empty catalogue no row, which any source satisfies."""
+    if not catalog.nrows:
+        rows_of_none = np.empty(0, np.int64)
+        return _request(catalog.read(rows_of_none, lookup.needs), rows_of_none, lookup.needs)
     for request in _Requests(catalog, lookup.needs):
         start = 0
         while start < len(request):  # a few rows first: a template asks the disk for each

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.parallel import cores
 from galcli.errors import DeviceError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -243,7 +244,8 @@ def _open(data: bytes, where: str, kind: str, number: int, threads: int, optimis
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what matters arrives as an exception
-    options.intra_op_num_threads = threads
+    # Left to choose the number itself, onnxruntime ties each thread to a core, the same ones in every process.
+    options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     # Idle worker threads sleep rather than spin, since the cores also read and decode cutouts.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

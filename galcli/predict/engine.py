@@ -88,14 +88,18 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: set[str]) -> E
 def _choose_models(options: PredictOptions, source: CutoutSource) -> list[tuple[ModelFile, int]]:
     """The models asked for (a misfit is an error), or every default model that fits."""
     asked = [library.find(name) for name in options.models]
+    models = asked or library.default_models()
+    fronts = dict.fromkeys(front.name for model in models for front in model.card.fronts)
+    if fronts and options.front is not None and options.front not in fronts:
+        raise UsageError(f"no model has a front {options.front!r}", f"their fronts are {', '.join(fronts)}")
     chosen, misfits = [], []
-    for model in asked or library.default_models():
+    for model in models:
         if model.card.columns:
             misfits.append(f"{model.name} wants catalogue columns, which this version does not feed")
             continue
         try:
             chosen.append((model, choose_front(model.card, source.kind, source.bands, source.survey, options.front)))
-        except InputError as error:
+        except (InputError, UsageError) as error:
             if asked:
                 raise
             misfits.append(error.message)

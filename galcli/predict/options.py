@@ -97,8 +97,23 @@ class PredictOptions:
             )
         if not self.out.name or self.out.is_dir():
             raise UsageError(f"{self.out} is a folder", "name the table to write with -o")
+        require_table_name(self.out)
         if self.out.resolve() == self.catalog.resolve():
             raise UsageError("the output would overwrite the catalogue", "choose another name with -o")
+
+
+def require_table_name(out: Path) -> None:
+    """Refuse a name that promises another form than the one written.
+
+    Raises
+    ------
+    UsageError
+        If it does not end in ``.fits`` or ``.fit``.
+    """
+    if out.suffix.lower() not in (".fits", ".fit"):
+        plain = out.with_suffix("") if out.suffix.lower() in (".gz", ".fz") else out
+        hint = plain if plain.suffix.lower() in (".fits", ".fit") else plain.with_name(plain.name + ".fits")
+        raise UsageError(f"{out}: a plain FITS table is written, so the name must end in .fits or .fit", f"-o {hint}")
 
 
 def parse_shard(text: str) -> tuple[int, int]:

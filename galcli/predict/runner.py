@@ -90,18 +90,22 @@ class ModelRunner:
             }
             results, failed = self._infer(feeds)
             status[good[failed]] |= int(ModelStatus.MODEL_ERROR)
-            kept = ~failed
-            self._store(results, kept, batch.index[good], grid.has_scale[good], status, good, table)
+            if not failed.all():
+                self._store(results, ~failed, batch.index[good], grid.has_scale[good], status, good, table)
         table[self.status.name][batch.index] = status
 
     def _infer(self, feeds: Columns) -> tuple[Columns, NDArray[np.bool_]]:
-        """Run the session; if the batch fails, find the rows that make it fail."""
+        """Run the session; if the batch fails, find the rows that make it fail.
+
+        A row that came alone fails as it would among others: there are no results then. A larger batch of which
+        nothing works shows that the model does not.
+        """
         n = len(feeds["front"]) if "front" in feeds else len(next(iter(feeds.values())))
         try:
             return self.session.run(feeds, self._tensors), np.zeros(n, bool)
         except ModelError:
             if n == 1:
-                raise
+                return {}, np.ones(1, bool)
         parts: list[Columns | None] = []
         for row in range(n):
             try:
@@ -152,8 +156,9 @@ class ModelRunner:
             return
         results, failed = self._infer(feeds)
         status = np.where(failed, np.int32(ModelStatus.MODEL_ERROR), np.int32(0)).astype(np.int32)
-        everything = np.arange(rows.size)
-        self._store(results, ~failed, rows, np.ones(rows.size, bool), status, everything, table)
+        if not failed.all():
+            everything = np.arange(rows.size)
+            self._store(results, ~failed, rows, np.ones(rows.size, bool), status, everything, table)
         table[self.status.name][rows] = status
 
 
