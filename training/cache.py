@@ -6,10 +6,12 @@ positions are known) and ``manifest.json``, whose key is a hash of everything th
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,23 +110,8 @@ def build(folder: Path, recipe: Recipe, make: Callable[[int, int], Chunk], say: 
     place = folder / f"{recipe.name}-{recipe.n}x{recipe.size}-{recipe.key}"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        done = _done(place)
-        shapes = _shapes(recipe)
-        arrays = {name: _open(place / f"{name}.npy", *form, fresh=done == 0) for name, form in shapes.items()}
-        began, first = time.monotonic(), done
-        for chunk in range(done, -(-recipe.n // CHUNK)):
-            rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, recipe.n))
-            made = make(chunk, rows.stop - rows.start)
-            arrays["pixels"][rows] = np.clip(made.pixels, -_MAX, _MAX)
-            arrays["front"][rows], arrays["labels"][rows] = made.front, made.labels
-            arrays["healpix"][rows] = made.healpix
-            for array in arrays.values():
-                array.flush()
-            write_json(place / "manifest.json", {**vars(recipe), "key": recipe.key, "chunks": chunk + 1})
-            rate = (rows.stop - first * CHUNK) / (time.monotonic() - began)
-            if chunk % 8 == 0 or rows.stop == recipe.n:
-                left = (recipe.n - rows.stop) / rate / 60
-                say(f"stamps {rows.stop}/{recipe.n}  {recipe.size} px  {rate:.0f}/s  {left:.1f} min left")
+        with _alone(place, say):
+            arrays = _arrays(place, recipe, make, say)
     except OSError as error:
         need = recipe.n * 3 * recipe.size**2 * 2 / 1e9
         raise OutputError(f"{place}: {error}", f"the cache takes {need:.1f} GB; choose another --cache") from error
@@ -134,6 +121,41 @@ def build(folder: Path, recipe: Recipe, make: Callable[[int, int], Chunk], say: 
     known = healpix if len(healpix) and (healpix >= 0).all() else None
     front = np.array(arrays["front"]).astype(np.int64)
     return Stamps(arrays["pixels"], front, named, recipe.pixel_scale, recipe.name, known)
+
+
+@contextlib.contextmanager
+def _alone(place: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep other trainings from making the same stamps; the system frees the lock of a process that dies."""
+    with (place / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another training works on {place}: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _arrays(
+    place: Path, recipe: Recipe, make: Callable[[int, int], Chunk], say: Callable[[str], None]
+) -> dict[str, np.memmap[Any, Any]]:
+    """The arrays on disk, whole."""
+    done = _done(place)
+    arrays = {name: _open(place / f"{name}.npy", *form, fresh=done == 0) for name, form in _shapes(recipe).items()}
+    began, first = time.monotonic(), done
+    for chunk in range(done, -(-recipe.n // CHUNK)):
+        rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, recipe.n))
+        made = make(chunk, rows.stop - rows.start)
+        arrays["pixels"][rows] = np.clip(made.pixels, -_MAX, _MAX)
+        arrays["front"][rows], arrays["labels"][rows] = made.front, made.labels
+        arrays["healpix"][rows] = made.healpix
+        for array in arrays.values():
+            array.flush()
+        write_json(place / "manifest.json", {**vars(recipe), "key": recipe.key, "chunks": chunk + 1})
+        rate = (rows.stop - first * CHUNK) / (time.monotonic() - began)
+        if chunk % 8 == 0 or rows.stop == recipe.n:
+            left = (recipe.n - rows.stop) / rate / 60
+            say(f"stamps {rows.stop}/{recipe.n}  {recipe.size} px  {rate:.0f}/s  {left:.1f} min left")
+    return arrays
 
 
 def _done(place: Path) -> int:

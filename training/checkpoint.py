@@ -7,7 +7,6 @@ optimiser). What is not a tensor stands as JSON in the metadata. Nothing is ever
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 import torch
 from pytorch_optimizer import Lookahead
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from galcli.errors import ModelError, OutputError
+from galcli.errors import ModelError
+from galcli.tables.atomic import atomic_write
 
 #: Metadata key of the JSON.
 KEY = "galcli.training"
@@ -30,7 +30,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
-    _atomic(path, lambda name: name.write_text(json.dumps(content, indent=1) + "\n"))
+    atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
     Parameters
     ----------
     path : Path
-        File; its folder exists.
+        File.
     tensors : mapping of str to Tensor
         Any strides (a channels-last weight is stored in plain order).
     info : mapping
@@ -51,19 +51,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
         If the file cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    _atomic(path, lambda name: save_file(plain, name, {KEY: json.dumps(dict(info))}))
-
-
-def _atomic(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error}", "free disk space or choose another --out") from error
+    atomic_write(path, serialize(plain, {KEY: json.dumps(dict(info))}))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -121,8 +109,11 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return content, {}
 
 
-def initialise(module: nn.Module, path: Path, say: Callable[[str], None]) -> None:
+def initialise(module: nn.Module, path: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Load initial weights strictly; a last layer of another shape keeps its random start.
+
+    Files that galcli did not write are taken for torchvision's, whose first layer expects red to blue; it is turned
+    to galcli's blue to red.
 
     Parameters
     ----------
@@ -131,15 +122,23 @@ def initialise(module: nn.Module, path: Path, say: Callable[[str], None]) -> Non
     path : Path
         See ``load_weights``.
     say : callable
-        Takes one line for the user.
+        Takes lines for the user.
+
+    Returns
+    -------
+    dict
+        The training description of a galcli file, else empty.
 
     Raises
     ------
     ModelError
         If a name is missing, unknown, or has another shape (other than the last layer's).
     """
-    weights, _ = load_weights(path)
+    weights, info = load_weights(path)
     own = module.state_dict()
+    turned = not info and "conv1.weight" in weights
+    if turned:
+        weights["conv1.weight"] = weights["conv1.weight"].flip(1)
     skipped = [name for name in ("fc.weight", "fc.bias") if name in own and name in weights]
     skipped = [name for name in skipped if own[name].shape != weights[name].shape]
     for name in skipped:
@@ -151,6 +150,9 @@ def initialise(module: nn.Module, path: Path, say: Callable[[str], None]) -> Non
         raise ModelError(f"{path}: does not fit the network: {reason[:300]}", "give a ResNet-18 state dict") from error
     left_out = f" ({' and '.join(skipped)} left out: another shape)" if skipped else ""
     say(f"initial weights: {path}{left_out}")
+    if turned:
+        say("no file of galcli: its first layer is taken to expect red, green, blue, and turned to blue, green, red")
+    return info
 
 
 def pack(module: nn.Module, optimizer: Lookahead) -> tuple[dict[str, Tensor], dict[str, Any]]:

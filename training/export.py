@@ -17,7 +17,6 @@ import copy
 import hashlib
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,10 +30,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import galcli
-from galcli.errors import ModelError, OutputError
+from galcli.errors import ModelError
 from galcli.models.card import CARD_KEY, Card
 from galcli.models.library import INDEX, inspect
 from galcli.models.session import Graph
+from galcli.tables.atomic import atomic_write
 from galcli.training.make_resample import IR_VERSION, OPSET
 
 #: Weights with at least this many elements are stored as float16.
@@ -269,7 +269,7 @@ def save(model: onnx.ModelProto, card: Card, path: Path) -> None:
     model.metadata_props.add(key=CARD_KEY, value=text)
     data = model.SerializeToString(deterministic=True)
     inspect(data, str(path))
-    _write(path, data)
+    atomic_write(path, data)
 
 
 def add_to_index(path: Path, default: bool) -> None:
@@ -280,17 +280,4 @@ def add_to_index(path: Path, default: bool) -> None:
     name = inspect(data, str(path)).name
     digest = hashlib.sha256(data).hexdigest()
     index[name] = {"file": path.name, "sha256": digest, "size": len(data), "default": default}
-    _write(index_path, (json.dumps(index, indent=1) + "\n").encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: {error.strerror}", f"{len(data)} bytes are needed; choose another --out") from error
+    atomic_write(index_path, (json.dumps(index, indent=1) + "\n").encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from galcli.sky import healpix
 from galcli.training import cache
 from galcli.training.data import Batch, Feed, Stamps
-from galcli.training.mock import catalogue, instrument, population
+from galcli.training.mock import catalogue, instrument, population, positions
 from galcli.training.pixels import FRONTS, VIEWERS
 from galcli.training.seeds import generator, mix
 
@@ -123,7 +124,15 @@ def mock_stamps(
         nowhere = np.full(rows, -1, np.int64)
         return cache.Chunk(pixels.numpy(), front.numpy().astype(np.int8), values, nowhere)
 
-    return cache.build(folder, recipe, make, say)
+    stamps = cache.build(folder, recipe, make, say)
+    return replace(stamps, healpix=_positions(n, seed))
+
+
+def _positions(n: int, seed: int) -> NDArray[np.int64]:
+    """Where the mock galaxies stand, NESTED order 29: chunk by chunk, as their stamps are made."""
+    chunks = range(-(-n // cache.CHUNK))
+    places = [positions.draw(cache.CHUNK, generator(mix(seed, chunk), 2)) for chunk in chunks]
+    return np.concatenate([healpix.pixel(ra.numpy(), dec.numpy()) for ra, dec in places])[:n]
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,32 @@ Labels = dict[str, NDArray[np.float32]]
 _READ = 256
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a survey is read where it does not say so itself; the options of predict with the same names.
+
+    Attributes
+    ----------
+    hdu : int or None
+    id_column, ra_column, dec_column : str or None
+    bands : tuple of str or None
+    zeropoint, pixel_scale : float or None
+    """
+
+    hdu: int | None = None
+    id_column: str | None = None
+    ra_column: str | None = None
+    dec_column: str | None = None
+    bands: tuple[str, ...] | None = None
+    zeropoint: float | None = None
+    pixel_scale: float | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What was given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
 class SurveyStamps:
     """A labelled catalogue with its cutouts.
 
@@ -42,6 +69,7 @@ class SurveyStamps:
         Rows that are fit to learn from.
     limit : int, optional
         Rows used at most: the first ones that are selected.
+    reading : Reading, optional
 
     Raises
     ------
@@ -51,9 +79,10 @@ class SurveyStamps:
 
     def __init__(
         self, catalog: Path, cutouts: Path | str | None, columns: Mapping[str, str],
-        select: Callable[[Labels], NDArray[np.bool_]], limit: int | None = None,
+        select: Callable[[Labels], NDArray[np.bool_]], limit: int | None = None, reading: Reading | None = None,
     ) -> None:  # fmt: skip
-        self.catalog: Catalog = open_catalog(catalog)
+        self.reading = how = reading or Reading()
+        self.catalog: Catalog = open_catalog(catalog, how.hdu, how.id_column, how.ra_column, how.dec_column)
         try:
             labels = self._read_labels(columns)
             self.rows = np.flatnonzero(select(labels))[:limit]
@@ -63,7 +92,9 @@ class SurveyStamps:
                     "name the label columns with --label-columns",
                 )
             self.labels = {name: values[self.rows] for name, values in labels.items()}
-            self.source: CutoutSource = find_source(self.catalog, None if cutouts is None else str(cutouts))
+            self.source: CutoutSource = find_source(
+                self.catalog, None if cutouts is None else str(cutouts), how.bands, how.zeropoint, how.pixel_scale
+            )
         except BaseException:
             self.catalog.close()
             raise
@@ -103,7 +134,7 @@ class SurveyStamps:
         facts = {
             "catalog": self.catalog.fingerprint(), "cutouts": self.source.fingerprint(), "front": front,
             "rows": _digest(self.rows, *self.labels.values()),
-        }  # fmt: skip
+        } | self.reading.told  # fmt: skip
         recipe = cache.Recipe(self.catalog.path.stem, len(self.rows), size, pixel_scale, names, facts)
 
         def make(chunk: int, count: int) -> cache.Chunk:

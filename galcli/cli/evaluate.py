@@ -44,7 +44,7 @@ def command(model: str, catalog: Path | None, labels: tuple[str, ...], as_json: 
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("output", "label", "objects", "RMSE", "bias", "sigma_MAD", "label scatter", "R2", "in 68 %", box=None)
+    table = Table("output", "label", "objects", "RMSE", "bias", "sigma_MAD", "scatter", "R2", "in 68 %", box=None)
     for score in scores:
         table.add_row(
             score.column, escape(score.label), f"{score.objects:,}", f"{score.rmse:.4f}", f"{score.bias:+.4f}",
@@ -52,6 +52,8 @@ def command(model: str, catalog: Path | None, labels: tuple[str, ...], as_json: 
             "" if score.coverage is None else f"{100 * score.coverage:.0f} %",
         )  # fmt: skip
     console = Console()
+    # Cut names and numbers would mislead: a narrow terminal wraps the lines instead.
+    console.width = max(console.width, 100)
     console.print(f"measured on {sample}", markup=False)
     console.print(table)
 

@@ -19,8 +19,8 @@ from galcli.cli.extras import need_training
     "--pixel-scale", type=click.FloatRange(0.05, 2.0), default=0.262, show_default=True, help="arcsec per px."
 )
 @click.option(
-    "--survey", type=click.Choice(["legacy", "legacy-ugrizy", "sdss", "ps1", "noiseless"]), default="legacy", show_default=True,
-    help="Depth and seeing; noiseless: no noise, no PSF, no sky (for exact tests).",
+    "--survey", type=click.Choice(["legacy", "legacy-ugrizy", "sdss", "ps1", "mixed", "noiseless"]), default="legacy", show_default=True,
+    help="Depth and seeing; mixed: legacy, sdss or ps1, drawn per galaxy; noiseless: no noise, no PSF, no sky (for exact tests).",
 )  # fmt: skip
 @click.option("--rice", is_flag=True, help="Rice-compressed stacks (quantisation level 2).")
 @click.option("--balance", type=click.Choice(["galaxy10"]), help="Resample to the class frequencies of Galaxy10.")

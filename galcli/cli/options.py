@@ -55,25 +55,34 @@ class Finite(click.FloatRange):
         return number
 
 
-#: How the catalogue is read.
-catalog_options = _all(
+#: Where the catalogue has what every command needs.
+table_options = _all(
     click.option("--hdu", type=click.IntRange(min=1), help="Table HDU of the catalogue (default: the first table)."),
     click.option("--id-column", help="Column with the identifiers (default: found by its usual names, else row numbers)."),
     click.option("--ra-column", help="Column with the right ascension in degrees (default: found)."),
     click.option("--dec-column", help="Column with the declination in degrees (default: found)."),
-    click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows."),
 )  # fmt: skip
+
+#: How the catalogue is read.
+catalog_options = _all(
+    table_options, click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
+)
+
+#: What the pixels are, where the cutouts do not say.
+pixel_options = _all(
+    click.option("--bands", callback=_bands, help="Bands of the cutouts, such as grz, where they do not say."),
+    click.option(
+        "--zeropoint", type=Finite(-100, 100), help="AB magnitude of one count per pixel, where the cutouts do not say."
+    ),
+    click.option("--pixel-scale", type=Finite(1e-4, 1e4), help="arcsec per pixel, instead of what they say."),
+)
 
 #: Where the pixels are and what they are.
 cutout_options = _all(
     click.option(
         "--cutouts", help="Folder, file, glob or template of the cutouts (default: found beside the catalogue)."
     ),
-    click.option("--bands", callback=_bands, help="Bands of the cutouts, such as grz, where they do not say."),
-    click.option(
-        "--zeropoint", type=Finite(-100, 100), help="AB magnitude of one count per pixel, where the cutouts do not say."
-    ),
-    click.option("--pixel-scale", type=Finite(1e-4, 1e4), help="arcsec per pixel, instead of what they say."),
+    pixel_options,
     click.option("--front", help="Pixel front to use: flux:gri, flux:grz or display (default: from bands and survey)."),
 )
 

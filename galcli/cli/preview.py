@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-#: Rows shown, and scalar columns at most: what fits a terminal.
-ROWS, COLUMNS = 5, 9
+#: Rows shown.
+ROWS = 5
 #: Columns that say little at a first look.
 LEFT_OUT = ("HPX",)
 
@@ -27,15 +27,27 @@ def preview(path: Path) -> None:
     if not count:
         return
     scalars = [n for n in names if rows[n].ndim == 1 and n not in LEFT_OUT and not n.endswith(("_STATUS", "_OOD"))]
-    shown = scalars[:COLUMNS]
-    lines = Table(*shown, box=None, pad_edge=False)
-    for row in range(count):
-        lines.add_row(*(escape(_text(rows[name][row])) for name in shown))
     console = Console()
+    cells = {name: [name, *(_text(rows[name][row]) for row in range(count))] for name in scalars}
+    shown = _fitting({name: max(map(len, words)) for name, words in cells.items()}, console.width)
+    lines = Table(*shown, box=None, pad_edge=False)
+    for row in range(1, count + 1):
+        lines.add_row(*(escape(cells[name][row]) for name in shown))
     console.print(lines)
     console.print(
         f"[dim]first rows; {len(names)} columns in all, explained in the file's TCOMM cards[/dim]", highlight=False
     )
+
+
+def _fitting(widths: dict[str, int], room: int) -> list[str]:
+    """The first columns that fit the terminal, leaving out error bars before values; never a cut number."""
+    values = [name for name in widths if not name.endswith("_ERR")]
+    shown: list[str] = []
+    for name in values:
+        if shown and sum(widths[one] + 2 for one in (*shown, name)) > room:
+            break
+        shown.append(name)
+    return shown
 
 
 def _text(value: object) -> str:

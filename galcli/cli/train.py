@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
+from galcli.cli import options as shared
 from galcli.cli.extras import need_training
 
 
@@ -32,6 +34,8 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     "--catalog", type=click.Path(path_type=Path), help="Labelled survey (default: the mock survey, made on the fly)."
 )
 @click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
+@shared.pixel_options
+@shared.table_options
 @click.option("--label-columns", callback=_names, help="Its label columns, a,b,c, where they are not MPA-JHU's.")
 @click.option(
     "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
@@ -63,8 +67,10 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
     """
     need_training("galcli train")
     from galcli.training.recipes.sfnet_export import train_and_export
+    from galcli.training.survey import Reading
 
+    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
     folder = out or Path(f"sfnet-{arguments['target']}")
-    model = train_and_export(out=folder, **arguments)
+    model = train_and_export(out=folder, reading=reading, **arguments)
     click.echo(f"model: {model}")
     click.echo(f"next: galcli evaluate {model}, or galcli predict CATALOG --model {model}")

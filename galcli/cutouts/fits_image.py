@@ -197,9 +197,10 @@ def _value(text: bytes) -> Any:
         return word == b"T"
     if not word:
         return None
-    for number in (int, lambda digits: float(digits.replace(b"D", b"E").replace(b"d", b"e"))):
-        with contextlib.suppress(ValueError):
-            return number(word)
+    with contextlib.suppress(ValueError):
+        return int(word)
+    with contextlib.suppress(ValueError):
+        return float(word.replace(b"D", b"E").replace(b"d", b"e"))
     return _text(word)
 
 
@@ -242,7 +243,7 @@ def _plain(cards: dict[str, Any], data: bytes, start: int) -> NDArray[Any]:
         return raw
     values = raw * np.float64(scale) + np.float64(zero)
     if blank is not None and raw.dtype.kind != "f":
-        values[raw == blank] = np.nan
+        values[raw == int(blank)] = np.nan
     return values
 
 
@@ -252,7 +253,7 @@ def _compressed(path: str | Path, number: int, cards: dict[str, Any]) -> NDArray
         values: NDArray[Any] = file[number].read()
     blank = cards.get("BLANK", cards.get("ZBLANK"))
     if values.dtype.kind != "f" and blank is not None:
-        missing = values == blank
+        missing = values == int(blank)
         values = values.astype(np.float64)
         values[missing] = np.nan
     return values

@@ -24,9 +24,14 @@ WAVELENGTH = {
     "blue": 450, "green": 550, "red": 650,
 }  # fmt: skip
 
-#: Pixel grid in arcsec on which a Legacy Survey server layer is made; other scales are interpolated from it.
-LEGACY_NATIVE_SCALE = 0.262
-SDSS_NATIVE_SCALE = 0.396
+#: How SURVEY begins in files of the Legacy Surveys' cutout server -> the pixel grid in arcsec on which it makes that
+#: layer; other scales are interpolated from it.
+NATIVE_SCALES = {
+    **dict.fromkeys(("legacy", "ls-", "ls_", "decals", "mzls", "bass"), 0.262),
+    "sdss": 0.396, "hsc": 0.168, "galex": 1.5, "unwise": 2.75,
+}  # fmt: skip
+#: Layers whose unit is not the nanomaggy (AB), and where zero is a value.
+_OTHER_UNITS = ("hsc", "galex", "unwise")
 
 #: Nanomaggies per BUNIT; 1 nanomaggy = 3.631e-6 Jy (AB).
 UNITS = {"nanomaggy": 1.0, "maggy": 1e9, "jy": 1 / 3.631e-6, "mjy": 1e-3 / 3.631e-6, "ujy": 1e-6 / 3.631e-6,
@@ -291,6 +296,11 @@ def find_survey(header: Header) -> str:
     return str(header.get("SURVEY") or "").strip().lower()
 
 
+def native_scale(survey: str) -> float | None:
+    """Pixel grid in arcsec of a layer of the Legacy Surveys' cutout server; None for surveys that it is not known for."""
+    return next((scale for name, scale in NATIVE_SCALES.items() if survey.startswith(name)), None)
+
+
 def convention(header: Header, planes: int, overrides: Overrides = NO_OVERRIDES) -> Convention:
     """Settle everything a header says about an image.
 
@@ -317,11 +327,12 @@ def convention(header: Header, planes: int, overrides: Overrides = NO_OVERRIDES)
     scale = find_scale(header, matrix)
     survey = find_survey(header)
     own_stack = header.get("ROWORDER") is not None
-    legacy = bool(header.get("BANDS")) and bool(survey) and matrix is not None and not own_stack
+    served = bool(header.get("BANDS")) and matrix is not None and not own_stack
+    native = native_scale(survey) if served else None
+    legacy = native is not None and not survey.startswith(_OTHER_UNITS)
     factor = find_factor(header, overrides.zeropoint, legacy=legacy)
-    if legacy:
+    if native is not None:
         # The cutout server interpolates values without conserving flux: one value per native pixel area.
-        native = SDSS_NATIVE_SCALE if survey.startswith("sdss") else LEGACY_NATIVE_SCALE
         factor *= 1.0 if abs(scale / native - 1) < 1e-3 else (scale / native) ** 2
     softening = None
     if header.get("BSOFTEN") is not None and header.get("BOFFSET") is not None:

@@ -1,14 +1,21 @@
-"""Who works on what: locks that the kernel frees when a process dies."""
+"""Who works on what: locks that the kernel frees when a process dies, or leases where the disk knows no locks."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from galcli.errors import OutputError
+from galcli.predict import lease
+from galcli.tables.atomic import output_error
+
+#: What `flock` says on disks without it (some network and cluster file systems).
+_NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS)
 
 
 @contextmanager
@@ -21,7 +28,7 @@ def run_lock(path: Path, *, shared: bool) -> Iterator[None]:
         If another process works on the run.
     """
     try:
-        handle = _locked(path, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        release = _locked(path, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise OutputError(
             f"another galcli works on {path.parent}",
@@ -30,35 +37,35 @@ def run_lock(path: Path, *, shared: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(handle)
+        release()
 
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
     """Hold a lock, after waiting for whoever holds it now."""
-    handle = _locked(path, fcntl.LOCK_EX)
+    release = _locked(path, fcntl.LOCK_EX)
     try:
         yield
     finally:
-        os.close(handle)
+        release()
 
 
 @contextmanager
 def claim(path: Path) -> Iterator[bool]:
     """Try to claim a tile; yields whether it is ours. The claim ends with the block, or with the process."""
     try:
-        handle = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        release = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         yield False
         return
     try:
         yield True
     finally:
-        os.close(handle)
+        release()
 
 
-def _locked(path: Path, how: int) -> int:
-    """Open and lock the file of that name.
+def _locked(path: Path, how: int) -> Callable[[], None]:
+    """Open and lock the file of that name; returns what frees it.
 
     A run that ends removes its folder: who opened the lock file before would lock a file that nobody else sees.
     """
@@ -67,11 +74,22 @@ def _locked(path: Path, how: int) -> int:
         try:
             fcntl.flock(handle, how)
             if _is_there(handle, path):
-                return handle
-        except BaseException:
+                return partial(os.close, handle)
+        except BaseException as error:
             os.close(handle)
+            if isinstance(error, OSError) and error.errno in _NO_LOCKS:
+                return _leased(path, how)
             raise
         os.close(handle)
+
+
+def _leased(path: Path, how: int) -> Callable[[], None]:
+    try:
+        return lease.take(path, shared=bool(how & fcntl.LOCK_SH), wait=not how & fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def _is_there(handle: int, path: Path) -> bool:

@@ -98,7 +98,9 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
         predict(dataclasses.replace(options, models=(model,), out=out, columns=columns), Quiet(progress))
         table = read_table(out)
     status = table[f"{card.prefix}_STATUS"]
-    return [score(table, label, status) for label in wanted]
+    # As in training, a row counts when all its labels are usable: bright lines alone would be another sample.
+    usable = np.all([label_values(table, label)[1] for label in wanted], axis=0)
+    return [score(table, label, status, usable) for label in wanted]
 
 
 def read_table(path: Path) -> dict[str, NDArray[Any]]:
@@ -115,20 +117,22 @@ def read_table(path: Path) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32]) -> Scores:
-    """Compare one output with its label.
+def score(
+    table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32], usable: NDArray[np.bool_]
+) -> Scores:
+    """Compare one output with its label in the usable rows.
 
     Raises
     ------
     InputError
         If no row has a usable label and a prediction, or one of them is no number.
     """
-    truth, usable = label_values(table, label)
+    truth = label_values(table, label)[0]
     value = numbers(table[label.output], label.output)
     both = usable & np.isfinite(value)
     if not both.any():
         raise InputError(
-            f"no row has both a usable {label.column} and a prediction of {label.output}",
+            f"no row has both usable labels and a prediction of {label.output} to compare with {label.column}",
             "check the label column, or name another with --label OUTPUT=COLUMN",
         )
     residual, target = value[both] - truth[both], truth[both]

@@ -10,6 +10,7 @@ import platform
 import shutil
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from galcli import __version__
 from galcli.errors import InputError
 from galcli.models import session
-from galcli.predict import interrupts
+from galcli.predict import interrupts, lease
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, digest, flatten, require_same
 from galcli.predict.layout import HPX, Layout
@@ -59,7 +60,9 @@ class Plan:
     tiles: tuple[Tile, ...]
 
 
-def write_catalog(catalog: Catalog, fields: tuple[str, ...], limit: int | None, path: Path) -> dict[str, Any]:
+def write_catalog(
+    catalog: Catalog, fields: tuple[str, ...], limit: int | None, path: Path, shown: Collection[str] = ()
+) -> dict[str, Any]:
     """Copy ids, positions, pixels and further columns to a memory-mapped file, in chunks.
 
     Parameters
@@ -71,11 +74,18 @@ def write_catalog(catalog: Catalog, fields: tuple[str, ...], limit: int | None, 
         First rows only.
     path : Path
         ``.npy`` file to write.
+    shown : collection of str
+        Fields that the table will hold.
 
     Returns
     -------
     dict
         ``rows``, ``sha256`` of all values used, and ``id``: what identifies the catalogue.
+
+    Raises
+    ------
+    InputError
+        If text that the table will hold is not ASCII.
     """
     n = catalog.nrows if limit is None else min(limit, catalog.nrows)
     source = catalog.dtype(fields)
@@ -88,6 +98,8 @@ def write_catalog(catalog: Catalog, fields: tuple[str, ...], limit: int | None, 
         interrupts.check()
         part = target[start : start + len(chunk)]
         for name in names:
+            if name in shown and source[name].base.kind == "S":
+                catalog.require_ascii(name, chunk[name], np.arange(start, start + len(chunk)))
             part[name] = chunk[name]
         part[HPX] = healpix.pixel(chunk["ra"], chunk["dec"], healpix.ORDER_MAX)
         sha.update(np.ascontiguousarray(chunk).tobytes())
@@ -149,7 +161,7 @@ def _build(
     building = paths.plan.with_name(f"{paths.plan.name}.new-{os.getpid()}")
     building.mkdir(parents=True, exist_ok=True)
     try:
-        rows = write_catalog(catalog, fields, options.limit, building / paths.catalog.name)
+        rows = write_catalog(catalog, fields, options.limit, building / paths.catalog.name, layout.copied.values())
         identity = describe_identity(options, engine, layout, rows)
         if before is not None:
             _require_same_run(paths, before, identity)
@@ -268,7 +280,7 @@ def _clear(paths: RunPaths, kept: Path | None = None) -> None:
     """Remove everything of an earlier run but the locks that the caller holds; its record first."""
     paths.record.unlink(missing_ok=True)
     for item in paths.root.iterdir():
-        if item in (paths.lock, paths.planning, kept):
+        if item in (paths.lock, paths.planning, kept) or item.suffix == lease.SUFFIX:
             continue
         if item.is_dir():
             shutil.rmtree(item)

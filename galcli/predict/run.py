@@ -18,7 +18,7 @@ from galcli.predict.engine import Engine, open_engine
 from galcli.predict.existing import entries_of, require_identity
 from galcli.predict.layout import Layout, base_columns_of, catalog_layout
 from galcli.predict.merge import Counts, merge, missing_tiles, require_tiles
-from galcli.predict.options import PredictOptions
+from galcli.predict.options import PredictOptions, require_table_name
 from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
 from galcli.predict.problems import write_problems
@@ -126,12 +126,15 @@ def merge_run(root: Path, out: Path | None, progress: Progress, *, keep: bool, o
     ------
     InputError
         If the folder holds no run, or tiles are missing (they are listed).
+    UsageError
+        If ``out`` is no name of a table.
     """
     began = time.monotonic()
     if not (root.name.endswith(".run") and root.is_dir()):
         raise InputError(f"{root} is not a run folder", "give the folder <output>.run of a `galcli predict`")
     paths = paths_of(root)
     target = out or paths.out
+    require_table_name(target)
     if target.exists() and not target.is_file():
         raise OutputError(f"{target} is not a file", "choose another name with -o")
     with interrupts.graceful(), run_lock(paths.lock, shared=False):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
-from galcli.sky.fields import Field
+from galcli.sky.fields import Field, foreign_text
 from galcli.sky.naming import LEGACY_ID, find_column, find_coordinates, find_id, listed
 from galcli.sky.rows import FitsTable, open_table
 
@@ -177,6 +177,17 @@ class Catalog:
                 "name them with --ra-column and --dec-column, or another table with --hdu",
             )
 
+    def require_ascii(self, name: str, values: NDArray[Any], rows: NDArray[np.int64]) -> None:
+        """Raise `InputError` if text of a column could not be written as ASCII again; ``rows`` are its row numbers."""
+        foreign = foreign_text(values)
+        if foreign.any():
+            at = int(np.argmax(foreign))
+            option = "name another column with --id-column" if name == self.id_name else "leave it out of --columns"
+            raise InputError(
+                f"{self.path}: {name} = {values[at].tolist()!r} in row {int(rows[at])} is not ASCII",
+                f"FITS tables hold ASCII text only: {option}",
+            )
+
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the catalogue's layout, whatever its path (JSON-able)."""
         return {
@@ -242,7 +253,10 @@ class Catalog:
             return rows
         if not self.packed_id:
             values = columns[self.id_name]
-            return self._clean(values, rows) if values.dtype.kind == "S" else values
+            if values.dtype.kind != "S":
+                return values
+            self.require_ascii(self.id_name, values, rows)
+            return np.strings.strip(values)
         packed = np.zeros(len(rows), np.int64)
         for name, shift, bits in LEGACY_ID:
             part = columns[self.find(name)].astype(np.int64)
@@ -255,17 +269,6 @@ class Catalog:
                 )
             packed |= part << shift
         return packed
-
-    def _clean(self, values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Text identifiers without padding; refuses what could not be written as ASCII again."""
-        foreign = (values.view(np.uint8).reshape(len(values), -1) > 0x7E).any(axis=1)
-        if foreign.any():
-            at = int(np.argmax(foreign))
-            raise InputError(
-                f"{self.path}: {self.id_name} = {values[at]!r} in row {int(rows[at])} is not ASCII",
-                "FITS tables hold ASCII text only: name another column with --id-column",
-            )
-        return np.strings.strip(values)
 
 
 def open_catalog(

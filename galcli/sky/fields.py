@@ -124,6 +124,21 @@ def _clean_text(raw: NDArray[Any]) -> NDArray[Any]:
     return np.strings.rstrip(text, b" ")
 
 
+def foreign_text(values: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    """Which rows of a text column hold bytes that FITS tables may not: all but ASCII.
+
+    Parameters
+    ----------
+    values : ndarray (N, ...), bytes ``S``
+
+    Returns
+    -------
+    ndarray (N,), bool
+    """
+    octets = np.frombuffer(values.tobytes(), np.uint8)
+    return np.asarray((octets > 0x7E).reshape(len(values), octets.size // max(len(values), 1)).any(axis=1), bool)
+
+
 def fields_of(header: Any, where: str) -> dict[str, Field]:
     """Columns that a table header declares.
 

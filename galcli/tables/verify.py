@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from galcli.errors import GalcliError
 from galcli.models.card import Card, Output, parse_card
+from galcli.sky.fields import foreign_text
 from galcli.sky.healpix import pixel
 from galcli.sky.rows import FitsTable, open_table
 from galcli.tables.columns import from_output
@@ -154,7 +155,7 @@ def _contents(path: Path, table: FitsTable, nrows: int | None) -> Iterator[str]:
         yield f"the table opens with {', '.join(names[:4])}: identifier, {', '.join(_BASE)} and later STATUS are wanted"
         return
     yield from (f"column {name} has no TCOMM" for n, name in enumerate(names, 1) if not table.header.get(f"TCOMM{n}"))
-    rules = [*_row_rules(), *_model_rules(path, table)]
+    rules = [*_row_rules(), *_text_rules(table), *_model_rules(path, table)]
     wrong = np.zeros(len(rules), np.int64)
     first: dict[int, int] = {}
     for start in range(0, table.nrows, _WINDOW):
@@ -185,6 +186,15 @@ def _row_rules() -> list[Rule]:
             lambda rows: has(rows, int(NO_PIXELS)) & ~has(rows, RowStatus.NO_PREDICTION),
         ),
     ]
+
+
+def _text_rules(table: FitsTable) -> Iterator[Rule]:
+    def foreign(name: str) -> Callable[[Rows], NDArray[np.bool_]]:
+        return lambda rows: foreign_text(rows[name])
+
+    for name, field in table.fields.items():
+        if field.dtype.kind == "S":
+            yield f"{name} holds bytes that are not ASCII", foreign(name)
 
 
 @dataclass(frozen=True)

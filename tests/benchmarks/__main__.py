@@ -18,6 +18,7 @@ BENCHMARKS = {
     "feed": "feed",
     "efficiency": "efficiency",
     "train": "train_throughput",
+    "mock": "mock",
 }
 
 

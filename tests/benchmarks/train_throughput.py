@@ -15,10 +15,11 @@ from galcli.training.fit import Fit, Settings, make_fabric
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.optim import ranger
 from galcli.training.pixels import FRONTS, Pixels
+from galcli.training.recipes.sfnet_plan import PRESETS
 from galcli.training.regression import Regression, rmse
 from tests.benchmarks.measure import REPEATS, Result
 
-SIZE, BATCH, STEPS, OBJECTS = 96, 64, 16, 2048
+STAGE, BATCH, STEPS, OBJECTS = PRESETS["default"].stages[0], PRESETS["default"].batch, 16, 2048
 
 
 def run(folder: Path) -> list[Result]:
@@ -32,15 +33,20 @@ def run(folder: Path) -> list[Result]:
             whole.append(seconds[1])
     plain, full = statistics.median(bare), statistics.median(whole)
     images = BATCH * STEPS
-    facts = {"bare img/s": images / plain, "loop img/s": images / full, "px": SIZE, "threads": torch.get_num_threads()}
+    facts = {
+        "bare img/s": images / plain,
+        "loop img/s": images / full,
+        "px": STAGE.size,
+        "threads": torch.get_num_threads(),
+    }
     return [Result("training: loop / bare steps", plain / full, "", 0.9, facts=facts)]
 
 
 def _feed() -> Feed:
     draw = np.random.default_rng(0)
-    pixels = (0.03 * draw.standard_normal((OBJECTS, 3, SIZE, SIZE)) + 0.05).astype(np.float16)
+    pixels = (0.03 * draw.standard_normal((OBJECTS, 3, STAGE.size, STAGE.size)) + 0.05).astype(np.float16)
     labels = {"r50": draw.uniform(2, 8, OBJECTS).astype(np.float32), "bt": draw.random(OBJECTS).astype(np.float32)}
-    stamps = Stamps(pixels, np.arange(OBJECTS) % 2, labels, 0.393, "noise")
+    stamps = Stamps(pixels, np.arange(OBJECTS) % 2, labels, STAGE.pixel_scale, "noise")
     target = draw.normal(8.7, 0.2, (OBJECTS, 1)).astype(np.float32)
     return Feed(stamps, np.arange(OBJECTS), target, BATCH, 0)
 

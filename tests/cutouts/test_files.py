@@ -196,6 +196,34 @@ def neighbours_are_whole(result: Any, pixels: Any) -> None:
     np.testing.assert_array_equal(result.pixels[2], pixels + 3)
 
 
+def odd_card(path: Path, card: bytes) -> None:
+    """Put a card at the end of a header, in place of the one it has of that name."""
+    data = path.read_bytes()
+    header, rest = data[: data.index(b"END" + b" " * 77)], data[data.index(b"END" + b" " * 77) :]
+    kept = [header[at : at + 80] for at in range(0, len(header), 80) if header[at : at + 8] != card[:8]]
+    size = -(-(len(header) + 80) // 2880) * 2880
+    block = b"".join([*kept, card.ljust(80), b"END"]).ljust(size)
+    path.write_bytes(block[:size] + rest[size - len(header) :])
+
+
+@pytest.mark.parametrize(
+    "value", [b"(1.5, -2.0)", b"'Andr\xe9'", b"'Andr\xc3\xa9'", b"1.5.3", b"0x1F", b"#", b"\xff / comment"]
+)
+def test_odd_card_costs_its_row_only_if_it_matters(
+    tmp_path: Path, pixels: Any, legacy: Any, ask: Any, drain: Any, value: bytes
+) -> None:
+    for number in range(1, 6):
+        legacy(tmp_path / f"{number}.fits", pixels + number)
+    odd_card(tmp_path / "2.fits", b"OBSERVER= " + value)
+    odd_card(tmp_path / "3.fits", b"HIERARCH ESO \xb5 = " + value)
+    odd_card(tmp_path / "4.fits", b"CD1_1   = " + value)
+    odd_card(tmp_path / "5.fits", b"BSCALE  = " + value)
+    result = drain(source_of(tmp_path, ask([1])), ask([1, 2, 3, 4, 5]))
+    for row in (0, 1, 2):
+        np.testing.assert_array_equal(result.pixels[row], pixels + row + 1)
+    assert result.status == {3: CORRUPT, 4: CORRUPT}
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_200_truncations(folder: Path, pixels: Any, ask: Any, drain: Any, packed: bool) -> None:
     path = folder / "2.fits"

@@ -101,6 +101,27 @@ def test_legacy_layout_is_nanomaggies_scaled_by_the_pixel_area() -> None:
     assert convention(own_grid, 3).factor == 1.0
 
 
+@pytest.mark.parametrize(
+    ("survey", "native"),
+    [("LegacySurvey", 0.262), ("DECaLS", 0.262), ("ls-dr10", 0.262), ("BASS", 0.262), ("MzLS", 0.262), ("SDSS", 0.396),
+     ("HSC", 0.168), ("unWISE", 2.75), ("GALEX", 1.5), ("KiDS", None), ("LSST", None), ("", None)],
+)  # fmt: skip
+def test_each_layer_of_the_server_has_its_own_grid(survey: str, native: float | None) -> None:
+    def factor(**extra: Any) -> float:
+        cards = {"SURVEY": survey, "BANDS": "r", "CTYPE1": "RA---TAN", "CD1_1": -0.2 / 3600, "CD2_2": 0.2 / 3600}
+        return convention(cards | extra, 1).factor
+
+    area = 1.0 if native is None else (0.2 / native) ** 2
+    assert factor(BUNIT="nanomaggy") == pytest.approx(area)
+    assert factor(MAGZERO=25.0) == pytest.approx(area / 10)
+    if native in (0.262, 0.396):
+        assert factor() == pytest.approx(area)
+    else:  # other surveys do not count in nanomaggies
+        with pytest.raises(InputError) as refusal:
+            factor()
+        assert "--zeropoint" in refusal.value.hint
+
+
 def test_softening_is_undone() -> None:
     """asinh magnitudes of Pan-STARRS stacks: encode by the definition, decode, compare."""
     flux = np.array([-30.0, -0.1, 0.0, 0.5, 12.0, 1e5])

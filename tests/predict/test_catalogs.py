@@ -311,3 +311,36 @@ def test_file_names_from_a_column(tmp_path: Path, galcli: Run) -> None:
     np.testing.assert_allclose(rows["AVG_FLUX"], survey.means, rtol=1e-6)
     np.testing.assert_array_equal(rows["FILE"], files.astype(str))
     np.testing.assert_array_equal(rows["ID"], np.arange(5))
+
+
+@pytest.mark.parametrize("loose", [False, True])
+@pytest.mark.parametrize("where", ["", "{}", "{}/{{OBJECT_ID}}.fits", "{}/*.fits"])
+def test_empty_catalogue_gives_an_empty_table(tmp_path: Path, galcli: Run, loose: bool, where: str) -> None:
+    survey = make_survey(tmp_path / "s", 3, loose=loose)
+    write_catalog(survey.catalog, OBJECT_ID=survey.ids[:0], RA=survey.ra[:0], DEC=survey.dec[:0])
+    if where and not loose and where != "{}":
+        return
+    galcli(*survey.predict(*(["--cutouts", where.format(survey.cutouts)] if where else [])))
+    assert len(read_predictions(survey.out)) == 0
+    galcli("validate", survey.out)
+
+
+def test_passed_through_text_that_is_not_ascii_is_refused(tmp_path: Path, galcli: Run) -> None:
+    names = np.array([b"plain", b"na\xefve", b"more"])
+    survey = make_survey(tmp_path / "s", 3, NAME=names, PAIR=names[[0, 0, 2, 2, 1, 0]].reshape(3, 2))
+    for name, row in (("name", 1), ("PAIR", 2)):
+        refused = galcli(*survey.predict("--columns", name), code=4)
+        assert f"{name.upper()} = " in refused.error
+        assert f"row {row}" in refused.error
+        assert "--columns" in refused.hint
+    galcli(*survey.predict())
+
+
+@pytest.mark.parametrize(
+    ("name", "better"), [("x.fits.gz", "x.fits"), ("x.csv", "x.csv.fits"), ("x", "x.fits"), ("x.fz", "x.fits")]
+)
+def test_output_that_would_not_be_plain_fits_is_refused(
+    shared_survey: Survey, galcli: Run, tmp_path: Path, name: str, better: str
+) -> None:
+    assert galcli(*shared_survey.predict(out=tmp_path / name), code=2).hint == f"-o {tmp_path / better}"
+    assert not list(tmp_path.iterdir())

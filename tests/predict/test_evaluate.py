@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from galcli.models.card import Label
-from galcli.predict.evaluate import score
+from galcli.predict.evaluate import label_values, score
 from tests.average import write_average
 from tests.survey import Survey, make_survey, write_catalog
 from tests.tiny_models import write_classes, write_logarithm
@@ -26,7 +26,8 @@ def table_of(value: Any, truth: Any, **more: Any) -> dict[str, Any]:
 def scores_of(value: Any, truth: Any, *, label: dict[str, Any] | None = None, **more: Any) -> Any:
     table = table_of(value, truth, **more)
     status = more.get("STATUS", np.zeros(len(table["Y"]), np.int32))
-    return score(table, Label(output="Y", column="T", **(label or {})), status)
+    told = Label(output="Y", column="T", **(label or {}))
+    return score(table, told, status, label_values(table, told)[1])
 
 
 def test_scores_are_those_of_the_definition() -> None:

@@ -163,6 +163,19 @@ def test_front_is_chosen_and_can_be_forced(survey: Survey, galcli: Run) -> None:
     assert "flux:grz, display" in galcli(*survey.predict("--front", "flux:abc", "--overwrite"), code=2).hint
 
 
+def test_forced_front_leaves_out_default_models_that_lack_it(survey: Survey, galcli: Run, tiny_weights: Path) -> None:
+    only = [{"name": "flux:zrg", "bands": ["z", "r", "g"]}]
+    write_average(tiny_weights / "average.onnx", 16)
+    write_average(tiny_weights / "other.onnx", 16, name="other", prefix="OTH", fronts=only)
+    write_index(tiny_weights, {"average": True, "other": True})
+    galcli(*predict(survey, more=("--front", "flux:zrg")))
+    names = read_predictions(survey.out).dtype.names or ()
+    assert "OTH_STATUS" in names
+    assert "AVG_STATUS" not in names
+    refused = galcli(*predict(survey, more=("--front", "flux:abc", "--overwrite")), code=2)
+    assert "flux:grz, display, flux:zrg" in refused.hint
+
+
 def test_model_that_wants_catalogue_columns_is_refused(survey: Survey, galcli: Run) -> None:
     _, reader = write_chain(survey.root)
     galcli(*predict(survey, reader), code=5)
@@ -191,6 +204,9 @@ def test_failing_batch_costs_only_the_rows_that_fail(
     rows = read_predictions(survey.out)
     assert rows["AVG_STATUS"].tolist() == [0] * 4 + [int(ModelStatus.MODEL_ERROR)] + [0] * 5
     np.testing.assert_array_equal(np.delete(raw_rows(survey.out), 4), np.delete(whole, 4))
+    together = survey.out.read_bytes()
+    galcli(*survey.predict("--overwrite", "--batch-size", 1))
+    assert survey.out.read_bytes() == together
 
 
 def test_model_that_fails_on_everything_ends_the_run(
@@ -202,9 +218,10 @@ def test_model_that_fails_on_everything_ends_the_run(
     def fail(self: Graph, feeds: Any, outputs: Any = None) -> Any:
         raise ModelError("onnxruntime failed", "buy a larger one")
 
-    for n in (1, 3):
+    for n, code in ((1, 3), (3, 5)):  # of a single row nobody knows whose fault it is
         survey = make_survey(tmp_path / f"s{n}", n)
         monkeypatch.setattr(Graph, "run", fail)
-        galcli(*survey.predict(), code=5)
+        galcli(*survey.predict(), code=code)
         monkeypatch.undo()
-        galcli(*survey.predict())
+        galcli(*survey.predict("--overwrite"))
+        assert not read_predictions(survey.out)["AVG_STATUS"].any()

@@ -22,10 +22,15 @@ def test_a_torchvision_state_dict_loads_strictly(tmp_path, name):
     fc = net.fc.weight.detach().clone()
     checkpoint.initialise(net, path, lines.append)
     state = net.state_dict()
-    assert all(state[key].equal(value) for key, value in imagenet.items() if not key.startswith("fc."))
+    # torchvision's images are red to blue, galcli's blue to red
+    assert state["conv1.weight"].equal(imagenet["conv1.weight"][:, [2, 1, 0]])
+    assert all(
+        state[key].equal(value) for key, value in imagenet.items() if key.partition(".")[0] not in ("fc", "conv1")
+    )
     assert net.fc.weight.equal(fc)
-    assert len(lines) == 1
+    assert len(lines) == 2
     assert "fc.weight and fc.bias left out" in lines[0]
+    assert "red, green, blue" in lines[1]
 
 
 def test_a_pickled_module_is_refused_with_the_way_out(tmp_path):
@@ -63,7 +68,10 @@ def _saved(folder, module):
 def test_a_trunk_starts_another_training(tmp_path):
     metallicity, lines = SFNet(1), SFNet(4)
     checkpoint.save(tmp_path / "m.safetensors", metallicity.state_dict(), {"target": "metallicity"})
-    checkpoint.initialise(lines, tmp_path / "m.safetensors", print)
+    told = []
+    assert checkpoint.initialise(lines, tmp_path / "m.safetensors", told.append) == {"target": "metallicity"}
+    assert lines.conv1.weight.equal(metallicity.conv1.weight)
+    assert len(told) == 1
     assert lines.layer4[1].conv2.weight.equal(metallicity.layer4[1].conv2.weight)
     assert lines.fc.weight.shape == (4, 512)
     assert checkpoint.load_weights(tmp_path / "m.safetensors")[1] == {"target": "metallicity"}
@@ -110,11 +118,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "state.safetensors"
     checkpoint.save(path, {"a": torch.zeros(3)}, {"step": 1})
 
-    def full(tensors, name, metadata):
-        name.write_bytes(b"half")
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr("galcli.tables.atomic.os.fsync", full)
     with pytest.raises(OutputError, match="No space left"):
         checkpoint.save(path, {"a": torch.ones(3)}, {"step": 2})
     assert checkpoint.load(path)[1] == {"step": 1}

@@ -242,6 +242,10 @@ def test_views_show_each_stamp_through_its_front_and_as_display():
             for row, front in zip(batch.rows, batch.front, strict=True)]  # fmt: skip
     own = [(row, int(stamps.front[row])) for row in range(1, 7)]
     assert sorted(seen) == sorted(own + [(row, 2) for row in range(1, 7)])
+    fronts = ("flux:grz", "display")
+    places = [(int(row), fronts[front]) for batch in views(stamps, np.arange(7), target, fronts=fronts)
+              for row, front in zip(batch.rows, batch.front, strict=True)]  # fmt: skip
+    assert sorted(places) == sorted([(row, "flux:grz") for row in (1, 2, 4)] + [(row, "display") for row in range(7)])
     for batch in views(stamps, np.arange(7), target):
         assert torch.equal(batch.target[:, 0], batch.rows.float())
 

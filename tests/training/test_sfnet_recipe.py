@@ -1,22 +1,29 @@
 import dataclasses
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 from astropy.table import Table
+from click.testing import CliRunner
 from PIL import Image
 
+from galcli.cli.train import command
 from galcli.cutouts.stack_write import write_stack
 from galcli.errors import IdentityError, InputError, UsageError
+from galcli.models import library
 from galcli.training import cache, checkpoint, regression, sources
 from galcli.training.data import take
 from galcli.training.fit import STATE
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.pixels import FRONTS
-from galcli.training.recipes import sfnet, sfnet_plan
+from galcli.training.recipes import sfnet, sfnet_export, sfnet_plan
 from galcli.training.recipes.sfnet_data import Source, gather
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Stage
+from galcli.training.survey import Reading
 
 TINY = Preset((Stage(32, 1.18, 1.0, 0.5), Stage(40, 0.95, 0.5, 0.5, 0.5)), batch=8, lr=1e-3, mock_objects=96)
 
@@ -104,7 +111,11 @@ def test_training_on_the_mock_survey(tmp_path):
     lines = sfnet.train(
         "lines", out=tmp_path / "b", preset="tiny", cache=tmp_path / "cache", seed=3, init=path, minutes=0.02
     )
-    assert checkpoint.load_weights(lines)[0]["fc.weight"].shape == (4, 512)
+    state, later = checkpoint.load_weights(lines)
+    assert state["fc.weight"].shape == (4, 512)
+    told = {name: info[name] for name in ("target", "preset", "objects", "epochs", "seconds", "mock")}
+    assert later["init"] == {"file": "weights.safetensors"} | told
+    assert later["epochs"] != info["epochs"]
     assert len(list((tmp_path / "cache").iterdir())) == 2  # both targets learn from the same stamps
     steps = checkpoint.load(tmp_path / "b" / STATE)[1]["steps"]
     again = sfnet.train(
@@ -139,6 +150,9 @@ def test_published_runs_see_the_viewer_in_eight_bits(tmp_path):
     assert (batch.front == FRONTS.index("display")).all()
     np.testing.assert_allclose(batch.pixels * 255, (batch.pixels * 255).round(), atol=1e-4)
     assert set(sample.stamps[0].front) == {FRONTS.index("flux:gri")}
+    assert sample.fronts(plan.display) == ("display",)
+    assert sample.fronts(0.5) == ("flux:gri", "display")
+    assert sample.fronts(0) == ("flux:gri",)
 
 
 @pytest.mark.parametrize(("name", "known"), [("target", "metallicity"), ("preset", "quick")])
@@ -198,6 +212,47 @@ def test_training_on_a_survey(tmp_path):
     assert checkpoint.load_weights(path)[1]["mock"] is False
 
 
+def test_the_card_claims_only_the_fronts_of_the_training_set(tmp_path):
+    seen = sfnet_export.train_and_export("metallicity", out=tmp_path / "out", preset="tiny", **labelled(tmp_path))
+    card = library.find(seen).card
+    assert [front.name for front in card.fronts] == ["flux:grz", "display"]
+    assert {metric.front for metric in card.metrics} == {"flux:grz", "display"}
+    assert card.training.details["seconds"] > 0
+    fronts = json.loads((tmp_path / "out/metrics.json").read_text())["held_out"]["fronts"]
+    assert set(fronts) == {"flux:grz", "display"}
+
+
+def test_a_survey_is_read_as_told(tmp_path):
+    catalog = survey(tmp_path)
+    table = Table.read(catalog)
+    table.rename_columns(["TARGETID", "RA", "DEC"], ["name", "x", "y"])
+    table.write(catalog, overwrite=True)
+    (tmp_path / "plain").mkdir()
+    for row in range(ROWS):
+        pixels = np.zeros((3, 64, 64), np.float32)
+        pixels[:, 31:33, 31:33] = row
+        fits.writeto(tmp_path / f"plain/{row + 1000}.fits", pixels)
+    reading = Reading(1, "name", "x", "y", tuple("grz"), 20.0, 0.6)
+    source = Source(tmp_path / "cache", 1, None, catalog, tmp_path / "plain", ("my_oh",), reading)
+    first = gather(TARGETS["metallicity"], TINY, source, "tile").stamps[0]
+    pixels, _, front = take(first, np.arange(len(first)))
+    assert (front == FRONTS.index("flux:grz")).all()
+    light = pixels.sum((1, 2, 3)).numpy() / first.brightness / 12
+    np.testing.assert_allclose(light, [10 * row for row in range(ROWS) if row % 10], rtol=0.05)
+    with pytest.raises(UsageError, match="zeropoint"):
+        sfnet.train("metallicity", out=tmp_path / "x", preset="tiny", reading=Reading(zeropoint=20.0))
+
+
+def test_the_command_passes_on_how_a_survey_is_read(tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(sfnet_export, "train_and_export", lambda **given: asked.update(given) or tmp_path)
+    words = "--hdu 2 --id-column n --ra-column x --dec-column y --bands g,r,z --zeropoint 20 --pixel-scale 0.6"
+    done = CliRunner().invoke(command, ["sfnet", "--catalog", str(tmp_path), *words.split()], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert asked["reading"] == Reading(2, "n", "x", "y", ("g", "r", "z"), 20.0, 0.6)
+    assert not {"hdu", "bands", "zeropoint"} & set(asked)
+
+
 def test_training_does_not_go_on_with_other_labels(tmp_path):
     known = labelled(tmp_path)
     sfnet.train("metallicity", out=tmp_path / "out", preset="tiny", **known)
@@ -241,9 +296,37 @@ def test_too_few_galaxies(tmp_path):
         sfnet._feed(sample, 0, plan, 0)
 
 
-def test_the_mock_has_no_tiles(tmp_path):
-    with pytest.raises(UsageError, match="no positions"):
-        gather(TARGETS["metallicity"], TINY, Source(tmp_path, 3, 48), "tile")
+def test_whole_tiles_of_the_mock_survey_are_held_out(tmp_path):
+    sample = gather(TARGETS["metallicity"], TINY, Source(tmp_path, 3, 96), "tile")
+    large, small = sample.stamps
+    np.testing.assert_array_equal(small.healpix, large.healpix[:48])
+    assert len(np.unique(large.healpix)) == 96
+    tile, held = large.healpix[sample.usable] >> 50, sample.held[sample.usable]
+    assert 0 < held.sum() < len(held)
+    assert not set(tile[held]) & set(tile[~held])
+
+
+def test_two_trainings_do_not_make_the_same_stamps(tmp_path):
+    recipe = cache.Recipe("shared", 2 * cache.CHUNK, 4, 1.0, ("a",), {})
+    made, said, started = [], [], threading.Event()
+
+    def make(chunk, rows):
+        made.append(chunk)
+        started.set()
+        time.sleep(0.2)
+        return cache.Chunk(
+            np.full((rows, 3, 4, 4), chunk, np.float32), np.zeros(rows, np.int8), np.full((rows, 1), chunk, np.float32),
+            np.zeros(rows, np.int64),
+        )  # fmt: skip
+
+    first = threading.Thread(target=cache.build, args=(tmp_path, recipe, make, said.append))
+    first.start()
+    started.wait()
+    stamps = cache.build(tmp_path, recipe, make, said.append)
+    first.join()
+    assert made == [0, 1]
+    assert any("waiting" in line for line in said)
+    assert stamps.labels["a"].tolist() == [0.0] * cache.CHUNK + [1.0] * cache.CHUNK
 
 
 def test_population_is_large_enough_and_repeatable():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from galcli.training.interpret.predictions import Columns, Predictions, read_columns, read_predictions
 from galcli.training.interpret.style import COLOURS, FAINT, INK, look
+from galcli.training.mock import lines
 
 Floats = NDArray[np.float64]
 
@@ -41,16 +43,6 @@ class Ratios:
     nii_ha: Floats
     oiii_hb: Floats
     oh: Floats
-
-
-def kauffmann(nii_ha: Floats) -> Floats:
-    """Border of pure star formation (Kauffmann et al. 2003, MNRAS 346, 1055, eq. 1), for log [N II]/Ha < 0.05."""
-    return 0.61 / (nii_ha - 0.05) + 1.3
-
-
-def kewley(nii_ha: Floats) -> Floats:
-    """Border of extreme star formation (Kewley et al. 2001, ApJ 556, 121, eq. 5), for log [N II]/Ha < 0.47."""
-    return 0.61 / (nii_ha - 0.47) + 1.19
 
 
 def bpt_figure(predictions: Path, catalog: Path | None = None) -> Figure:
@@ -117,11 +109,11 @@ def measured_ratios(catalog: Path) -> Ratios | None:
 def draw_borders(axes: Axes, *, names: bool = True) -> None:
     """Draw both borders and set the limits of the diagram."""
     for border, end, style, label in (
-        (kauffmann, 0.05, "--", "Kauffmann et al. 2003"),
-        (kewley, 0.47, "-", "Kewley et al. 2001"),
+        (lines.kauffmann, 0.05, "--", "Kauffmann et al. 2003"),
+        (lines.kewley, 0.47, "-", "Kewley et al. 2001"),
     ):
-        x = np.linspace(X[0], end - 0.02, 400)
-        axes.plot(x, border(x), style, color=INK, lw=1.1, zorder=1, label=label if names else None)
+        x = torch.linspace(X[0], end - 0.02, 400)
+        axes.plot(x.numpy(), border(x).numpy(), style, color=INK, lw=1.1, zorder=1, label=label if names else None)
     axes.set(xlim=X, ylim=Y, xlabel=r"log [N II] $\lambda$6584 / H$\alpha$")
 
 

@@ -184,6 +184,15 @@ def bpt_ratios(flux: Tensor) -> tuple[Tensor, Tensor]:
     return log[:, NII] - log[:, HA], log[:, OIII] - log[:, HB]
 
 
+def bpt_class(log_nii_ha: Tensor, log_oiii_hb: Tensor) -> Tensor:
+    """Class of line ratios: `STAR_FORMING`, `COMPOSITE` or `AGN`; `UNCLASSIFIABLE` where a ratio is not finite."""
+    code = torch.full_like(log_nii_ha, STAR_FORMING).long()
+    code[log_oiii_hb > kauffmann(log_nii_ha)] = COMPOSITE
+    code[log_oiii_hb > kewley(log_nii_ha)] = AGN
+    code[~(log_nii_ha.isfinite() & log_oiii_hb.isfinite())] = UNCLASSIFIABLE
+    return code
+
+
 def classify(flux: Tensor, error: Tensor) -> Tensor:
     """BPT classes coded as in MPA-JHU (Brinchmann et al. 2004).
 
@@ -204,7 +213,4 @@ def classify(flux: Tensor, error: Tensor) -> Tensor:
     code = torch.full_like(x, UNCLASSIFIABLE).long()
     code[snr[:, HA] > MIN_SNR_HA] = LOW_SNR_STAR_FORMING
     code[(snr[:, HA] > MIN_SNR) & (snr[:, NII] > MIN_SNR) & (x > -0.222)] = LOW_SNR_LINER  # [N II]/Ha > 0.6
-    code[good] = STAR_FORMING
-    code[good & (y > kauffmann(x))] = COMPOSITE
-    code[good & (y > kewley(x))] = AGN
-    return code
+    return torch.where(good, bpt_class(x, y), code)

@@ -61,7 +61,8 @@ class MockOptions:
     pixel_scale : float
         arcsec per pixel.
     survey : str
-        ``legacy``, ``sdss``, ``ps1``, ``legacy-ugrizy``, or ``noiseless`` (no noise, no PSF, no other objects).
+        ``legacy``, ``sdss``, ``ps1``, ``mixed`` (one of the three per galaxy), ``legacy-ugrizy``, or ``noiseless`` (no
+        noise, no PSF, no other objects).
     rice : bool
         Rice-compressed stacks.
     balance : str or None
@@ -85,8 +86,9 @@ class MockOptions:
             raise UsageError(
                 f"--bands {self.bands}: bands are some of {BANDS}, in this order", "for example --bands grz"
             )
-        if self.survey in SURVEYS:
-            lacking = [band for band in self.bands if band not in SURVEYS[self.survey].depth]
+        drawn = tuple(SURVEYS) if self.survey == "mixed" else (self.survey,)
+        if set(drawn) <= set(SURVEYS):
+            lacking = [band for band in self.bands if any(band not in SURVEYS[name].depth for name in drawn)]
             if lacking:
                 raise UsageError(
                     f"the {self.survey} survey has no band {', '.join(lacking)}",

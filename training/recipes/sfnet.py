@@ -25,6 +25,7 @@ from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Stage, 
 from galcli.training.regression import Regression, normalisation
 from galcli.training.seeds import mix
 from galcli.training.sources import MockStream
+from galcli.training.survey import Reading
 
 #: Files of a finished training.
 WEIGHTS, METRICS = "weights.safetensors", "metrics.json"
@@ -53,6 +54,7 @@ def train(
     cache: Path | None = None,
     device: str = "auto",
     stream: int | None = None,
+    reading: Reading | None = None,
 ) -> Path:
     """Train SFNet and write its weights and metrics.
 
@@ -90,6 +92,8 @@ def train(
     stream : int, optional
         Learn from this many mock galaxies, drawn as they are needed and each seen once (for a GPU); the set of
         ``objects`` galaxies then serves validation alone.
+    reading : Reading, optional
+        How the catalogue and its cutouts are read, where they do not say so themselves.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def train(
     Raises
     ------
     UsageError
-        For an unknown target or preset, or a stream beside a catalogue.
+        For an unknown target or preset, a stream beside a catalogue, or a reading without one.
     InputError
         If too few galaxies have labels and pixels.
     Interrupted
@@ -108,7 +112,10 @@ def train(
     chosen, plan = _lookup(TARGETS, target, "target"), _lookup(PRESETS, preset, "preset")
     if stream is not None and catalog is not None:
         raise UsageError("only mock galaxies can be streamed", "leave out --stream or --catalog")
-    source = Source(cache or out / "cache", seed, objects, catalog, cutouts, tuple(label_columns or ()))
+    reading = reading or Reading()
+    if catalog is None and reading.told:
+        raise UsageError(f"nothing to read with {', '.join(reading.told)}", "name the survey with --catalog")
+    source = Source(cache or out / "cache", seed, objects, catalog, cutouts, tuple(label_columns or ()), reading)
     if catalog is None:
         say("no catalogue given: training on the mock survey")
     sample = gather(chosen, plan, source, split)
@@ -118,8 +125,7 @@ def train(
         feeds = [_streamed(chosen, stage, plan, one, device) for stage, one in zip(plan.stages, seeds, strict=True)]
     torch.manual_seed(seed)
     network = SFNet(len(chosen.outputs), k)
-    if init is not None:
-        checkpoint.initialise(network, init, say)
+    start = None if init is None else _provenance(init, checkpoint.initialise(network, init, say))
     if plan.centred:
         with torch.no_grad():
             network.fc.bias.copy_(torch.from_numpy(sample.target[sample.rows(0, False)].mean(0)))
@@ -129,17 +135,28 @@ def train(
         "init": str(init) if init else None, "minutes": minutes, "samples": [s.describe() for s in sample.stamps],
         "plan": asdict(plan), "stream": stream, "learned": None if catalog is None else _digest(sample),
     }  # fmt: skip
+    if reading.told:
+        identity["reading"] = reading.told
     settled = resume and (out / STATE).exists()  # then the steps of each stage stand in the state
     steps = _steps(plan, feeds, network, task, None if settled else minutes, device, stream)
     settings = Settings(steps, plan.lr, plan.schedule, seed=seed, device=device, identity=identity)
     fit = Fit(network, task, feeds, settings, out)
     fit.run(resume)
-    return _write(out, fit, task, sample, identity | {"label_columns": list(source.columns)})
+    return _write(out, fit, task, sample, identity | {"init": start, "label_columns": list(source.columns)})
 
 
 def _digest(sample: Sample) -> str:
     """What a survey teaches: another catalogue or label column of the same size must not go on with this training."""
     return hashlib.sha256(np.where(sample.usable[:, None], sample.target, 0).tobytes()).hexdigest()[:16]
+
+
+def _provenance(path: Path, info: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of initial weights: their file's name, and the training that a galcli file tells of."""
+    told = ("target", "preset", "objects", "epochs", "seconds", "mock", "init")
+    earlier = {name: info[name] for name in told if info.get(name) is not None}
+    if isinstance(earlier.get("init"), str):
+        earlier["init"] = {"file": Path(earlier["init"]).name}  # where it lay is nobody's business
+    return {"file": path.name} | earlier
 
 
 def _lookup(table: Mapping[str, _T], name: str, kind: str) -> _T:
@@ -184,8 +201,9 @@ def _task(
 ) -> Regression:
     rows = [sample.rows(stage, held=True) for stage in range(len(plan.stages))]
     return Regression(
-        Pixels(FRONTS, *scaling), sample.stamps, rows, sample.target, target.outputs, servers=plan.servers, seed=seed
-    )
+        Pixels(FRONTS, *scaling), sample.stamps, rows, sample.target, target.outputs,
+        fronts=sample.fronts(plan.display), servers=plan.servers, seed=seed,
+    )  # fmt: skip
 
 
 def _steps(
@@ -214,10 +232,10 @@ def _write(out: Path, fit: Fit, task: Regression, sample: Sample, facts: dict[st
     history = fit.history
     objects = history.images if facts["stream"] else len(sample.rows(0, held=False))
     description = facts | {
-        "recipe": "sfnet", "n_out": len(task.outputs), "outputs": list(task.outputs), "fronts": list(FRONTS),
+        "recipe": "sfnet", "n_out": len(task.outputs), "outputs": list(task.outputs), "fronts": list(task.fronts),
         "mean": task.pixels.mean.flatten().tolist(), "std": task.pixels.std.flatten().tolist(),
         "size": sample.stamps[last].size, "pixel_scale": sample.stamps[last].pixel_scale,
-        "objects": objects, "epochs": history.images / objects,
+        "objects": objects, "epochs": history.images / objects, "seconds": round(history.seconds, 1),
     }  # fmt: skip
     figures = {"sample": f"{sample.stamps[last].name}, held out", "fronts": task.metrics}
     checkpoint.write_json(out / METRICS, {"training": description, "held_out": figures, **vars(history)})

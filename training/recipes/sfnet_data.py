@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from galcli.errors import UsageError
 from galcli.training.data import Stamps, split_by_seed, split_by_tile
-from galcli.training.pixels import FRONTS
+from galcli.training.pixels import DISPLAY, FRONTS
 from galcli.training.progress import say
 from galcli.training.recipes import sfnet_card
 from galcli.training.recipes.sfnet_plan import TARGETS, Labels, Preset, Target
 from galcli.training.sources import SHAPES, mock_stamps
-from galcli.training.survey import SurveyStamps
+from galcli.training.survey import Reading, SurveyStamps
 
 Split = Literal["seed", "tile"]
 
@@ -38,6 +38,8 @@ class Source:
     columns : tuple of str
         Catalogue columns that stand in for the target's label columns, in their order; () where the names are the
         same.
+    reading : Reading
+        How the survey is read.
     """
 
     cache: Path
@@ -46,6 +48,7 @@ class Source:
     catalog: Path | None = None
     cutouts: Path | str | None = None
     columns: tuple[str, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ class Sample:
         """Training or held-out rows of a stage."""
         n = len(self.stamps[stage])
         return np.flatnonzero(self.usable[:n] & (self.held[:n] == held))
+
+    def fronts(self, display: float) -> tuple[str, ...]:
+        """Fronts that training galaxies are seen through, of which that part is shown as display images."""
+        each = [stamps.front[self.rows(stage, held=False)] for stage, stamps in enumerate(self.stamps)]
+        seen = {FRONTS[number] for number in np.unique(np.concatenate(each))} if display < 1 else {DISPLAY}
+        return tuple(name for name in FRONTS if name in seen or (name == DISPLAY and display > 0))
 
 
 def gather(target: Target, plan: Preset, source: Source, split: Split) -> Sample:
@@ -129,6 +138,6 @@ def _given(target: Target, plan: Preset, source: Source) -> tuple[list[Stamps], 
         )
     columns = dict(zip(target.labels, given, strict=False))
     fronts = sfnet_card.fronts(FRONTS)
-    with SurveyStamps(source.catalog, source.cutouts, columns, target.select, source.objects) as survey:
+    with SurveyStamps(source.catalog, source.cutouts, columns, target.select, source.objects, source.reading) as survey:
         stamps = [survey.stamps(source.cache, fronts, stage.size, stage.pixel_scale, say) for stage in plan.stages]
         return stamps, survey.catalog.mock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.training import checkpoint
 from galcli.training.data import Stamps
 from galcli.training.progress import say
 from galcli.training.recipes.sfnet import train
@@ -18,6 +20,7 @@ from galcli.training.recipes.sfnet_data import Sample, Source, Split, gather
 from galcli.training.recipes.sfnet_model import Samples, export_sfnet, views
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target
 from galcli.training.seeds import mix
+from galcli.training.survey import Reading
 
 #: Mock galaxies drawn anew for calibration and metrics: enough for 5,000 tested ones through each flux front.
 FRESH = 20_000
@@ -30,13 +33,14 @@ CALIBRATION = 1 / 3
 def train_and_export(
     target: str = "metallicity", *, out: Path, catalog: Path | None = None, cutouts: Path | None = None,
     label_columns: tuple[str, ...] | None = None, preset: str = "default", seed: int = 256,
-    objects: int | None = None, split: Split = "seed", cache: Path | None = None, **rest: Any,
+    objects: int | None = None, split: Split = "seed", cache: Path | None = None, reading: Reading | None = None,
+    **rest: Any,
 ) -> Path:  # fmt: skip
     """Train SFNet and write its model file.
 
     Parameters
     ----------
-    target, out, catalog, cutouts, label_columns, preset, seed, objects, split, cache, **rest
+    target, out, catalog, cutouts, label_columns, preset, seed, objects, split, cache, reading, **rest
         As for `train`.
 
     Returns
@@ -51,9 +55,10 @@ def train_and_export(
     """
     weights = train(
         target, out=out, catalog=catalog, cutouts=cutouts, label_columns=label_columns, preset=preset, seed=seed,
-        objects=objects, split=split, cache=cache, **rest,
+        objects=objects, split=split, cache=cache, reading=reading, **rest,
     )  # fmt: skip
-    source = Source(cache or out / "cache", seed, objects, catalog, cutouts, tuple(label_columns or ()))
+    columns = tuple(label_columns or ())
+    source = Source(cache or out / "cache", seed, objects, catalog, cutouts, columns, reading or Reading())
     return export_trained(target, preset, weights, source, split)
 
 
@@ -77,12 +82,13 @@ def export_trained(target: str, preset: str, weights: Path, source: Source, spli
     """
     chosen, plan = TARGETS[target], PRESETS[preset]
     model = weights.with_name(f"{KINDS[target].name}.onnx")
-    export_sfnet(weights, _samples(chosen, plan, source, split), model, say)
+    fronts = checkpoint.load_weights(weights)[1].get("fronts", ())
+    export_sfnet(weights, _samples(chosen, plan, source, split, fronts), model, say)
     return model
 
 
-def _samples(target: Target, plan: Preset, source: Source, split: Split) -> Samples:
-    """Training galaxies, and two disjoint sets that the training never saw."""
+def _samples(target: Target, plan: Preset, source: Source, split: Split, fronts: Sequence[str]) -> Samples:
+    """Training galaxies, and two disjoint sets that the training never saw, as the network's fronts show them."""
     learned = gather(target, plan, source, split)
     last = len(plan.stages) - 1
     if source.catalog is None:
@@ -96,9 +102,9 @@ def _samples(target: Target, plan: Preset, source: Source, split: Split) -> Samp
     count = max(1, round(CALIBRATION * len(rows)))
     reference = learned.rows(last, held=False)[:REFERENCE]
     return Samples(
-        training=_through(learned, last, reference, plan),
-        calibration=_through(unseen, -1, rows[:count], plan),
-        test=_through(unseen, -1, rows[count:], plan),
+        training=_through(learned, last, reference, plan, fronts),
+        calibration=_through(unseen, -1, rows[:count], plan, fronts),
+        test=_through(unseen, -1, rows[count:], plan, fronts),
         name=name,
     )
 
@@ -111,6 +117,6 @@ def _fresh(target: Target, plan: Preset, source: Source) -> tuple[Sample, NDArra
     return sample, np.flatnonzero(sample.usable)
 
 
-def _through(sample: Sample, stage: int, rows: NDArray[np.int64], plan: Preset) -> Any:
+def _through(sample: Sample, stage: int, rows: NDArray[np.int64], plan: Preset, fronts: Sequence[str]) -> Any:
     stamps: Stamps = sample.stamps[stage]
-    return partial(views, stamps, rows, sample.target, servers=plan.servers)
+    return partial(views, stamps, rows, sample.target, servers=plan.servers, fronts=fronts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from galcli.models.card import Card
 from galcli.models.session import Graph
 from galcli.training import calibrate, checkpoint, export
 from galcli.training.data import Batch, Stamps, held_out
+from galcli.training.mock import lines
 from galcli.training.networks.resnet import WIDTH
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.networks.sfnet_export import RATIOS, ExportedSFNet
@@ -114,7 +115,7 @@ def export_sfnet(weights: Path, samples: Samples, out: Path, say: Callable[[str]
 
 def views(
     stamps: Stamps, rows: NDArray[np.int64], target: NDArray[np.float32], seed: int = 0, servers: bool = True,
-    batch_size: int = 128,
+    batch_size: int = 128, fronts: Sequence[str] = FRONTS,
 ) -> Iterator[Batch]:  # fmt: skip
     """Batches of stamps as seen through their own flux front, and again as display images.
 
@@ -130,12 +131,15 @@ def views(
     servers : bool
         Display images as image servers make them (`data.held_out`).
     batch_size : int
+    fronts : sequence of str
+        Fronts of the network; ``front`` of the batches is the position there.
     """
-    for number, name in enumerate(FRONTS):
-        seen = rows if name == DISPLAY else rows[stamps.front[rows] == number]
+    for number, name in enumerate(fronts):
+        seen = rows if name == DISPLAY else rows[stamps.front[rows] == FRONTS.index(name)]
         for first in range(0, len(seen), batch_size):
             part = seen[first : first + batch_size]
             pixels, valid, front = held_out(stamps, part, name, mix(seed, first), servers)
+            front = torch.full_like(front, number)
             yield Batch(pixels, valid, front, torch.from_numpy(target[part]), torch.from_numpy(part))
 
 
@@ -160,15 +164,7 @@ def bpt_class(log_nii_ha: NDArray[Any], log_oiii_hb: NDArray[Any]) -> NDArray[np
     ndarray (N,)
         1 star-forming (below Kauffmann et al. 2003), 3 composite, 4 AGN (above Kewley et al. 2001), -1 unknown.
     """
-
-    def below(height: float, right: float) -> NDArray[np.bool_]:
-        curve = height + 0.61 / np.minimum(log_nii_ha - right, -1e-6)
-        inside: NDArray[np.bool_] = (log_nii_ha < right) & (log_oiii_hb < curve)
-        return inside
-
-    kewley, kauffmann = below(1.19, 0.47), below(1.30, 0.05)
-    result = np.where(kauffmann, 1, np.where(kewley, 3, 4))
-    result[~(np.isfinite(log_nii_ha) & np.isfinite(log_oiii_hb))] = -1
+    result: NDArray[np.int64] = lines.bpt_class(torch.as_tensor(log_nii_ha), torch.as_tensor(log_oiii_hb)).numpy()
     return result
 
 
@@ -255,8 +251,8 @@ def _calibrate(
 def _fields(module: ExportedSFNet, kind: Kind, info: dict[str, Any]) -> dict[str, Any]:
     told = ("recipe", "target", "preset", "seed", "objects", "epochs", "mock", "data", "label_columns")
     details = {name: value for name, value in info.items() if name not in told and name not in ("mean", "std")}
-    if details.get("init"):
-        details["init"] = Path(details["init"]).name  # where it lay is nobody's business
+    if isinstance(details.get("init"), str):  # an old training's; where it lay is nobody's business
+        details["init"] = Path(details["init"]).name
     training = {
         "data": info.get("data") or ("mock survey" if info["mock"] else "survey given by the user"),
         "mock": info["mock"], "objects": info["objects"], "seed": info["seed"], "epochs": round(info["epochs"], 2),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from astropy.io import fits
 
-from galcli.errors import InputError
+from galcli.errors import InputError, UsageError
 from galcli.training.mock import positions
 from galcli.training.mock.survey import MockOptions, write_survey
 
@@ -63,6 +63,19 @@ def test_every_header_says_mock(tmp_path: Path, whole: dict[str, bytes]) -> None
             assert hdus[1].header["SEED"] == OPTIONS.seed
     catalog = fitsio.read(str(tmp_path / f"{list(whole).index('catalog.fits')}.fits"), ext=1)
     assert len(np.unique(catalog["TARGETID"])) == OPTIONS.number
+
+
+def test_a_mixed_survey_draws_the_instrument_of_each_galaxy(tmp_path: Path) -> None:
+    options = MockOptions(number=24, seed=3, bands="gr", size=32, pixel_scale=0.4, survey="mixed", spectra=False)
+    write_survey(tmp_path / "mixed", options)
+    noise = []
+    for path in sorted((tmp_path / "mixed/cutouts").rglob("*.fits")):
+        pixels = fitsio.read(str(path), ext="PIXELS").reshape(-1, 2, 32, 32)
+        noise += list(np.nanstd(pixels[:, 1, [0, -1]], axis=(1, 2)))
+    assert np.percentile(noise, 90) > 2 * np.percentile(noise, 10)  # SDSS is three times as noisy as Legacy
+    for bands in ("ug", "gry"):
+        with pytest.raises(UsageError, match="mixed survey has no band"):
+            MockOptions(bands=bands, survey="mixed")
 
 
 def test_positions_put_a_patch_on_the_pole_and_one_across_ra_zero() -> None:
