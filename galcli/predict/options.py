@@ -108,12 +108,14 @@ def require_table_name(out: Path) -> None:
     Raises
     ------
     UsageError
-        If it does not end in ``.fits`` or ``.fit``.
+        If it has an ending other than ``.fits`` and ``.fit``.
     """
-    if out.suffix.lower() not in (".fits", ".fit"):
+    if out.suffix.lower() not in (".fits", ".fit", ""):
         plain = out.with_suffix("") if out.suffix.lower() in (".gz", ".fz") else out
         hint = plain if plain.suffix.lower() in (".fits", ".fit") else plain.with_name(plain.name + ".fits")
-        raise UsageError(f"{out}: a plain FITS table is written, so the name must end in .fits or .fit", f"-o {hint}")
+        raise UsageError(
+            f"{out}: what is written is a plain FITS table, whose name ends in .fits or .fit", f"-o {hint}"
+        )
 
 
 def parse_shard(text: str) -> tuple[int, int]:
