@@ -117,9 +117,7 @@ def read_table(path: Path) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def score(
-    table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32], usable: NDArray[np.bool_]
-) -> Scores:
+def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32], usable: NDArray[np.bool_]) -> Scores:
     """Compare one output with its label in the usable rows.
 
     Raises

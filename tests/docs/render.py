@@ -67,7 +67,9 @@ def _metrics(model: ModelFile) -> str:
     for output in (output.column for output in card.outputs):
         cells = []
         for front in fronts:
-            rmse, inside = (found.get((f"{output} {name}", front)) for name in ("rmse", "coverage of the 68 % interval"))
+            rmse, inside = (
+                found.get((f"{output} {name}", front)) for name in ("rmse", "coverage of the 68 % interval")
+            )
             accuracy, f1 = (found.get((f"{output} {name}", front)) for name in ("accuracy", "F1"))
             if rmse and inside:
                 cells.append(f"{rmse.value:.3f} {rmse.unit} ({100 * inside.value:.0f} %)")

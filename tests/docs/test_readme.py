@@ -26,7 +26,8 @@ TEXT = render.README.read_text(encoding="utf-8")
 #: Fenced blocks: note before it, language, content.
 BLOCKS = re.findall(r"(?:<!-- (not run)[^>]*-->\n)?^```(\w+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 needs_models = pytest.mark.skipif(
-    not (library._weights() / library.INDEX).exists(), reason="no model is shipped with this checkout (weights/index.json)"
+    not (library._weights() / library.INDEX).exists(),
+    reason="no model is shipped with this checkout (weights/index.json)",
 )
 
 
