@@ -89,20 +89,20 @@ def write_logarithm(path: Path, size: int = 16) -> Path:
     return save(path, nodes, {"log": (TensorProto.FLOAT, [])}, constants, card)
 
 
-def write_classes(path: Path, size: int = 16) -> Path:
+def write_classes(path: Path, size: int = 16, names: tuple[str, ...] = ("green", "red", "infrared")) -> Path:
     """The brightest band as a number and as a name, and a table of the names."""
     nodes = [
         helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
         helper.make_node("ArgMax", ["means"], ["number"], axis=1, keepdims=0),
     ]
-    names = ["green", "red", "infrared"]
     card = card_of(
         "classes", "CLS",
-        [output("number", "CLS_NR", "i2", null=-1), output("number", "CLS_NAME", "A8", labels=names)], size,
+        [output("number", "CLS_NR", "i2", null=-1, description="row of CLS_NAMES"),
+         output("number", "CLS_NAME", "A8", labels=list(names))], size,
         tables=[
             {"name": "CLS_NAMES", "description": "names", "columns": [
                 {"name": "NR", "dtype": "i2", "description": "number", "values": [0, 1, 2]},
-                {"name": "LABEL", "dtype": "A8", "description": "name", "values": names},
+                {"name": "LABEL", "dtype": "A8", "description": "name", "values": list(names)},
             ]},
         ],
     )  # fmt: skip

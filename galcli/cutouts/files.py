@@ -102,13 +102,14 @@ class FileSource:
             paths = self._lookup.find(sample, kind) if len(sample) else self._listed(kind)
             rows = [row for row, path in enumerate(paths) if path is not None]
             images: list[Image] = []
+            refused: InputError | None = None
             for row in rows:
                 if len(images) == PROBED:
                     break
                 try:
                     images.append(self._decode(str(paths[row]), math.nan, math.nan))
-                except InputError as error:
-                    raise InputError(f"{paths[row]}: {error.message}", error.hint) from error
+                except InputError as error:  # where other files can be read, it costs its own row only
+                    refused = refused or InputError(f"{paths[row]}: {error.message}", error.hint)
                 except NoOverlapError:
                     continue
                 except (*fits_image.DAMAGE, *display_image.DAMAGE) as error:
@@ -117,6 +118,8 @@ class FileSource:
                 bands = tuple(dict.fromkeys(band for image in images for band in image.rule.bands))
                 bands = tuple(bands[i] for i in blue_to_red(bands)) if kind == "flux" else DISPLAY_BANDS
                 return kind, bands, images[0].rule.survey
+            if refused is not None:
+                raise refused
         if problem:
             raise InputError(f"no readable cutout among the first rows: {problem}", "check the files")
         raise InputError(f"no cutout for the first rows in {self._lookup.describe()}", "check --cutouts")

@@ -59,7 +59,7 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: set[str]) -> E
     options : PredictOptions
     catalog : Catalog
     taken : set of str
-        Column names of the table so far.
+        Names of columns and HDUs of the file so far.
 
     Returns
     -------
@@ -121,14 +121,14 @@ def _open_runner(
     model: ModelFile, front: int, options: PredictOptions, resampler: Graph, taken: set[str]
 ) -> ModelRunner:
     session = Session(model, options.device, options.precision, options.threads)
-    outputs, status = bind_outputs(model, options.groups, taken)
+    outputs, status, tables = bind_outputs(model, options.groups, taken)
     children = []
     for link in model.card.chain:
         if link.group is None or link.group in options.groups:
             child = _open_runner(_chained_file(model, link), 0, options, resampler, taken)
             _require_bindings(session, child.session, link)
             children.append((child, dict(link.bindings)))
-    return ModelRunner(model, session, resampler, front, outputs, status, tuple(children))
+    return ModelRunner(model, session, resampler, front, outputs, status, tables, tuple(children))
 
 
 def _chained_file(model: ModelFile, link: Chain) -> ModelFile:

@@ -8,8 +8,8 @@ from galcli.errors import InputError
 from galcli.sky.catalog import Catalog
 from galcli.tables.columns import Column, base_columns, id_column, passed_through, renamed
 
-#: Field of the plan's catalogue that holds the order-29 pixel; no catalogue calls a column so.
-HPX = "_hpx"
+#: Field of the plan's catalogue that holds the order-29 pixel; names in FITS are ASCII, so no column is called so.
+HPX = "hpx\N{DEGREE SIGN}"
 
 
 @dataclass(frozen=True)

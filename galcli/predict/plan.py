@@ -32,6 +32,7 @@ from galcli.sky import healpix
 from galcli.sky.catalog import Catalog
 from galcli.sky.tiles import Tile, make_tiles
 from galcli.tables.atomic import atomic_write, output_error
+from galcli.tables.columns import Column
 
 #: Rows of a tile at most, unless all stand at one position.
 TILE_ROWS = 4096
@@ -251,9 +252,16 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
         ],
         "order": "auto" if options.order is None else options.order,
         "columns": [column.name for column in columns],
+        "copied": {column.name: _cards(column) for column in layout.columns if column.name in layout.copied},
         "overrides": overrides,
     }
     return json.loads(json.dumps(identity))  # type: ignore[no-any-return]
+
+
+def _cards(column: Column) -> str:
+    """What the header says of a column that comes from the catalogue."""
+    facts = (column.dtype, *column.shape, column.unit, column.ucd, column.description, column.null)
+    return ", ".join(str(fact) for fact in facts if fact not in (None, ""))
 
 
 def write_record(paths: RunPaths, identity: Identity, options: PredictOptions, catalog: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class ModelRunner:
         Outputs of the requested groups.
     status : Column
         The ``<PREFIX>_STATUS`` column.
+    tables : dict of str to str
+        Name of each of the card's tables -> its name in the output file.
     children : tuple of (ModelRunner, dict)
         Chained models with their bindings: tensor of this model -> input of the child.
     """
@@ -54,6 +57,7 @@ class ModelRunner:
     front: int
     outputs: tuple[BoundOutput, ...]
     status: Column
+    tables: dict[str, str]
     children: tuple[tuple[ModelRunner, dict[str, str]], ...] = field(default=())
 
     @property
@@ -172,8 +176,10 @@ def _as_column(values: NDArray[Any], bound: BoundOutput) -> NDArray[Any]:
     return names[np.where(known, values, len(labels))]
 
 
-def bind_outputs(model: ModelFile, groups: tuple[str, ...], taken: set[str]) -> tuple[tuple[BoundOutput, ...], Column]:
-    """Choose the outputs of the requested groups and give each a column name nobody else writes.
+def bind_outputs(
+    model: ModelFile, groups: tuple[str, ...], taken: set[str]
+) -> tuple[tuple[BoundOutput, ...], Column, dict[str, str]]:
+    """Choose the outputs of the requested groups, and give each column and table a name that no other model uses.
 
     Parameters
     ----------
@@ -181,20 +187,30 @@ def bind_outputs(model: ModelFile, groups: tuple[str, ...], taken: set[str]) -> 
     groups : tuple of str
         Optional groups asked for.
     taken : set of str
-        Column names already in the table; the chosen ones are added.
+        Names of columns and HDUs already in the file; the chosen ones are added.
 
     Returns
     -------
     outputs : tuple of BoundOutput
     status : Column
         The model's status column.
+    tables : dict of str to str
+        Name of each of the card's tables -> its name in the file.
     """
+    card = model.card
+    tables = {table.name: free_name(table.name, taken) for table in card.tables}
     bound = []
-    for output in model.card.outputs:
+    for output in card.outputs:
         if output.group is None or output.group in groups:
-            bound.append(BoundOutput(output, renamed(from_output(output), free_name(output.column, taken))))
-    status = status_column(model.card.prefix, model.name)
-    return tuple(bound), renamed(status, free_name(status.name, taken))
+            column = renamed(from_output(output), free_name(output.column, taken))
+            bound.append(BoundOutput(output, replace(column, description=_told(column.description, tables))))
+    status = status_column(card.prefix, model.name)
+    return tuple(bound), renamed(status, free_name(status.name, taken)), tables
+
+
+def _told(description: str, tables: dict[str, str]) -> str:
+    """A description that names the tables as they are called in this file."""
+    return re.sub(r"\w+", lambda word: tables.get(word[0], word[0]), description)
 
 
 def free_name(name: str, taken: set[str]) -> str:

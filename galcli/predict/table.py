@@ -30,6 +30,8 @@ class ModelRecord:
     name, version, sha256, front : str
     status : str
         Name of its status column in this table.
+    tables : dict of str to str
+        Name of each of the card's tables -> its name in this file.
     card : str
         The card, JSON.
     """
@@ -39,6 +41,7 @@ class ModelRecord:
     sha256: str
     front: str
     status: str
+    tables: dict[str, str]
     card: str
 
     @property
@@ -119,7 +122,7 @@ class TableSpec:
                     shaped.append(dataclasses.replace(column, shape=values.shape[1:]))
                     data[column.name] = values
                 header: list[Card] = [("MODEL", model.name, "model this table belongs to")]
-                hdus.append(TableHDU(table.name, shaped, data, header))
+                hdus.append(TableHDU(model.tables[table.name], shaped, data, header))
         return hdus
 
 
@@ -129,7 +132,7 @@ def table_spec(identity: Identity, engine: Engine, layout: Layout) -> TableSpec:
     models = tuple(
         ModelRecord(
             runner.model.name, runner.model.card.version, runner.model.sha256, entry["front"], runner.status.name,
-            runner.model.card.model_dump_json(),
+            runner.tables, runner.model.card.model_dump_json(),
         )
         for runner, entry in zip(runners, identity["models"], strict=True)
     )  # fmt: skip

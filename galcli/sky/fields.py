@@ -22,6 +22,8 @@ _REFUSED = {
     "M": "complex numbers",
     "X": "bit arrays",
 }
+#: Comment of TTYPE cards that nobody described.
+_CFITSIO_SAYS = "label for field"
 #: TZERO that turns a stored integer into its unsigned (for bytes: signed) twin, FITS standard 4.0, section 7.3.3.
 _TWINS = {("B", -128.0): "i1", ("I", 2.0**15): "u2", ("J", 2.0**31): "u4", ("K", 2.0**63): "u8"}
 
@@ -180,7 +182,8 @@ def fields_of(header: Any, where: str) -> dict[str, Field]:
 
 
 def _words(header: Any, n: int) -> dict[str, Any]:
-    description = header.get(f"TCOMM{n}") or (header.comments[f"TTYPE{n}"] if f"TTYPE{n}" in header else "")
+    comment = header.comments[f"TTYPE{n}"] if f"TTYPE{n}" in header else ""
+    description = header.get(f"TCOMM{n}") or ("" if comment.startswith(_CFITSIO_SAYS) else comment)
     return {
         "unit": str(header.get(f"TUNIT{n}", "")).strip(),
         "description": str(description).strip(),

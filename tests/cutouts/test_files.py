@@ -320,3 +320,15 @@ def test_first_file_damaged(folder: Path, ask: Any) -> None:
     assert source_of(folder, ask([1, 2])).bands == ("g", "r", "z")
     with pytest.raises(InputError, match="no readable cutout"):
         source_of(folder, ask([1]))
+
+
+def test_first_file_without_bands(folder: Path, pixels: Any, legacy: Any, ask: Any, drain: Any) -> None:
+    """A file that lacks what every file must say costs its own row, first or not; all of them cost the run."""
+    legacy(folder / "1.fits", pixels, "")
+    source = source_of(folder, ask([1, 2, 3]))
+    result = drain(source, ask([1, 2, 3]))
+    assert source.bands == ("g", "r", "z")
+    assert result.status == {0: CORRUPT}
+    assert set(result.pixels) == {1, 2}
+    with pytest.raises(InputError, match=r"1\.fits: .*band"):
+        source_of(folder, ask([1]))

@@ -325,6 +325,16 @@ def test_empty_catalogue_gives_an_empty_table(tmp_path: Path, galcli: Run, loose
     galcli("validate", survey.out)
 
 
+@pytest.mark.parametrize("name", ["_hpx", "hpx", "row", "index"])
+def test_columns_named_like_parts_of_a_plan(tmp_path: Path, galcli: Run, name: str) -> None:
+    values = np.arange(5.0)
+    survey = make_survey(tmp_path / "s", 5, **{name: values})
+    galcli(*survey.predict("--columns", name))
+    rows = read_predictions(survey.out)
+    np.testing.assert_array_equal(rows["IN_HPX" if name == "hpx" else name.upper()], values)
+    np.testing.assert_allclose(rows["AVG_FLUX"], survey.means, rtol=1e-6)
+
+
 def test_passed_through_text_that_is_not_ascii_is_refused(tmp_path: Path, galcli: Run) -> None:
     names = np.array([b"plain", b"na\xefve", b"more"])
     survey = make_survey(tmp_path / "s", 3, NAME=names, PAIR=names[[0, 0, 2, 2, 1, 0]].reshape(3, 2))

@@ -39,6 +39,23 @@ def test_same_columns_twice_get_a_suffix(survey: Survey, galcli: Run) -> None:
     galcli("validate", survey.out)
 
 
+def test_same_tables_twice_get_the_suffix_too(survey: Survey, galcli: Run) -> None:
+    english = write_classes(survey.root / "english.onnx")
+    german = write_classes(survey.root / "german.onnx", names=("gruen", "rot", "infrarot"))
+    galcli(*predict(survey, english, german))
+    with fits.open(survey.out) as hdus:
+        assert hdus["CLS_NAMES"].data["LABEL"].tolist() == ["green", "red", "infrared"]
+        assert hdus["CLS_NAMES_2"].data["LABEL"].tolist() == ["gruen", "rot", "infrarot"]
+        columns = hdus["PREDICTIONS"].columns.names
+        header = hdus["PREDICTIONS"].header
+    assert header[f"TCOMM{columns.index('CLS_NR') + 1}"] == "row of CLS_NAMES"
+    assert header[f"TCOMM{columns.index('CLS_NR_2') + 1}"] == "row of CLS_NAMES_2"
+    rows = read_predictions(survey.out)
+    translated = {"green": "gruen", "red": "rot", "infrared": "infrarot"}
+    assert [translated[name] for name in rows["CLS_NAME"].tolist()] == rows["CLS_NAME_2"].tolist()
+    galcli("validate", survey.out)
+
+
 def test_one_pass_equals_a_run_for_each(survey: Survey, galcli: Run) -> None:
     models = [survey.model, write_corners(survey.root / "c.onnx"), write_classes(survey.root / "k.onnx")]
     galcli(*predict(survey, *models))

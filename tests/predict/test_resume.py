@@ -96,6 +96,15 @@ def test_changed_run_does_not_replace_a_table(survey: Survey, galcli: Run, what:
     assert survey.out.read_bytes() != before
 
 
+def test_changed_unit_of_a_copied_column_is_another_table(survey: Survey, galcli: Run) -> None:
+    columns = {"OBJECT_ID": survey.ids, "RA": survey.ra, "DEC": survey.dec, "SIZE": survey.ra}
+    write_catalog(survey.catalog, {"SIZE": "arcsec"}, **columns)
+    words = survey.predict("--columns", "SIZE")
+    galcli(*words)
+    write_catalog(survey.catalog, {"SIZE": "pix"}, **columns)
+    assert "copied.SIZE: f8, arcsec, from the catalogue -> f8, pix" in galcli(*words, code=4).error
+
+
 def test_finished_run_says_so_and_touches_nothing(survey: Survey, galcli: Run) -> None:
     galcli(*survey.predict())
     before = survey.out.stat()
