@@ -6,18 +6,23 @@ import importlib.resources
 import json
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from galcli.models.card import Card
+from galcli.predict.record import RunRecord
 
-MODEL_CARD = "model-card.schema.json"
+#: File of this package -> what it describes.
+SCHEMAS: dict[str, type[BaseModel]] = {"model-card.schema.json": Card, "run-record.schema.json": RunRecord}
 
 
-def model_card_schema() -> str:
-    """JSON Schema (draft 2020-12) of the model card, as text."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Card.model_json_schema()
+def schema_text(described: type[BaseModel]) -> str:
+    """JSON Schema (draft 2020-12), as text."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | described.model_json_schema()
     return json.dumps(schema, indent=1) + "\n"
 
 
 if __name__ == "__main__":
-    path = Path(str(importlib.resources.files("galcli.schemas"))) / MODEL_CARD
-    path.write_text(model_card_schema())
-    print(path)
+    for name, described in SCHEMAS.items():
+        path = Path(str(importlib.resources.files("galcli.schemas"))) / name
+        path.write_text(schema_text(described))
+        print(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from galcli.errors import InputError
 from galcli.predict.paths import paths_of
 from galcli.predict.plan import Plan, load_plan
 from galcli.predict.progress import duration
+from galcli.predict.record import read_record
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ def run_status(out: Path) -> RunState:
         If there is neither a table nor a run.
     """
     paths = paths_of(out)
-    try:
-        plan = load_plan(paths)
-        record = json.loads(paths.record.read_text())
-    except (InputError, FileNotFoundError):
-        # Not planned yet, or finished and removed just now.
+    record, plan = read_record(paths), None
+    if record is not None:
+        with contextlib.suppress(InputError):  # removed just now
+            plan = load_plan(paths)
+    if record is None or plan is None:  # not planned yet, or finished
         if paths.out.is_file():
             return RunState(str(paths.out), complete=True)
-        raise InputError(f"there is no run for {paths.out}", "give the output table of a `galcli predict`") from None
+        raise InputError(f"there is no run for {paths.out}", "give the output table of a `galcli predict`")
     times = sorted(_finished(plan))
     done = sum(rows for _, rows in times)
     rate = left = None
@@ -92,7 +92,7 @@ def run_status(out: Path) -> RunState:
         left = (len(plan.rows) - done) / rate - (time.time() - times[-1][0])
     return RunState(
         str(paths.out), False, len(plan.rows), done, len(plan.tiles), len(times), rate,
-        None if left is None else max(left, 0.0), record["started"], record["host"],
+        None if left is None else max(left, 0.0), record.started, record.host,
     )  # fmt: skip
 
 

@@ -6,10 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import platform
 import shutil
-import sys
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +20,11 @@ from galcli.errors import InputError
 from galcli.models import session
 from galcli.predict import interrupts, lease
 from galcli.predict.engine import Engine
-from galcli.predict.identity import Identity, digest, flatten, require_same
+from galcli.predict.identity import Identity, flatten, require_same
 from galcli.predict.layout import HPX, Layout
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
+from galcli.predict.record import RunRecord, read_record, write_record
 from galcli.predict.table import TableSpec, table_spec
 from galcli.sky import healpix
 from galcli.sky.catalog import Catalog
@@ -141,10 +139,10 @@ def make_plan(options: PredictOptions, catalog: Catalog, engine: Engine, layout:
             _clear(paths)
         fields = tuple(dict.fromkeys([*(f for f in layout.copied.values() if f not in _BASE), *engine.source.needs]))
         stat = _stat(catalog) | {"fields": list(fields), "limit": options.limit}
-        before = _record_of(paths)
-        if before is not None and before["catalog"] == stat:
+        before = read_record(paths)
+        if before is not None and before.catalog == stat:
             # The same file, untouched: its rows are in the plan already.
-            identity = describe_identity(options, engine, layout, before["identity"]["catalog"])
+            identity = describe_identity(options, engine, layout, before.identity["catalog"])
             _require_same_run(paths, before, identity)
         else:
             _build(options, catalog, engine, layout, fields, stat, before)
@@ -155,7 +153,7 @@ def make_plan(options: PredictOptions, catalog: Catalog, engine: Engine, layout:
 
 def _build(
     options: PredictOptions, catalog: Catalog, engine: Engine, layout: Layout, fields: tuple[str, ...],
-    stat: dict[str, Any], before: dict[str, Any] | None,
+    stat: dict[str, Any], before: RunRecord | None,
 ) -> None:  # fmt: skip
     """Read the catalogue; begin a new run with it, or make sure that the run on disk was made from the same rows."""
     paths = RunPaths(options.out)
@@ -186,23 +184,15 @@ def _stat(catalog: Catalog) -> dict[str, Any]:
     return json.loads(json.dumps(known))  # type: ignore[no-any-return]
 
 
-def _record_of(paths: RunPaths) -> dict[str, Any] | None:
-    """The record of the run on disk, if there is a planned one."""
-    if not paths.planned:
-        return None
-    record: dict[str, Any] = json.loads(paths.record.read_text())
-    return record
-
-
 def was_to_be_kept(paths: RunPaths, fresh: bool) -> bool:
     """Whether whoever began the run on disk wanted its tiles kept; ``fresh``: that was this process."""
-    record = None if fresh else _record_of(paths)
-    return record is not None and bool(record["options"]["keep_tiles"])
+    record = None if fresh else read_record(paths)
+    return record is not None and record.keep_tiles
 
 
-def _require_same_run(paths: RunPaths, before: dict[str, Any], identity: Identity) -> None:
+def _require_same_run(paths: RunPaths, before: RunRecord, identity: Identity) -> None:
     require_same(
-        flatten(before["identity"]), flatten(identity), f"the unfinished run {paths.root}",
+        flatten(before.identity), flatten(identity), f"the unfinished run {paths.root}",
         "give --restart to start anew, or another output with -o",
     )  # fmt: skip
 
@@ -262,26 +252,6 @@ def _cards(column: Column) -> str:
     """What the header says of a column that comes from the catalogue."""
     facts = (column.dtype, *column.shape, column.unit, column.ucd, column.description, column.null)
     return ", ".join(str(fact) for fact in facts if fact not in (None, ""))
-
-
-def write_record(paths: RunPaths, identity: Identity, options: PredictOptions, catalog: dict[str, Any]) -> None:
-    """Write ``run.json``: the identity, and beside it who ran what, where and when."""
-    settings = dataclasses.asdict(options) | {
-        "catalog": str(options.catalog.resolve()),
-        "out": str(options.out.resolve()),
-    }
-    record = {
-        "identity": identity,
-        "sha256": digest(identity),
-        "catalog": catalog,
-        "options": settings,
-        "argv": sys.argv,
-        "folder": str(Path.cwd()),
-        "host": platform.node(),
-        "python": platform.python_version(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-    atomic_write(paths.record, json.dumps(record, indent=1).encode())
 
 
 def _clear(paths: RunPaths, kept: Path | None = None) -> None:

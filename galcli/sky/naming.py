@@ -3,63 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib.resources
+import json
 
 from galcli.errors import InputError
 from galcli.sky.fields import Field
 from galcli.sky.rows import FitsTable
-
-#: Names of right ascension and declination in surveys, most specific first; compared without case.
-COORDINATE_NAMES = (
-    ("TARGET_RA", "TARGET_DEC"),  # DESI
-    ("RA", "DEC"),  # Legacy Surveys, SDSS, Gaia, DES, HSC
-    ("RAJ2000", "DEJ2000"),  # VizieR
-    ("RAJ2000", "DECJ2000"),
-    ("_RAJ2000", "_DEJ2000"),
-    ("RA_J2000", "DEC_J2000"),
-    ("RA_ICRS", "DE_ICRS"),
-    ("RA_ICRS", "DEC_ICRS"),
-    ("ALPHA_J2000", "DELTA_J2000"),  # SExtractor
-    ("ALPHAWIN_J2000", "DELTAWIN_J2000"),
-    ("RAMEAN", "DECMEAN"),  # Pan-STARRS
-    ("RASTACK", "DECSTACK"),
-    ("RADEG", "DEDEG"),
-    ("RADEG", "DECDEG"),
-    ("RA_DEG", "DEC_DEG"),
-    ("RIGHT_ASCENSION", "DECLINATION"),  # Euclid
-    ("RA_1", "DEC_1"),  # the first table of a TOPCAT match
-    ("RADEG_1", "DEDEG_1"),
-    ("PLUG_RA", "PLUG_DEC"),
-    ("FIBER_RA", "FIBER_DEC"),
-    ("ALPHA", "DELTA"),
-)
-
-#: Names of identifiers in surveys, most specific first; compared without case.
-ID_NAMES = (
-    "TARGETID",  # DESI
-    "LS_ID",
-    "SOURCE_ID",  # Gaia
-    "OBJECT_ID",  # HSC, Euclid
-    "COADD_OBJECT_ID",  # DES
-    "SPECOBJID",  # SDSS
-    "OBJ_ID",
-    "OBJID",  # SDSS, Pan-STARRS, Legacy Surveys within a brick
-    "PHOTOOBJID",
-    "BESTOBJID",
-    "SGA_ID",
-    "NSAID",
-    "GALAXY_ID",
-    "GALID",
-    "UNIQUE_ID",
-    "CATAID",  # GAMA
-    "ID",
-    "PLATEIFU",  # MaNGA
-    "IAUNAME",
-    "IAU_NAME",
-    "DESIGNATION",
-    "SOURCE_NAME",
-    "NAME",
-    "OBJNAME",
-)
 
 #: Columns whose values, packed into one number, name an object of the Legacy Surveys: (name, lowest bit, bits).
 LEGACY_ID = (("OBJID", 0, 22), ("BRICKID", 22, 20), ("RELEASE", 42, 16))
@@ -111,7 +61,8 @@ def find_coordinates(table: FitsTable, ra: str | None, dec: str | None) -> tuple
     ra = None if ra is None else find_column(table, ra)
     dec = None if dec is None else find_column(table, dec)
     folded = {name.upper(): name for name in reversed(table.fields)}
-    pairs = [(folded[a], folded[b]) for a, b in COORDINATE_NAMES if a in folded and b in folded]
+    known = [(entry["ra"], entry["dec"]) for entry in _known_names()["coordinates"]]
+    pairs = [(folded[a], folded[b]) for a, b in known if a in folded and b in folded]
     choices = [pair for pair in pairs if ra in (None, pair[0]) and dec in (None, pair[1])]
     if ra is not None and dec is not None:
         choices = [(ra, dec)]
@@ -184,7 +135,7 @@ def find_id(table: FitsTable, wanted: str | None) -> tuple[str | None, bool]:
             )
         return field.name, False
     folded = {name.upper(): name for name in reversed(table.fields)}
-    for name in ID_NAMES:
+    for name in (entry["name"] for entry in _known_names()["identifiers"]):
         if name == "OBJID" and _has_legacy_id(table, folded):
             return "TARGETID", True
         if name in folded and _is_id(table.fields[folded[name]]):
@@ -200,6 +151,14 @@ def _has_legacy_id(table: FitsTable, folded: dict[str, str]) -> bool:
 
 def _is_id(field: Field) -> bool:
     return not field.refused and field.shape == () and field.dtype.kind in "iuS"
+
+
+@functools.cache
+def _known_names() -> dict[str, list[dict[str, str]]]:
+    """Names that surveys use, from ``schemas/catalog.json``."""
+    text = importlib.resources.files("galcli.schemas").joinpath("catalog.json").read_text(encoding="utf-8")
+    names: dict[str, list[dict[str, str]]] = json.loads(text)
+    return names
 
 
 def listed(names: list[str]) -> str:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -61,7 +62,19 @@ def test_run_record_tells_who_ran_what(survey: Survey, galcli: Run) -> None:
     record = json.loads((survey.root / "predictions.fits.run" / "run.json").read_text())
     assert record["options"]["catalog"] == str(survey.catalog.resolve())
     assert record["options"]["shard"] == [0, 1]
-    assert {"host", "started", "python", "argv", "folder", "sha256", "identity"} <= set(record)
+    schema = json.loads(files("galcli.schemas").joinpath("run-record.schema.json").read_text())
+    jsonschema.validate(record, schema)
+    assert set(record) == set(schema["properties"])
+
+
+@pytest.mark.parametrize("damage", ["", "{}", '{"identity": 1'])
+def test_damaged_run_record_is_refused_and_can_be_restarted(survey: Survey, galcli: Run, damage: str) -> None:
+    galcli(*survey.predict("--shard", "0/1"))
+    (survey.root / "predictions.fits.run" / "run.json").write_text(damage)
+    assert "run.json is damaged" in galcli(*survey.predict(), code=4).error
+    galcli("status", survey.out, code=4)
+    galcli(*survey.predict("--restart"))
+    galcli("validate", survey.out)
 
 
 def test_dry_run_is_the_plan(survey: Survey, galcli: Run) -> None:

@@ -5,16 +5,17 @@ import jsonschema
 import pytest
 
 from galcli.models.card import Card
-from galcli.schemas.__main__ import MODEL_CARD, model_card_schema
+from galcli.schemas.__main__ import SCHEMAS, schema_text
 
 
-def test_schema_file_is_what_the_code_says():
-    stored = importlib.resources.files("galcli.schemas").joinpath(MODEL_CARD).read_text()
-    assert stored == model_card_schema(), "run python -m galcli.schemas"
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schema_file_is_what_the_code_says(name):
+    stored = importlib.resources.files("galcli.schemas").joinpath(name).read_text()
+    assert stored == schema_text(SCHEMAS[name]), "run python -m galcli.schemas"
 
 
 def test_schema_accepts_a_card_and_refuses_faults(fields):
-    schema = json.loads(model_card_schema())
+    schema = json.loads(schema_text(Card))
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     good = fields()
