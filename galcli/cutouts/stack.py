@@ -92,14 +92,16 @@ class StackSource:
 
     def _first_readable(self) -> StackFile:
         """The file whose bands and survey stand for the source."""
-        problem = ""
+        problem, refused = "", None
         for path in self._files():
             try:
                 return self._open(path)
-            except InputError as error:
-                raise InputError(f"{path}: {error.message}", error.hint) from error
+            except InputError as error:  # where other files can be read, it costs its own rows only
+                refused = refused or InputError(f"{path}: {error.message}", error.hint)
             except DAMAGE as error:
                 problem = problem or f"{path}: {error}"
+        if refused is not None:
+            raise refused
         raise InputError(f"no readable stack file in {self.path} ({problem})", "check the path given with --cutouts")
 
     def _files(self) -> list[Path]:

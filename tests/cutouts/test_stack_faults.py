@@ -125,3 +125,21 @@ def test_rows_that_point_outside(tmp_path: Path, ask: Any, drain: Any) -> None:
     result = drain(StackSource(tmp_path / "b.fits"), ask(IDS[:3]))
     assert result.status == {0: CORRUPT, 1: CORRUPT}
     np.testing.assert_array_equal(result.pixels[2], pixels[2])
+
+
+def test_file_with_contradicting_units_costs_its_own_rows(tmp_path: Path, ask: Any, drain: Any) -> None:
+    """Whether it is the first file or not; nothing but such files is refused with what is missing."""
+    pixels = np.random.default_rng(1).normal(size=(6, 2, 10, 12)).astype(np.float32)
+    tiles = healpix.pixel(RA[[0, 3]], DEC[:2], 4).tolist()
+    for odd in range(2):
+        for number, tile in enumerate(tiles):
+            rows = slice(3 * number, 3 * number + 3)
+            unit = {"MAGZERO": 20.0} if number == odd else {}  # against its BUNIT
+            path = tmp_path / f"{odd}/Norder=4/Dir=0/Npix={tile}.fits"
+            write_stack(path, IDS[rows], RA[rows], DEC[rows], pixels[rows], "gr", 0.262, header=unit)
+        result = drain(StackSource(tmp_path / str(odd)), ask(IDS, RA, DEC))
+        assert result.status == dict.fromkeys(range(3 * odd, 3 * odd + 3), CORRUPT)
+        assert all("disagree" in reason for reason in result.reason.values())
+        (tmp_path / f"{odd}/Norder=4/Dir=0/Npix={tiles[1 - odd]}.fits").unlink()
+        with pytest.raises(InputError, match="disagree"):
+            StackSource(tmp_path / str(odd))
