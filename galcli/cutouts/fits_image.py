@@ -6,7 +6,6 @@ tile-compressed ones go through cfitsio.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import math
 import os
@@ -21,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.cutouts.cfitsio import open_fits
-from galcli.cutouts.checksum import datasum, fold
 from galcli.cutouts.header import Convention, Overrides, cd_matrix, convention, split_bands
+from galcli.tables.checksum import WHOLE, add_sum
+from galcli.tables.header import read_card
 
 #: What damaged files raise while they are taken apart.
 DAMAGE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, ArithmeticError, zlib.error)
@@ -159,7 +159,7 @@ def _cards(data: bytes, start: int) -> tuple[dict[str, Any], int]:
     common: list[bytes] = []
     for at in range(start, len(data), 80):
         text = data[at : at + 80]
-        key, value = _card(text)
+        key, value = read_card(text)
         if key == "END":
             cards[_COMMON] = b"".join(common)
             return cards, start + -(-(at + 80 - start) // _BLOCK) * _BLOCK
@@ -168,45 +168,6 @@ def _cards(data: bytes, start: int) -> tuple[dict[str, Any], int]:
             if key not in _PRIVATE:
                 common.append(text)
     raise ValueError("header without end")
-
-
-@lru_cache(maxsize=4096)
-def _card(text: bytes) -> tuple[str, Any]:
-    """Keyword and value of a card, '' for comments; cards repeat from file to file, so each is parsed once."""
-    if text[8:10] == b"= ":
-        return text[:8].rstrip().decode("ascii"), _value(text[10:])
-    if text[:8] == b"HIERARCH":
-        name, _, rest = text[9:].partition(b"=")
-        return _text(name.strip()), _value(rest)
-    return ("END" if text[:8] == b"END     " else ""), None
-
-
-def _value(text: bytes) -> Any:
-    """Value of a card: text, bool, int, float, or None where there is none.
-
-    What is none of these stays text: whoever needs a number will find that it is not one.
-    """
-    body = text.lstrip()
-    if body[:1] == b"'":
-        end = body.find(b"'", 1)
-        while body[end + 1 : end + 2] == b"'" and end > 0:  # a doubled quote is a quote
-            end = body.find(b"'", end + 2)
-        return _text(body[1:end].replace(b"''", b"'").rstrip())
-    word = body.partition(b"/")[0].strip()
-    if word in (b"T", b"F"):
-        return word == b"T"
-    if not word:
-        return None
-    with contextlib.suppress(ValueError):
-        return int(word)
-    with contextlib.suppress(ValueError):
-        return float(word.replace(b"D", b"E").replace(b"d", b"e"))
-    return _text(word)
-
-
-def _text(octets: bytes) -> str:
-    """Text of a card; bytes that are not ASCII become escapes."""
-    return octets.decode("ascii", "backslashreplace")
 
 
 def _holds_pixels(cards: dict[str, Any]) -> bool:
@@ -226,10 +187,10 @@ def _verify(cards: dict[str, Any], data: bytes, start: int, stop: int) -> bool:
     view = memoryview(data)
     if stop > len(data):
         raise ValueError("file is shorter than its header says")
-    total = datasum(view[begin:stop])
+    total = add_sum(view[begin:stop])
     if total != int(cards["DATASUM"]):
         raise ValueError("checksum of the data does not match")
-    if cards.get("CHECKSUM") and fold(total + datasum(view[start:begin])) not in (0, 0xFFFFFFFF):
+    if cards.get("CHECKSUM") and add_sum(view[start:begin], total) not in WHOLE:
         raise ValueError("checksum of the header does not match")
     return True
 

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CACHE_PIXELS, extremes
 from galcli.cutouts.cfitsio import open_fits
-from galcli.cutouts.checksum import Span, datasum_of_file, fold
+from galcli.cutouts.checksum import Span, datasum_of_file
 from galcli.cutouts.header import Convention, Overrides, convention, split_bands
 from galcli.cutouts.match import ARCSEC, IdIndex, SkyIndex, native, separation
 from galcli.cutouts.parallel import in_parts
 from galcli.errors import InputError
+from galcli.tables.checksum import WHOLE, fold
+from galcli.tables.header import Value, read_cards
 from galcli.tables.status import NO_PIXELS, RowStatus
 
 #: What fitsio and numpy raise on damaged files.
@@ -290,19 +292,15 @@ def _declared_sums(path: Path, hdu: Any) -> tuple[Span, int | None]:
     """Where an HDU lies and what the data should sum to."""
     place = hdu.get_offsets()
     span = Span(place["header_start"], place["data_start"], place["data_end"])
-    text = raw_card(path, span, "DATASUM")
-    return span, int(text) if text is not None else None
+    total = raw_cards(path, span).get("DATASUM")
+    return span, None if total is None else int(total)
 
 
-def raw_card(path: Path, span: Span, key: str) -> str | None:
-    """Value of a card as it stands in the file (cfitsio hides those of a compressed HDU), without quotes."""
+def raw_cards(path: Path, span: Span) -> dict[str, Value | None]:
+    """Cards of an HDU as they stand in the file (cfitsio hides some of a compressed HDU)."""
     with path.open("rb") as file:
         file.seek(span.header)
-        header = file.read(span.data - span.header)
-    for start in range(0, len(header), 80):
-        if header[start : start + 10] == f"{key:8s}= ".encode():
-            return header[start + 10 : start + 80].decode("ascii").split("/")[0].strip().strip("'").strip()
-    return None
+        return read_cards(file.read(span.data - span.header)) or {}
 
 
 def _verify(path: Path, declared: tuple[Span, int | None]) -> None:
@@ -320,5 +318,5 @@ def _verify(path: Path, declared: tuple[Span, int | None]) -> None:
         os.close(descriptor)
     if found != total:
         raise ValueError("checksum of the data does not match")
-    if raw_card(path, span, "CHECKSUM") is not None and whole not in (0, 0xFFFFFFFF):
+    if "CHECKSUM" in raw_cards(path, span) and whole not in WHOLE:
         raise ValueError("checksum of the header does not match")

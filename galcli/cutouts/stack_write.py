@@ -10,10 +10,11 @@ import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts.checksum import Span, datasum, fold, sign
+from galcli.cutouts.checksum import Span, sign
 from galcli.cutouts.header import blue_to_red
 from galcli.cutouts.match import native
 from galcli.errors import InputError
+from galcli.tables.checksum import add_sum
 from galcli.tables.columns import Column, dictionary, id_column
 from galcli.tables.fits import Card, TableHDU, atomic_write, table_bytes
 from galcli.tables.header import BLOCK, sealed_header
@@ -141,7 +142,7 @@ def _plain(planes: NDArray[np.float32], cards: list[Card]) -> list[bytes | memor
     """The PIXELS HDU, uncompressed."""
     data = planes.reshape(-1).view(np.uint8).data
     filling = bytes(-len(data) % BLOCK)
-    total = fold(datasum(data) + datasum(filling))
+    total = add_sum(filling, add_sum(data))
     image: list[Card] = [("XTENSION", "IMAGE", "image"), ("BITPIX", -32, ""), ("NAXIS", 3, "")]
     image += [(f"NAXIS{i}", size, "") for i, size in enumerate(reversed(planes.shape), start=1)]
     image += [("PCOUNT", 0, ""), ("GCOUNT", 1, ""), ("EXTNAME", "PIXELS", "")]

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from galcli.errors import OutputError
 from galcli.tables.atomic import AtomicFile, atomic_write
+from galcli.tables.checksum import add_sum
 from galcli.tables.columns import SHIFTED, Column
-from galcli.tables.header import BLOCK, Card, add_sum, pad, sealed_header
+from galcli.tables.header import BLOCK, Card, pad, sealed_header
 
 __all__ = [
     "Card",

@@ -6,12 +6,13 @@ every byte depends on the values alone.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
+from galcli.tables.checksum import add_sum, encode_sum
 
 Value = str | bool | int | float
 Card = tuple[str, Value, str]
@@ -120,45 +121,8 @@ def pad(raw: bytes, fill: bytes = b"\0") -> bytes:
     return raw + fill * (-len(raw) % BLOCK)
 
 
-def add_sum(raw: bytes | memoryview | NDArray[np.uint8], total: int = 0) -> int:
-    """Ones' complement sum of 32-bit big-endian words (FITS standard 4.0, appendix J).
-
-    Parameters
-    ----------
-    raw : bytes-like
-        Length a multiple of 4.
-    total : int
-        Sum so far.
-
-    Returns
-    -------
-    int
-        Below 2^32.
-    """
-    total += int(np.frombuffer(raw, ">u4").sum(dtype=np.uint64))
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
-def encode_sum(value: int) -> str:
-    """32 bits as 16 letters and digits that add up to it (FITS standard 4.0, appendix J.2)."""
-    letters = [0] * 16
-    for i, byte in enumerate(value.to_bytes(4, "big")):
-        four = [byte // 4 + ord("0")] * 4
-        four[0] += byte % 4
-        while any(not chr(letter).isalnum() for letter in four):
-            for j in (0, 2):  # moving one letter up and its twin down keeps the sum
-                if not (chr(four[j]).isalnum() and chr(four[j + 1]).isalnum()):
-                    four[j] += 1
-                    four[j + 1] -= 1
-        letters[i::4] = four
-    text = "".join(map(chr, letters))
-    return text[-1] + text[:-1]  # the value starts at an odd byte of its card
-
-
-def read_cards(raw: bytes) -> dict[str, Value] | None:
-    """Keywords and values of a header that galcli, or another careful writer, made.
+def read_cards(raw: bytes) -> dict[str, Value | None] | None:
+    """Keywords and values of a header.
 
     Parameters
     ----------
@@ -170,33 +134,64 @@ def read_cards(raw: bytes) -> dict[str, Value] | None:
     dict or None
         Long strings joined; None if there is no END card. ``END`` maps to the length of the header in bytes.
     """
-    cards: dict[str, Value] = {}
+    cards: dict[str, Value | None] = {}
     last = ""
     for at in range(0, len(raw) - _CARD + 1, _CARD):
-        card = raw[at : at + _CARD].decode("latin-1")
-        key = card[:8].rstrip()
+        card = raw[at : at + _CARD]
+        key, value = read_card(card)
         if key == "END":
             cards["END"] = -(-(at + _CARD) // BLOCK) * BLOCK
             return cards
-        if key == "CONTINUE" and isinstance(cards.get(last), str):
+        if card[:8] == b"CONTINUE" and isinstance(cards.get(last), str):
             cards[last] = str(cards[last]).removesuffix("&") + str(_value(card[8:]))
-        elif card[8:10] == "= ":
+        elif key:
             last = key
-            cards[key] = _value(card[10:])
+            cards[key] = value
     return None
 
 
-def _value(text: str) -> Value:
-    quoted = re.match(r" *'((?:[^']|'')*)'", text)
-    if quoted:
-        return quoted[1].replace("''", "'").rstrip()
-    word = text.partition("/")[0].strip()
-    if word in ("T", "F"):
-        return word == "T"
-    try:
+@lru_cache(maxsize=4096)
+def read_card(text: bytes) -> tuple[str, Value | None]:
+    """Keyword and value of a card of 80 bytes; cards repeat from file to file, so each is parsed once.
+
+    Parameters
+    ----------
+    text : bytes
+
+    Returns
+    -------
+    key : str
+        '' for comments and what is no card.
+    value : str, bool, int, float or None
+        None where there is none. What is no number stays text: whoever needs one will find that it is not.
+    """
+    if text[8:10] == b"= ":
+        return _escaped(text[:8].rstrip()), _value(text[10:])
+    if text[:8] == b"HIERARCH":
+        name, _, rest = text[9:].partition(b"=")
+        return _escaped(name.strip()), _value(rest)
+    return ("END" if text[:8] == b"END     " else ""), None
+
+
+def _value(text: bytes) -> Value | None:
+    body = text.lstrip()
+    if body[:1] == b"'":
+        end = body.find(b"'", 1)
+        while body[end + 1 : end + 2] == b"'" and end > 0:  # a doubled quote is a quote
+            end = body.find(b"'", end + 2)
+        return _escaped(body[1:end].replace(b"''", b"'").rstrip())
+    word = body.partition(b"/")[0].strip()
+    if word in (b"T", b"F"):
+        return word == b"T"
+    if not word:
+        return None
+    with contextlib.suppress(ValueError):
         return int(word)
-    except ValueError:
-        try:
-            return float(word.replace("D", "E"))
-        except ValueError:
-            return word
+    with contextlib.suppress(ValueError):
+        return float(word.replace(b"D", b"E").replace(b"d", b"e"))
+    return _escaped(word)
+
+
+def _escaped(octets: bytes) -> str:
+    """Text of a card; bytes that are not ASCII become escapes."""
+    return octets.decode("ascii", "backslashreplace")

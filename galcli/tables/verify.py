@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from galcli.models.card import Card, Output, parse_card
 from galcli.sky.fields import foreign_text
 from galcli.sky.healpix import pixel
 from galcli.sky.rows import FitsTable, open_table
+from galcli.tables.checksum import WHOLE, add_sum
 from galcli.tables.columns import from_output
-from galcli.tables.header import BLOCK, Value, add_sum, read_cards
+from galcli.tables.header import BLOCK, Value, read_cards
 from galcli.tables.status import NO_PIXELS, NULL_BITS, RowStatus
 
 _WINDOW = 65536  # rows checked at a time
@@ -64,7 +66,7 @@ def _structure(file: BinaryIO, size: int) -> Iterator[str]:
         if problem:
             yield f"HDU {index}: {problem}"
             return
-        data = start + int(cards["END"])
+        data = start + int(str(cards["END"]))
         end = data + -(-data_size // BLOCK) * BLOCK
         if end > size:
             yield f"HDU {index}: truncated, {end - size} bytes are missing"
@@ -75,7 +77,7 @@ def _structure(file: BinaryIO, size: int) -> Iterator[str]:
         yield "there is nothing after the primary HDU"
 
 
-def _header_at(file: BinaryIO, start: int) -> dict[str, Value] | None:
+def _header_at(file: BinaryIO, start: int) -> dict[str, Value | None] | None:
     length = 8 * BLOCK
     while True:
         file.seek(start)
@@ -86,27 +88,31 @@ def _header_at(file: BinaryIO, start: int) -> dict[str, Value] | None:
         length *= 4
 
 
-def _layout(cards: dict[str, Value], first: bool) -> tuple[str, int]:
+def _layout(cards: dict[str, Value | None], first: bool) -> tuple[str, int]:
     """What is wrong with the mandatory cards, and the size of the data unit in bytes."""
     if next(iter(cards)) != ("SIMPLE" if first else "XTENSION"):
         return "not a FITS header", 0
+
+    def number(key: str) -> int:
+        return int(str(cards[key]))
+
     try:
-        axes = [int(cards[f"NAXIS{i}"]) for i in range(1, int(cards["NAXIS"]) + 1)]
-        elements = int(np.prod(axes, dtype=np.int64)) if axes else 0
-        size = abs(int(cards["BITPIX"])) // 8 * (elements + int(cards.get("PCOUNT", 0)))
+        axes = [number(f"NAXIS{i}") for i in range(1, number("NAXIS") + 1)]
+        elements = math.prod(axes) if axes else 0
+        size = abs(number("BITPIX")) // 8 * (elements + (number("PCOUNT") if "PCOUNT" in cards else 0))
     except (KeyError, ValueError) as error:
         return f"mandatory card missing or damaged ({error})", 0
     return ("", size) if size >= 0 else ("negative size", 0)
 
 
-def _checksums(file: BinaryIO, cards: dict[str, Value], start: int, data: int, end: int) -> Iterator[str]:
+def _checksums(file: BinaryIO, cards: dict[str, Value | None], start: int, data: int, end: int) -> Iterator[str]:
     if "CHECKSUM" not in cards or "DATASUM" not in cards:
         yield "no checksum"
         return
     data_sum = _sum_of(file, data, end)
     if str(data_sum) != str(cards["DATASUM"]):
         yield "the data do not match DATASUM"
-    if _sum_of(file, start, data, data_sum) not in (0, 0xFFFFFFFF):
+    if _sum_of(file, start, data, data_sum) not in WHOLE:
         yield "the HDU does not match CHECKSUM"
 
 

@@ -19,9 +19,6 @@ from tests.tiny_models import write_classes, write_index
 
 Run = Callable[..., Any]
 
-HAS_SAMPLE = any(Path(str(files("galcli.sample"))).glob("cutouts/**/*.fits"))
-HAS_MODELS = files("galcli.weights").joinpath("index.json").is_file()
-
 
 # --- predict --------------------------------------------------------------------------------------------------------------
 
@@ -195,10 +192,7 @@ def test_doctor_says_when_two_runtimes_overwrite_each_other(
 
 # --- the embedded sample ----------------------------------------------------------------------------------------------------
 
-sample_only = pytest.mark.skipif(not HAS_SAMPLE, reason="this checkout carries no sample cutouts yet")
 
-
-@sample_only
 def test_sample_to_table(galcli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "galcli predict demo/catalog.fits" in galcli("sample", "demo").out
@@ -212,7 +206,6 @@ def test_sample_to_table(galcli: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     galcli("sample", "demo")  # what is there already is left as it is
 
 
-@sample_only
 def test_sample_does_not_overwrite(galcli: Run, tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "catalog.fits").write_bytes(b"mine")
@@ -223,8 +216,6 @@ def test_sample_does_not_overwrite(galcli: Run, tmp_path: Path) -> None:
     galcli("sample", tmp_path / "file" / "x", code=6)
 
 
-@sample_only
-@pytest.mark.skipif(not HAS_MODELS, reason="this checkout carries no weights yet")
 def test_shipped_models_predict_the_sample(galcli: Run, tmp_path: Path) -> None:
     galcli("sample", tmp_path / "demo")
     out = tmp_path / "p.fits"
@@ -235,7 +226,6 @@ def test_shipped_models_predict_the_sample(galcli: Run, tmp_path: Path) -> None:
     galcli("validate", out)
 
 
-@sample_only
 def test_evaluate_measures_on_the_sample(galcli: Run, tmp_path: Path) -> None:
     from tests.tiny_models import write_logarithm
 

@@ -56,7 +56,7 @@ def commands() -> str:
 
 def metrics() -> str:
     """How good the shipped models are, from their cards."""
-    return "\n\n".join(_metrics(model) for model in library.shipped()) or "*No model is shipped yet.*"
+    return "\n\n".join(_metrics(model) for model in library.shipped())
 
 
 def _metrics(model: ModelFile) -> str:

@@ -16,7 +16,6 @@ import pytest
 
 from galcli import errors
 from galcli.cli import COMMANDS, cli
-from galcli.models import library
 from galcli.training.interpret.bpt import bpt_figure
 from galcli.training.interpret.gallery import gallery_figure
 from tests.docs import render
@@ -25,10 +24,6 @@ ROOT = render.README.parent
 TEXT = render.README.read_text(encoding="utf-8")
 #: Fenced blocks: note before it, language, content.
 BLOCKS = re.findall(r"(?:<!-- (not run)[^>]*-->\n)?^```(\w+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-needs_models = pytest.mark.skipif(
-    not (library._weights() / library.INDEX).exists(),
-    reason="no model is shipped with this checkout (weights/index.json)",
-)
 
 
 def galcli_lines(block: str) -> list[list[str]]:
@@ -65,13 +60,11 @@ def run_snippet(code: str) -> None:
         assert np.isclose(names["z_gas"], names["row"]["Z_GAS"], rtol=0, atol=1e-4)
 
 
-@needs_models
 @pytest.mark.parametrize("name", ["predictions.fits", "mine.fits", "big.fits", "survey/catalog.fits"])
 def test_commands_and_snippets_run_in_their_order(folder: Path, name: str) -> None:
     assert (folder / name).exists()
 
 
-@needs_models
 def test_pictures_show_the_sample(folder: Path) -> None:
     predictions, catalog = folder / "predictions.fits", folder / "sample" / "catalog.fits"
     measured, predicted = bpt_figure(predictions, catalog).axes[:2]
@@ -105,7 +98,6 @@ def test_tables_are_those_of_the_code(name: str) -> None:
     assert render.part(TEXT, name) == render.PARTS[name](), "run: python -m tests.docs.render"
 
 
-@needs_models
 def test_metrics_are_those_of_the_cards() -> None:
     assert render.part(TEXT, "metrics") == render.metrics(), "run: python -m tests.docs.render"
 

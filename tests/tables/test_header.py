@@ -10,7 +10,8 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galcli.tables.header import add_sum, card_text, encode_sum, pad, read_cards, sealed_header
+from galcli.tables.checksum import add_sum, encode_sum
+from galcli.tables.header import card_text, pad, read_cards, sealed_header
 
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=300)
 values = st.one_of(
