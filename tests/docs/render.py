@@ -77,11 +77,11 @@ def _metrics(model: ModelFile) -> str:
                 cells.append(f"accuracy {accuracy.value:.2f}, F1 {f1.value:.2f}")
         if cells:
             rows.append((f"`{output}`", *cells))
-    measured = max((metric for metric in card.metrics), key=lambda metric: metric.objects)
+    fewest, most = (pick(metric.objects for metric in card.metrics) for pick in (min, max))
     training = card.training
     text = (
         f"**{card.name}** {card.version}, {model.size / 1e6:.0f} MB. Learned from: {training.data}, "
-        f"{training.objects:,} galaxies, {training.epochs:.3g} epochs. Measured on {measured.objects:,} {measured.sample}: "
+        f"{training.objects:,} galaxies, {training.epochs:.3g} epochs. Measured on {fewest:,} to {most:,} {card.metrics[0].sample} per front: "
         f"root mean square error, and in brackets how many lie within their error bar."
     )
     return f"{text}\n\n{table(('output', *(f'`{front}`' for front in fronts)), rows)}"

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from galcli.training.calibrate import Conformal, Domain
 
+#: float32 numbers in the widest register of a processor (AVX-512).
+LANES = 16
+
 
 class Calibrated(nn.Module):
     """What `galcli.training.calibrate` measured, as constants of the graph (float32, MatMul only).
@@ -44,12 +47,16 @@ class Calibrated(nn.Module):
 
     def set(self, domain: Domain, conformal: Conformal) -> None:
         """Take over new constants."""
-        for part, names in (
-            (domain, ("mean", "basis", "std", "rest", "threshold")),
-            (conformal, ("slope", "offset", "low", "high", "quantile")),
-        ):
-            for name in names:
-                self.register_buffer(name, torch.tensor(getattr(part, name), dtype=torch.float32))
+        # Sums over components that fill the processor's registers do not depend on where in a batch a row stands.
+        idle = -len(domain.std) % LANES
+        padded = {
+            "basis": np.pad(domain.basis, ((0, 0), (0, idle))),
+            "std": np.pad(domain.std, (0, idle), constant_values=1.0),
+            "slope": np.pad(conformal.slope, ((0, idle), (0, 0))),
+        }
+        values = vars(domain) | vars(conformal) | padded
+        for name in ("mean", "basis", "std", "rest", "threshold", "slope", "offset", "low", "high", "quantile"):
+            self.register_buffer(name, torch.tensor(values[name], dtype=torch.float32))
 
     def forward(self, features: Tensor, front: Tensor) -> tuple[Tensor, Tensor]:
         """Error bars and domain of a batch.

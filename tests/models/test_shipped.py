@@ -1,0 +1,50 @@
+"""The shipped models: a row's numbers do not depend on the rows beside it, nor on how many threads compute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from galcli.models import library
+from galcli.models.session import Session
+
+ROWS = 37
+NAMES = [model.name for model in library.shipped()]
+
+
+def galaxies(shape: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
+    """Noise around sources of all brightnesses; every front; the corners of some without data."""
+    draw = np.random.default_rng(5)
+    y, x = np.indices(shape[1:]) - (np.array(shape[1:])[:, None, None] - 1) / 2
+    light = np.exp(-np.hypot(x, y) / draw.uniform(3, 20, (ROWS, 1, 1, 1)))
+    pixels = draw.normal(0, 0.02, (ROWS, *shape)) + light * 10 ** draw.uniform(-1.5, 1, (ROWS, shape[0], 1, 1))
+    valid = np.ones((ROWS, 1, *shape[1:]), np.float32)
+    valid[::5, :, :20, :20] = 0
+    return {"pixels": (pixels * valid).astype(np.float32), "valid": valid, "front": draw.integers(0, 3, ROWS)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_do_not_depend_on_their_batch(name: str, threads: int) -> None:
+    model = library.find(name)
+    assert model.card.size is not None
+    feeds = galaxies((3, *model.card.size))
+    whole = Session(model, "cpu", threads=2).run(feeds)
+    session = Session(model, "cpu", threads=threads)
+    for size in (1, 2, 5, 16, 37):
+        parts = [
+            session.run({key: values[start : start + size] for key, values in feeds.items()})
+            for start in range(0, ROWS, size)
+        ]
+        for output, expected in whole.items():
+            joined = np.concatenate([part[output] for part in parts])
+            np.testing.assert_array_equal(joined, expected, err_msg=f"{output}, {size} rows at a time")
+
+
+def test_there_are_shipped_models_and_they_are_whole() -> None:
+    assert {"sfnet-metallicity", "sfnet-lines"} <= set(NAMES)
+    assert set(library.verify().values()) == {""}
+    assert sum(model.size for model in library.default_models()) < 95e6
