@@ -165,7 +165,8 @@ def take(stamps: Stamps, rows: NDArray[np.int64], element: Tensor | None = None)
         pixels[row] = torch.where(good, pixels[row], 0.0)
         valid[row, 0] = good.float()
     if stamps.brightness != 1:
-        pixels[front != FRONTS.index(DISPLAY)] *= stamps.brightness
+        factor = torch.where(front == FRONTS.index(DISPLAY), 1.0, stamps.brightness)
+        pixels *= factor[:, None, None, None]
     return pixels, valid, front
 
 

@@ -143,8 +143,12 @@ def make_fabric(device: str) -> Fabric:
 
 
 def prefetched(make: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
-    """Batches of consecutive steps, made ahead in a thread."""
-    with ThreadPoolExecutor(1, "batches") as pool:
+    """Batches of consecutive steps, made ahead in a thread.
+
+    That thread computes alone: a team of its own would fight with the network's for the cores, and both would wait.
+    """
+    threads = torch.get_num_threads()  # of this thread; what is set below is also the number of threads to come
+    with ThreadPoolExecutor(1, "batches", torch.set_num_threads, (1,)) as pool:
         waiting: deque[Future[Batch]] = deque(pool.submit(make, step) for step in steps[:AHEAD])
         try:
             for step in steps:
@@ -155,6 +159,7 @@ def prefetched(make: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
         finally:
             for future in waiting:
                 future.cancel()
+            torch.set_num_threads(threads)
 
 
 def locate(step: int, steps: Sequence[int]) -> tuple[int, int]:

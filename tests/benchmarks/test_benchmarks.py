@@ -8,7 +8,6 @@ from galcli.predict.run import predict
 from galcli.sky import healpix
 from tests.average import write_average
 from tests.benchmarks.__main__ import BENCHMARKS
-from tests.benchmarks.efficiency import write_resnet18
 from tests.benchmarks.feed import load_plainly, read_plainly
 from tests.benchmarks.measure import ROOT, Result, alternate
 from tests.benchmarks.memory import Watch
@@ -32,13 +31,6 @@ def test_survey_is_predicted_whole(tmp_path):
     flux = read_table(tmp_path / "predictions.fits")["AVG_FLUX"]
     assert np.isfinite(flux).all()
     assert len(np.unique(flux)) > 200  # each cutout has a level of its own
-
-
-def test_network_of_resnet_size_predicts(tmp_path):
-    model = write_resnet18(tmp_path / "resnet18.onnx")
-    assert 40e6 < model.stat().st_size < 50e6  # ResNet-18 without its classifier: 11.2 million float32 weights
-    write_stacks(tmp_path, files=1, each=4, side=144)
-    assert predict(options(tmp_path, model), Silent()).counts.unpredicted == 0
 
 
 def test_watch_sees_memory_that_comes_and_goes():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,17 @@ def test_devices_that_are_not_there(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError):
         make_fabric(device)
+
+
+def test_batches_are_made_by_one_thread_beside_the_network() -> None:
+    """Two teams of threads on the same cores wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        made = list(prefetched(lambda _: torch.get_num_threads(), range(4)))
+        assert made == [1] * 4
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -16,6 +16,9 @@ from torch import Tensor
 from galcli.training import pixels
 from galcli.training.viewer import VIEWERS
 
+#: Part of the display images with Lupton's mapping; the others have the Legacy viewer's.
+LUPTON = 0.7
+
 
 def viewer_rgb(images: Tensor, front: str, pixscale: float) -> Tensor:
     """Map fluxes to colours as the Legacy viewer does (its public code; models.md 0.4).
@@ -252,9 +255,9 @@ def display(
     view = view.to(images.device)
     # Servers resample the flux images or the finished colours; values per native pixel are kept either way.
     near = field_of_view(images, pixscale, view, size)
-    lupton = to_rgb(near, bands, "display", pixscale, generator)
-    plain = to_rgb(near, bands, front, pixscale)
-    pick = torch.rand(len(images), generator=generator, device=generator.device).to(images.device) < 0.7
-    chosen = torch.where(pick[:, None, None, None], lupton, plain)
+    random = torch.rand(len(images), generator=generator, device=generator.device).to(images.device) < LUPTON
     levels = torch.randint(70, 96, (len(images),), generator=generator, device=generator.device)
-    return jpeg(chosen, levels)
+    colours = near.new_empty(len(images), 3, size, size)
+    colours[random] = to_rgb(near[random], bands, "display", pixscale, generator)
+    colours[~random] = to_rgb(near[~random], bands, front, pixscale)
+    return jpeg(colours, levels)
