@@ -171,6 +171,17 @@ def locate(step: int, steps: Sequence[int]) -> tuple[int, int]:
     return stage, step
 
 
+def require_new(out: Path) -> None:
+    """Refuse a folder that holds a training.
+
+    Raises
+    ------
+    InputError
+    """
+    if (out / STATE).exists():
+        raise InputError(f"{out} already holds a training", "go on with --resume, or choose another --out")
+
+
 class Fit:
     """One training, from scratch or from its state on disk.
 
@@ -305,7 +316,7 @@ class Fit:
             self._save(optimizer)  # the steps of each stage are settled from now on
             return
         if not resume:
-            raise InputError(f"{self.out} already holds a training", "go on with --resume, or choose another --out")
+            require_new(self.out)
         tensors, info = checkpoint.load(path)
         there, asked = info["identity"], json.loads(json.dumps(self.settings.identity))
         differing = [key for key in sorted(there | asked) if there.get(key) != asked.get(key)]

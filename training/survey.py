@@ -164,7 +164,11 @@ class SurveyStamps:
 
     def _read_labels(self, columns: Mapping[str, str]) -> Labels:
         """Label columns of all rows, NaN where there is no value."""
-        found = {name: self.catalog.find(column) for name, column in columns.items()}
+        try:
+            found = {name: self.catalog.find(column) for name, column in columns.items()}
+        except InputError as error:
+            hint = f"name the columns that hold {', '.join(columns)} with --label-columns, the value first"
+            raise InputError(error.message, hint) from error
         parts = list(self.catalog.chunks(list(dict.fromkeys(found.values()))))
         labels = {}
         for name, column in found.items():

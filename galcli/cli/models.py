@@ -94,7 +94,9 @@ def verify(model: str | None) -> None:
 
     if model is not None:
         found = library.find(model)
-        click.echo(f"{found.name}: good, SHA-256 {found.sha256}")
+        is_shipped = model in {known.name for known in library.shipped()}
+        told = "good" if is_shipped else "readable; only you know whether its SHA-256 is right"
+        click.echo(f"{found.name}: {told}, SHA-256 {found.sha256}")
         return
     problems = library.verify()
     for name, problem in problems.items():

@@ -73,4 +73,4 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
     folder = out or Path(f"sfnet-{arguments['target']}")
     model = train_and_export(out=folder, reading=reading, **arguments)
     click.echo(f"model: {model}")
-    click.echo(f"next: galcli evaluate {model}, or galcli predict CATALOG --model {model}")
+    click.echo(f"next: galcli predict CATALOG --model {model}")

@@ -30,5 +30,6 @@ def command(tables: tuple[Path, ...], as_json: bool) -> None:
     bad = [table for table, problems in found.items() if problems]
     if bad:
         raise InputError(
-            f"{len(bad)} of {len(tables)} tables are not valid", "make them again with `galcli predict --overwrite`"
+            f"{len(bad)} of {len(tables)} tables are not valid",
+            "tables of `galcli predict` can be made again with --overwrite",
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from galcli.tables.status import RowStatus
 
 Kind = Literal["flux", "display"]
+KINDS: tuple[Kind, ...] = ("flux", "display")
 
 #: Bands of a display image, in the order of the channel axis.
 DISPLAY_BANDS = ("blue", "green", "red")

@@ -9,8 +9,9 @@ from typing import Any
 
 import fitsio
 
-#: What cfitsio takes for instructions: ``survey(1)/[new]/a.fits`` would be filtered, not opened.
-_INSTRUCTIONS = re.compile(r"[\[\]()]|\+\d+$")
+#: What cfitsio takes for instructions (``survey(1)/[new]/a.fits`` would be filtered, not opened), and bytes that are
+#: no UTF-8, which fitsio does not pass on.
+_UNUSABLE = re.compile("[\\[\\]()\udc80-\udcff]|\\+\\d+$")
 
 
 def open_fits(path: str | Path) -> Any:
@@ -30,7 +31,7 @@ def open_fits(path: str | Path) -> Any:
         If there is no such file, or it is no FITS.
     """
     name = os.fspath(path)
-    if not _INSTRUCTIONS.search(name):
+    if not _UNUSABLE.search(name):
         return fitsio.FITS(name)
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from galcli.cutouts import display_image, fits_image
 from galcli.cutouts.batch import (
     DISPLAY_BANDS,
+    KINDS,
     CutoutRequest,
     Failures,
     Kind,
@@ -95,11 +96,11 @@ class FileSource:
         self.kind, self.bands, self.survey = self._learn(sample)
 
     def _learn(self, sample: CutoutRequest) -> tuple[Kind, tuple[str, ...], str]:
-        """Kind, bands and survey from the first files there are; FITS is preferred to display images."""
+        """Kind, bands and survey from the first files there are: of the kind that most rows have, FITS before images."""
         problem = ""
-        for kind in ("flux", "display"):
+        there = {kind: self._lookup.find(sample, kind) if len(sample) else self._listed(kind) for kind in KINDS}
+        for kind, paths in sorted(there.items(), key=lambda entry: entry[1].count(None) - len(entry[1])):
             self.kind = kind
-            paths = self._lookup.find(sample, kind) if len(sample) else self._listed(kind)
             rows = [row for row, path in enumerate(paths) if path is not None]
             images: list[Image] = []
             refused: InputError | None = None

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.header import Convention, Overrides, cd_matrix, convention, split_bands
 from galcli.tables.checksum import WHOLE, add_sum
-from galcli.tables.header import read_card
+from galcli.tables.header import declared_sum, read_card
 
 #: What damaged files raise while they are taken apart.
 DAMAGE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, ArithmeticError, zlib.error)
@@ -181,14 +181,15 @@ def _holds_pixels(cards: dict[str, Any]) -> bool:
 
 def _verify(cards: dict[str, Any], data: bytes, start: int, stop: int) -> bool:
     """Check DATASUM and CHECKSUM where the HDU has them; True if it has the first."""
-    if cards.get("DATASUM") is None:
+    declared = declared_sum(cards)
+    if declared is None:
         return False
     begin = int(cards[_BEGIN])
     view = memoryview(data)
     if stop > len(data):
         raise ValueError("file is shorter than its header says")
     total = add_sum(view[begin:stop])
-    if total != int(cards["DATASUM"]):
+    if total != declared:
         raise ValueError("checksum of the data does not match")
     if cards.get("CHECKSUM") and add_sum(view[start:begin], total) not in WHOLE:
         raise ValueError("checksum of the header does not match")

@@ -188,23 +188,31 @@ def find_bands(header: Header, planes: int, overrides: Overrides = NO_OVERRIDES)
     Raises
     ------
     InputError
-        If they are not given, or not as many as planes.
+        If they are not given, not as many as planes, or the user names other ones than the file.
     """
-    if overrides.bands is not None:
-        bands = overrides.bands
-    elif str(header.get("BANDS") or "").strip():
-        bands = split_bands(str(header["BANDS"]))
-    else:
-        bands = tuple(band_name(str(header[f"BAND{i}"])) for i in range(planes) if header.get(f"BAND{i}") is not None)
-        if not bands and planes == 1:
-            single = next((header[key] for key in ("BAND", "FILTER", "FILTNAM1", "FPA.FILTER") if header.get(key)), "")
-            bands = (band_name(str(single)),) if single else ()
+    stated = _stated_bands(header, planes)
+    bands = stated if overrides.bands is None else overrides.bands
+    if bands != stated and len(stated) == planes:
+        raise InputError(
+            f"the file says that its bands are {', '.join(stated)}, --bands says {', '.join(bands)}",
+            "leave out --bands, or correct the BANDS card of the files",
+        )
     if not bands:
         raise InputError(f"the header names no bands for {planes} planes", "name them in file order: --bands grz")
     if len(bands) != planes:
         raise InputError(
             f"{len(bands)} band names ({','.join(bands)}) for {planes} planes", "name each plane with --bands"
         )
+    return bands
+
+
+def _stated_bands(header: Header, planes: int) -> tuple[str, ...]:
+    if str(header.get("BANDS") or "").strip():
+        return split_bands(str(header["BANDS"]))
+    bands = tuple(band_name(str(header[f"BAND{i}"])) for i in range(planes) if header.get(f"BAND{i}") is not None)
+    if not bands and planes == 1:
+        single = next((header[key] for key in ("BAND", "FILTER", "FILTNAM1", "FPA.FILTER") if header.get(key)), "")
+        bands = (band_name(str(single)),) if single else ()
     return bands
 
 

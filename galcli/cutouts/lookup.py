@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
@@ -197,12 +198,17 @@ class Template:
         """Path of each row's file; see `Lookup`."""
         if self._kind not in (kind, None):
             return [None] * len(request)
+        paths = self.expand(request)
+        return [path if os.path.isfile(path) else None for path in paths]  # noqa: PTH113 - called 10^6 times
+
+    def expand(self, request: CutoutRequest) -> list[str]:
+        """Path of each row, whether there is a file or not."""
         values: dict[str, Any] = {"id": request.id, "row": request.row}
         values |= {name: request.columns[column] for name, column in self._columns.items()}
-        paths: list[str | None] = []
+        paths = []
         for row in range(len(request)):
-            path = _FIELD.sub(lambda match: _text(values[match[1]][row]), self._template)  # noqa: B023 - used at once
-            paths.append(path if os.path.isfile(path) else None)  # noqa: PTH113 - called 10^6 times
+            fill = functools.partial(_value, values, row)
+            paths.append(_FIELD.sub(fill, self._template))
         return paths
 
 
@@ -276,6 +282,11 @@ def list_glob(pattern: str) -> FileList:
     if not names:
         raise InputError(f"no image file matches {pattern}", "check the pattern given with --cutouts")
     return FileList(names, Path(), label=pattern)
+
+
+def _value(values: dict[str, Any], row: int, field: re.Match[str]) -> str:
+    """What stands in a row for a field of a template."""
+    return _text(values[field[1]][row])
 
 
 def _text(value: Any) -> str:

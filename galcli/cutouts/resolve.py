@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts.batch import CutoutRequest, CutoutSource
+from galcli.cutouts.batch import KINDS, CutoutRequest, CutoutSource
 from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.column import ColumnSource, image_column
 from galcli.cutouts.files import FileSource
@@ -165,6 +165,11 @@ def _searched(catalog: Catalog, lookup: Lookup, overrides: Overrides) -> CutoutS
     found = _first_with_file(catalog, lookup)
     if found is None:
         count = f"{catalog.nrows:,} rows of {catalog.path}"
+        if isinstance(lookup, Template):
+            first = lookup.expand(next(iter(_Requests(catalog, lookup.needs))))[0]
+            raise InputError(
+                f"{lookup.describe()}: no file for any of the {count}; the first would be {first}", "check the template"
+            )
         looked = "<id>.fits, .fits.gz, .fits.fz, .jpg, .jpeg, .png, IAU names by position, names in a text column"
         raise InputError(
             f"{lookup.describe()}: no file for any of the {count}; looked for {looked}",
@@ -204,10 +209,10 @@ def _first_with_file(catalog: Catalog, lookup: Lookup) -> CutoutRequest | None:
         start = 0
         while start < len(request):  # a few rows first: a template asks the disk for each
             part = request.take(np.arange(start, min(len(request), max(_SAMPLE, 4 * start)), dtype=np.int64))
-            for kind in ("flux", "display"):
-                rows = [row for row, path in enumerate(lookup.find(part, kind)) if path is not None]
-                if rows:
-                    return part.take(np.array(rows[:_SAMPLE], np.int64))
+            found = [[path is not None for path in lookup.find(part, kind)] for kind in KINDS]
+            rows = np.flatnonzero(np.any(found, axis=0))
+            if len(rows):
+                return part.take(rows[:_SAMPLE])
             start += len(part)
     return None
 

@@ -19,7 +19,7 @@ from galcli.cutouts.match import ARCSEC, IdIndex, SkyIndex, native, separation
 from galcli.cutouts.parallel import in_parts
 from galcli.errors import InputError
 from galcli.tables.checksum import WHOLE, fold
-from galcli.tables.header import Value, read_cards
+from galcli.tables.header import Value, declared_sum, read_cards
 from galcli.tables.status import NO_PIXELS, RowStatus
 
 #: What fitsio and numpy raise on damaged files.
@@ -85,7 +85,9 @@ class StackFile:
     def _settle_shape(self, header: Any, dims: list[int], overrides: Overrides) -> None:
         """Number and shape of the cutouts from the image's dimensions and the band names."""
         cards = {key: header[key] for key in header.keys() if key}  # noqa: SIM118 - FITSHDR is no mapping
-        bands = overrides.bands or _bands_of(cards)
+        bands = split_bands(str(cards.get("BANDS") or "")) or overrides.bands
+        if not bands:
+            raise InputError("PIXELS has no BANDS card", "name the bands in file order: --bands grz")
         if len(dims) != 3 or dims[0] % len(bands):
             raise ValueError(f"PIXELS has the shape {dims} for {len(bands)} bands")
         self.convention: Convention = convention(cards, len(bands), overrides)
@@ -281,19 +283,11 @@ def identity(path: Path) -> str:
     return " ".join(str(total) if total is not None else f"{path.stat().st_size} bytes" for total in sums)
 
 
-def _bands_of(cards: dict[str, Any]) -> tuple[str, ...]:
-    bands = split_bands(str(cards.get("BANDS") or ""))
-    if not bands:
-        raise InputError("PIXELS has no BANDS card", "name the bands in file order: --bands grz")
-    return bands
-
-
 def _declared_sums(path: Path, hdu: Any) -> tuple[Span, int | None]:
     """Where an HDU lies and what the data should sum to."""
     place = hdu.get_offsets()
     span = Span(place["header_start"], place["data_start"], place["data_end"])
-    total = raw_cards(path, span).get("DATASUM")
-    return span, None if total is None else int(total)
+    return span, declared_sum(raw_cards(path, span))
 
 
 def raw_cards(path: Path, span: Span) -> dict[str, Value | None]:
@@ -318,5 +312,5 @@ def _verify(path: Path, declared: tuple[Span, int | None]) -> None:
         os.close(descriptor)
     if found != total:
         raise ValueError("checksum of the data does not match")
-    if "CHECKSUM" in raw_cards(path, span) and whole not in WHOLE:
+    if raw_cards(path, span).get("CHECKSUM") and whole not in WHOLE:
         raise ValueError("checksum of the header does not match")

@@ -14,7 +14,7 @@ from galcli.models.fronts import choose_front
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session, open_resampler
 from galcli.predict.options import PredictOptions
-from galcli.predict.runner import ModelRunner, bind_outputs
+from galcli.predict.runner import ModelRunner, Taken, bind_outputs
 from galcli.sky.catalog import Catalog
 
 #: Cutouts per batch: enough to amortise a call, few enough for a network's activations to stay near the processor's
@@ -51,14 +51,14 @@ class Engine:
             waiting = [child for child, _ in runner.children] + waiting
 
 
-def open_engine(options: PredictOptions, catalog: Catalog, taken: set[str]) -> Engine:
+def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken) -> Engine:
     """Find the cutouts, choose the models that they satisfy, and open everything.
 
     Parameters
     ----------
     options : PredictOptions
     catalog : Catalog
-    taken : set of str
+    taken : Taken
         Names of columns and HDUs of the file so far.
 
     Returns
@@ -117,9 +117,7 @@ def _choose_models(options: PredictOptions, source: CutoutSource) -> list[tuple[
     return chosen
 
 
-def _open_runner(
-    model: ModelFile, front: int, options: PredictOptions, resampler: Graph, taken: set[str]
-) -> ModelRunner:
+def _open_runner(model: ModelFile, front: int, options: PredictOptions, resampler: Graph, taken: Taken) -> ModelRunner:
     session = Session(model, options.device, options.precision, options.threads)
     outputs, status, tables = bind_outputs(model, options.groups, taken)
     children = []

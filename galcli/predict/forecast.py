@@ -70,6 +70,8 @@ class Forecast:
             f"measured on the first {self.probed} rows: {self.rows_per_second:,.0f} rows/s; {self.found} have a cutout",
             f"expected: {duration(self.seconds)}, {self.memory_gb:.1f} GB of memory, {self.output_mb:,.1f} MB of output",
         ]
+        if self.probed and not self.found:
+            lines.append("note: none of these rows has a cutout; check --cutouts and --id-column")
         if self.bad_coordinates:
             lines.insert(1, f"{self.bad_coordinates:,} rows have bad coordinates and get no prediction")
         return lines

@@ -41,8 +41,19 @@ def difference(before: dict[str, str], now: dict[str, str]) -> list[str]:
     for key in sorted(before.keys() | now.keys()):
         old, new = before.get(key, "(absent)"), now.get(key, "(absent)")
         if old != new:
-            lines.append(f"{key}: {_short(old)} -> {_short(new)}")
+            lines.append(f"{key}: {_change(old, new)}")
     return lines
+
+
+def _change(old: str, new: str) -> str:
+    """What became of a value; of a list only what came and went."""
+    if old[:1] == new[:1] == "[":
+        before, now = json.loads(old), json.loads(new)
+        came = [f"+{item}" for item in now if item not in before]
+        gone = [f"-{item}" for item in before if item not in now]
+        if came or gone:
+            return " ".join([*gone, *came])
+    return f"{_short(old)} -> {_short(new)}"
 
 
 def require_same(before: dict[str, str], now: dict[str, str], what: str, hint: str) -> None:

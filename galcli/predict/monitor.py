@@ -76,10 +76,13 @@ def run_status(out: Path) -> RunState:
         If there is neither a table nor a run.
     """
     paths = paths_of(out)
-    record, plan = read_record(paths), None
-    if record is not None:
-        with contextlib.suppress(InputError):  # removed just now
-            plan = load_plan(paths)
+    record = read_record(paths)
+    try:
+        plan = load_plan(paths) if record is not None else None
+    except InputError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        plan = None  # removed just now
     if record is None or plan is None:  # not planned yet, or finished
         if paths.out.is_file():
             return RunState(str(paths.out), complete=True)

@@ -211,9 +211,14 @@ def load_plan(paths: RunPaths) -> Plan:
     try:
         tiles = tuple(Tile(*entry) for entry in json.loads(paths.tiles.read_text()))
         table = TableSpec.from_json(paths.table.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{paths.root} holds no run", "give the folder <output>.run of a `galcli predict`") from None
-    return Plan(paths, table, _load(paths.catalog), _load(paths.rows), tiles)
+        return Plan(paths, table, _load(paths.catalog), _load(paths.rows), tiles)
+    except FileNotFoundError as error:
+        raise InputError(f"{paths.root} holds no run", "give the folder <output>.run of a `galcli predict`") from error
+    except (KeyError, TypeError, ValueError, EOFError) as error:
+        raise InputError(
+            f"the plan in {paths.root} is damaged, or was written by another version of galcli",
+            "give `galcli predict --restart` to start anew, or another output with -o",
+        ) from error
 
 
 def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, rows: dict[str, Any]) -> Identity:
@@ -248,10 +253,9 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
     return json.loads(json.dumps(identity))  # type: ignore[no-any-return]
 
 
-def _cards(column: Column) -> str:
+def _cards(column: Column) -> dict[str, Any]:
     """What the header says of a column that comes from the catalogue."""
-    facts = (column.dtype, *column.shape, column.unit, column.ucd, column.description, column.null)
-    return ", ".join(str(fact) for fact in facts if fact not in (None, ""))
+    return {key: value for key, value in dataclasses.asdict(column).items() if value not in (None, "", ())}
 
 
 def _clear(paths: RunPaths, kept: Path | None = None) -> None:

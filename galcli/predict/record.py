@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import platform
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from galcli.errors import InputError
 from galcli.predict.identity import Identity, digest
@@ -46,11 +47,16 @@ def write_record(paths: RunPaths, identity: Identity, options: PredictOptions, c
         "out": str(options.out.resolve()),
     }
     record = RunRecord(
-        identity=identity, sha256=digest(identity), catalog=catalog, options=settings, argv=tuple(sys.argv),
-        folder=str(Path.cwd()), host=platform.node(), python=platform.python_version(),
-        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        identity=identity, sha256=digest(identity), catalog=catalog, options=settings,
+        argv=tuple(map(_readable, sys.argv)), folder=_readable(str(Path.cwd())), host=platform.node(),
+        python=platform.python_version(), started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     )  # fmt: skip
-    atomic_write(paths.record, record.model_dump_json(indent=1).encode())
+    atomic_write(paths.record, json.dumps(record.model_dump(), indent=1).encode())
+
+
+def _readable(text: str) -> str:
+    """Text whose bytes that are no UTF-8, as file names may hold, became escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read_record(paths: RunPaths) -> RunRecord | None:
@@ -64,11 +70,11 @@ def read_record(paths: RunPaths) -> RunRecord | None:
     if not paths.planned:
         return None
     try:
-        return RunRecord.model_validate_json(paths.record.read_bytes())
+        return RunRecord.model_validate(json.loads(paths.record.read_bytes()))
     except FileNotFoundError:  # finished and removed just now
         return None
-    except ValidationError as error:
+    except ValueError as error:  # of JSON, of its text, or of what it says
         raise InputError(
             f"{paths.record} is damaged, or was written by another version of galcli",
-            "give --restart to start anew, or another output with -o",
+            "give `galcli predict --restart` to start anew, or another output with -o",
         ) from error

@@ -23,6 +23,7 @@ from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
 from galcli.predict.problems import write_problems
 from galcli.predict.progress import Progress, duration
+from galcli.predict.runner import Taken
 from galcli.predict.table import MODELS, PREDICTIONS, RUN
 from galcli.predict.tile import run_tile
 from galcli.sky.catalog import Catalog, open_catalog
@@ -153,7 +154,7 @@ def open_inputs(options: PredictOptions) -> Iterator[tuple[Catalog, Layout, Engi
         ra_column=options.ra_column, dec_column=options.dec_column,
     ) as catalog:  # fmt: skip
         base = base_columns_of(catalog)
-        engine = open_engine(options, catalog, {column.name for column in base} | {PREDICTIONS, MODELS, RUN})
+        engine = open_engine(options, catalog, Taken({column.name for column in base}, {PREDICTIONS, MODELS, RUN}))
         written = {column.name for runner in engine.runners for column in runner.columns}
         yield catalog, catalog_layout(catalog, base, options.columns, written), engine
 

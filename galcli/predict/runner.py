@@ -21,6 +21,14 @@ from galcli.tables.status import NULL_BITS, ModelStatus
 Columns = dict[str, NDArray[Any]]
 
 
+@dataclass
+class Taken:
+    """Names that are in use in the output file: columns of the predictions, and HDUs."""
+
+    columns: set[str]
+    hdus: set[str]
+
+
 @dataclass(frozen=True)
 class BoundOutput:
     """An output tensor and the table column it is written to (renamed where two models share a name)."""
@@ -177,7 +185,7 @@ def _as_column(values: NDArray[Any], bound: BoundOutput) -> NDArray[Any]:
 
 
 def bind_outputs(
-    model: ModelFile, groups: tuple[str, ...], taken: set[str]
+    model: ModelFile, groups: tuple[str, ...], taken: Taken
 ) -> tuple[tuple[BoundOutput, ...], Column, dict[str, str]]:
     """Choose the outputs of the requested groups, and give each column and table a name that no other model uses.
 
@@ -186,8 +194,8 @@ def bind_outputs(
     model : ModelFile
     groups : tuple of str
         Optional groups asked for.
-    taken : set of str
-        Names of columns and HDUs already in the file; the chosen ones are added.
+    taken : Taken
+        Names already in the file; the chosen ones are added.
 
     Returns
     -------
@@ -198,17 +206,17 @@ def bind_outputs(
         Name of each of the card's tables -> its name in the file.
     """
     card = model.card
-    tables = {table.name: free_name(table.name, taken) for table in card.tables}
+    tables = {table.name: free_name(table.name, taken.hdus) for table in card.tables}
     bound = []
     for output in card.outputs:
         if output.group is None or output.group in groups:
-            column = renamed(from_output(output), free_name(output.column, taken))
-            bound.append(BoundOutput(output, replace(column, description=_told(column.description, tables))))
+            column = renamed(from_output(output), free_name(output.column, taken.columns))
+            bound.append(BoundOutput(output, replace(column, description=told(column.description, tables))))
     status = status_column(card.prefix, model.name)
-    return tuple(bound), renamed(status, free_name(status.name, taken)), tables
+    return tuple(bound), renamed(status, free_name(status.name, taken.columns)), tables
 
 
-def _told(description: str, tables: dict[str, str]) -> str:
+def told(description: str, tables: dict[str, str]) -> str:
     """A description that names the tables as they are called in this file."""
     return re.sub(r"\w+", lambda word: tables.get(word[0], word[0]), description)
 

@@ -13,6 +13,7 @@ from galcli.models.card import parse_card
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, digest, flatten
 from galcli.predict.layout import Layout
+from galcli.predict.runner import told
 from galcli.sky.healpix import ORDER_MAX
 from galcli.tables.columns import Column
 from galcli.tables.fits import Card, TableHDU
@@ -113,7 +114,10 @@ class TableSpec:
         hdus = []
         for model in self.models:
             for table in model.parsed.tables:
-                columns = [Column(c.name, c.dtype, unit=c.unit, description=c.description) for c in table.columns]
+                columns = [
+                    Column(c.name, c.dtype, unit=c.unit, description=told(c.description, model.tables))
+                    for c in table.columns
+                ]
                 columns = [dataclasses.replace(c, null=-1) if c.dtype[0] in "iu" else c for c in columns]
                 shaped = []
                 data = {}
@@ -121,7 +125,10 @@ class TableSpec:
                     values = np.array(source.values, column.numpy)
                     shaped.append(dataclasses.replace(column, shape=values.shape[1:]))
                     data[column.name] = values
-                header: list[Card] = [("MODEL", model.name, "model this table belongs to")]
+                header: list[Card] = [
+                    ("MODEL", model.name, "model this table belongs to"),
+                    ("CARDNAME", table.name, "name of this table in the model's card"),
+                ]
                 hdus.append(TableHDU(model.tables[table.name], shaped, data, header))
         return hdus
 

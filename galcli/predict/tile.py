@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from galcli.predict.table import PREDICTIONS
 from galcli.sky.tiles import Tile
 from galcli.tables.columns import Column
 from galcli.tables.fits import TableHDU, atomic_write, write_table
-from galcli.tables.status import NULL_BITS, ModelStatus, RowStatus
+from galcli.tables.status import MODEL_STATUS_MEANING, NULL_BITS, ModelStatus, RowStatus
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
                 continue
             for runner in engine.runners:
                 runner.run(item, table)
+    with_pixels = np.flatnonzero(status == 0)
     table["STATUS"][...] = _mark_unpredicted(status, engine, table)
+    problems += [(int(rows[row]), reason) for row, reason in _model_problems(with_pixels, engine, table)]
     _commit(plan, tile, table, problems)
     return TileReport(tile, len(rows), int(np.count_nonzero(status & int(RowStatus.NO_PREDICTION))))
 
@@ -102,6 +105,15 @@ def _mark_unpredicted(status: NDArray[np.int32], engine: Engine, table: Columns)
         model_status[not_run & ~without_pixels] = int(ModelStatus.MODEL_ERROR)
         status[(model_status & int(NULL_BITS)) != 0] |= int(RowStatus.NO_PREDICTION)
     return status
+
+
+def _model_problems(with_pixels: NDArray[np.int64], engine: Engine, table: Columns) -> Iterator[tuple[int, str]]:
+    """Why models gave nothing for rows that have pixels: position in the tile, and the reason."""
+    for runner in engine.all_runners():
+        found = table[runner.status.name][with_pixels] & int(NULL_BITS)
+        for row, bits in zip(with_pixels[found != 0].tolist(), found[found != 0].tolist(), strict=True):
+            meaning = "; ".join(text for bit, text in MODEL_STATUS_MEANING.items() if bits & bit)
+            yield row, f"{runner.model.name}: {meaning}"
 
 
 def _commit(plan: Plan, tile: Tile, table: Columns, problems: list[tuple[int, str]]) -> None:

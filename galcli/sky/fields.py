@@ -23,7 +23,7 @@ _REFUSED = {
     "X": "bit arrays",
 }
 #: Comment of TTYPE cards that nobody described.
-_CFITSIO_SAYS = "label for field"
+_CFITSIO_SAYS = re.compile(r"label for field\s*\d+\s*")
 #: TZERO that turns a stored integer into its unsigned (for bytes: signed) twin, FITS standard 4.0, section 7.3.3.
 _TWINS = {("B", -128.0): "i1", ("I", 2.0**15): "u2", ("J", 2.0**31): "u4", ("K", 2.0**63): "u8"}
 
@@ -183,7 +183,7 @@ def fields_of(header: Any, where: str) -> dict[str, Field]:
 
 def _words(header: Any, n: int) -> dict[str, Any]:
     comment = header.comments[f"TTYPE{n}"] if f"TTYPE{n}" in header else ""
-    description = header.get(f"TCOMM{n}") or ("" if comment.startswith(_CFITSIO_SAYS) else comment)
+    description = header.get(f"TCOMM{n}") or ("" if _CFITSIO_SAYS.fullmatch(comment) else comment)
     return {
         "unit": str(header.get(f"TUNIT{n}", "")).strip(),
         "description": str(description).strip(),

@@ -52,8 +52,15 @@ def add_sum(raw: bytes | bytearray | memoryview, total: int = 0) -> int:
     -------
     int
         Below 2^32.
+
+    Raises
+    ------
+    ValueError
+        If the length is no multiple of 4.
     """
     buffer = memoryview(raw)
+    if len(buffer) % 4:
+        raise ValueError(f"{len(buffer)} bytes are no whole number of 32-bit words")
     even = len(buffer) // 8 * 8
     words = np.frombuffer(buffer[:even], ">u8")
     total += sum(add_words(words[start : start + STEP].copy()) for start in range(0, len(words), STEP))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from galcli.tables.checksum import add_sum, encode_sum
@@ -21,6 +21,7 @@ BLOCK = 2880
 _CARD = 80
 _STRING = 67  # characters of a string value that fit one card beside quotes and the & that announces more
 _ZERO_SUM = "0" * 16
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 
 
 def card_text(key: str, value: Value, comment: str = "") -> str:
@@ -45,7 +46,7 @@ def card_text(key: str, value: Value, comment: str = "") -> str:
     ValueError
         If FITS cannot express the key or the value.
     """
-    if not re.fullmatch(r"[A-Z0-9_-]{1,8}", key):
+    if not _KEYWORD.fullmatch(key):
         raise ValueError(f"{key!r} is no FITS keyword")
     if key in ("COMMENT", "HISTORY"):
         text = _ascii(str(value))
@@ -143,11 +144,23 @@ def read_cards(raw: bytes) -> dict[str, Value | None] | None:
             cards["END"] = -(-(at + _CARD) // BLOCK) * BLOCK
             return cards
         if card[:8] == b"CONTINUE" and isinstance(cards.get(last), str):
-            cards[last] = str(cards[last]).removesuffix("&") + str(_value(card[8:]))
+            cards[last] = str(cards[last]).removesuffix("&") + str(_value(card[8:]) or "")
         elif key:
             last = key
             cards[key] = value
     return None
+
+
+def declared_sum(cards: Mapping[str, Value | None]) -> int | None:
+    """The DATASUM of a header; None where it declares none.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number.
+    """
+    value = cards.get("DATASUM")
+    return None if value in (None, "") else int(str(value))
 
 
 @lru_cache(maxsize=4096)
@@ -169,7 +182,9 @@ def read_card(text: bytes) -> tuple[str, Value | None]:
         return _escaped(text[:8].rstrip()), _value(text[10:])
     if text[:8] == b"HIERARCH":
         name, _, rest = text[9:].partition(b"=")
-        return _escaped(name.strip()), _value(rest)
+        key = _escaped(name.strip())
+        # A name that could be a standard keyword must not pass for one.
+        return (f"HIERARCH {key}" if _KEYWORD.fullmatch(key) else key), _value(rest)
     return ("END" if text[:8] == b"END     " else ""), None
 
 

@@ -41,16 +41,16 @@ NO_PIXELS = RowStatus.BAD_COORD | RowStatus.MISSING_CUTOUT | RowStatus.CORRUPT_C
 
 ROW_STATUS_MEANING: dict[RowStatus, str] = {
     RowStatus.BAD_COORD: "RA or Dec is missing, not finite or out of range",
-    RowStatus.MISSING_CUTOUT: "no cutout was found for this row",
+    RowStatus.MISSING_CUTOUT: "no cutout was found for this row, or the one found shows another place",
     RowStatus.CORRUPT_CUTOUT: "the cutout is damaged (unreadable, truncated or checksum failed)",
     RowStatus.CONSTANT: "the cutout holds no signal (all pixels equal, or no data at all)",
     RowStatus.NO_PREDICTION: "at least one requested model gave nothing for this row",
 }
 
 MODEL_STATUS_MEANING: dict[ModelStatus, str] = {
-    ModelStatus.MISSING_BAND: "a band the model needs has no data in this cutout (values null)",
+    ModelStatus.MISSING_BAND: "a band the model needs has no data, or there is no cutout at all (values null)",
     ModelStatus.MASKED: "too many pixels without data in the model's field, or in its centre (values null)",
-    ModelStatus.PIXEL_SCALE: "pixel scale unknown or outside what can be resampled (values null)",
+    ModelStatus.PIXEL_SCALE: "pixel scale of a flux image unknown, or outside what can be resampled (values null)",
     ModelStatus.MODEL_ERROR: "the model gave a value that is not finite (values null)",
     ModelStatus.MISSING_COLUMN: "a catalogue column the model needs is null here (values null)",
     ModelStatus.OUT_OF_DOMAIN: "unlike the training sample (values kept, to be distrusted)",

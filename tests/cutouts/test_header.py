@@ -56,6 +56,10 @@ def test_bands_are_named_or_refused() -> None:
     assert find_bands({"BAND0": "z", "BAND1": "g"}, 2) == ("z", "g")
     assert find_bands({"FILTER": "r DECam SDSS c0002 6415.0 1480.0"}, 1) == ("r",)
     assert find_bands({"BANDS": "grz"}, 2, Overrides(bands=("r", "z"))) == ("r", "z")
+    assert find_bands({"BANDS": "grz"}, 3, Overrides(bands=("g", "r", "z"))) == ("g", "r", "z")
+    for other in (("g", "r", "i"), ("z", "r", "g"), ("g", "r")):
+        with pytest.raises(InputError, match="its bands are g, r, z, --bands says"):
+            find_bands({"BANDS": "grz"}, 3, Overrides(bands=other))
     with pytest.raises(InputError, match="no bands"):
         find_bands({}, 3)
     with pytest.raises(InputError, match="3 band names"):

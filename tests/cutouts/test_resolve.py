@@ -248,3 +248,20 @@ def test_image_column_of_one_band(catalog: Any, drain: Any, pixels: Any) -> None
         find_source(cat)
     source = find_source(cat, bands=("r",))
     np.testing.assert_array_equal(drain(source, request_of(cat)).stack(), pixels[:, :1])
+
+
+@pytest.mark.parametrize(("images", "kind"), [(1, "flux"), (4, "display")])
+def test_mixed_folder_is_read_as_what_most_rows_have(
+    catalog: Any, tmp_path: Path, pixels: Any, legacy: Any, images: int, kind: str
+) -> None:
+    (tmp_path / "mixed").mkdir()
+    for number in range(N - images):
+        legacy(tmp_path / "mixed" / f"{IDS[number]}.fits", pixels[number])
+    for name in IDS[N - images :]:
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "mixed" / f"{name}.jpg")
+    assert find_source(catalog(), str(tmp_path / "mixed")).kind == kind
+
+
+def test_template_without_files_shows_the_first_path_it_makes(catalog: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"the first would be .*none/{IDS[0]}\.fits"):
+        find_source(catalog(), str(tmp_path / "none" / "{TARGETID}.fits"))

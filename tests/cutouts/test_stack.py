@@ -263,6 +263,14 @@ def test_units_are_converted_or_refused(tmp_path: Path, pixels: Any, ask: Any, d
     assert StackSource(path, Overrides(bands=("u", "g", "r"))).bands == ("u", "g", "r")
 
 
+def test_bands_of_the_user_do_not_contradict_the_file(tmp_path: Path, pixels: Any) -> None:
+    write_stack(tmp_path / "s.fits", IDS, RA, DEC, pixels, "grz", 0.262)
+    assert StackSource(tmp_path / "s.fits", Overrides(bands=("g", "r", "z"))).bands == ("g", "r", "z")
+    for other in (("g",), ("g", "r", "i"), ("z", "r", "g")):
+        with pytest.raises(InputError, match="its bands are g, r, z"):
+            StackSource(tmp_path / "s.fits", Overrides(bands=other))
+
+
 def test_pixel_scale_of_the_user_wins(tmp_path: Path, pixels: Any, ask: Any, drain: Any) -> None:
     scales = np.linspace(0.2, 0.3, N)
     scales[3] = np.nan

@@ -143,3 +143,12 @@ def test_file_with_contradicting_units_costs_its_own_rows(tmp_path: Path, ask: A
         (tmp_path / f"{odd}/Norder=4/Dir=0/Npix={tiles[1 - odd]}.fits").unlink()
         with pytest.raises(InputError, match="disagree"):
             StackSource(tmp_path / str(odd))
+
+
+@pytest.mark.parametrize("text", [b"1E999", b"INFINITY", b"'x'", b"T"])
+def test_checksum_that_is_no_number(survey: Any, ask: Any, drain: Any, undamaged: Any, text: bytes) -> None:
+    folder, path, data = survey
+    at = data.index(b"DATASUM = ", data.index(b"'PIXELS"))
+    path.write_bytes(data[:at] + (b"DATASUM = " + text).ljust(80) + data[at + 80 :])
+    check(folder, ask, drain, undamaged)
+    assert StackSource(folder).fingerprint()["files"]

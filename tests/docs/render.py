@@ -77,14 +77,18 @@ def _metrics(model: ModelFile) -> str:
                 cells.append(f"accuracy {accuracy.value:.2f}, F1 {f1.value:.2f}")
         if cells:
             rows.append((f"`{output}`", *cells))
-    fewest, most = (pick(metric.objects for metric in card.metrics) for pick in (min, max))
     training = card.training
     text = (
         f"**{card.name}** {card.version}, {model.size / 1e6:.0f} MB. Learned from: {training.data}, "
-        f"{training.objects:,} galaxies, {training.epochs:.3g} epochs. Measured on {fewest:,} to {most:,} {card.metrics[0].sample} per front: "
+        f"{training.objects:,} galaxies, {training.epochs:.3g} epochs. Measured on {card.metrics[0].sample}: "
         f"root mean square error, and in brackets how many lie within their error bar."
     )
-    return f"{text}\n\n{table(('output', *(f'`{front}`' for front in fronts)), rows)}"
+    heads = []
+    for front in fronts:
+        counts = [metric.objects for metric in card.metrics if metric.front == front]
+        number = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+        heads.append(f"`{front}`, {number} galaxies")
+    return f"{text}\n\n{table(('output', *heads), rows)}"
 
 
 PARTS: dict[str, Callable[[], str]] = {

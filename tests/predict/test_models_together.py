@@ -242,3 +242,27 @@ def test_model_that_fails_on_everything_ends_the_run(
         monkeypatch.undo()
         galcli(*survey.predict("--overwrite"))
         assert not read_predictions(survey.out)["AVG_STATUS"].any()
+
+
+def test_columns_may_be_called_like_tables(survey: Survey, galcli: Run) -> None:
+    columns = [
+        {"tensor": "mean", "column": name, "dtype": "f4", "shape": [3], "description": "mean"}
+        for name in ("RUN", "MODELS")
+    ]
+    galcli(*predict(survey, write_average(survey.root / "run.onnx", 16, outputs=columns)))
+    rows = read_predictions(survey.out)
+    assert {"RUN", "MODELS"} <= set(rows.dtype.names or ())
+    np.testing.assert_allclose(rows["RUN"], survey.means, rtol=1e-6)
+
+
+def test_rows_that_a_model_cannot_do_are_listed(survey: Survey, galcli: Run) -> None:
+    pixels = survey.pixels.copy()
+    pixels[[3, 20], 0] -= 100
+    pixels[7, :, 4:12, 4:12] = np.nan
+    write_stacks(survey.cutouts, survey.ids, survey.ra, survey.dec, pixels)
+    galcli(*predict(survey, write_logarithm(survey.root / "log.onnx")))
+    listed = survey.out.with_name("predictions.fits.problems.csv").read_text().splitlines()[1:]
+    assert [int(line.split(",")[0]) for line in listed] == [3, 7, 20]
+    assert [str(survey.ids[row]) for row in (3, 7, 20)] == [line.split(",")[1] for line in listed]
+    assert "not finite" in listed[0]
+    assert "without data" in listed[1]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from galcli.predict.paths import RunPaths
 from tests.average import write_average
 from tests.predict.conftest import halt, tiles_of
-from tests.survey import Survey, noise, write_catalog, write_stacks
+from tests.survey import Survey, make_survey, noise, write_catalog, write_stacks
 
 Run = Callable[..., Any]
 
@@ -102,7 +105,7 @@ def test_changed_unit_of_a_copied_column_is_another_table(survey: Survey, galcli
     words = survey.predict("--columns", "SIZE")
     galcli(*words)
     write_catalog(survey.catalog, {"SIZE": "pix"}, **columns)
-    assert "copied.SIZE: f8, arcsec, from the catalogue -> f8, pix" in galcli(*words, code=4).error
+    assert "copied.SIZE.unit: arcsec -> pix" in galcli(*words, code=4).error
 
 
 def test_finished_run_says_so_and_touches_nothing(survey: Survey, galcli: Run) -> None:
@@ -210,3 +213,27 @@ def test_tiles_of_a_run_whose_record_is_gone_are_not_taken_over(survey: Survey, 
     after = survey.out.read_bytes()
     galcli(*survey.predict("--order", 3, "--overwrite", "--restart"))
     assert survey.out.read_bytes() == after
+
+
+@pytest.mark.parametrize("name", ["table.json", "tiles.json", "catalog.npy", "rows.npy"])
+def test_damaged_plan_is_refused_and_can_be_restarted(halted: Survey, reference: bytes, galcli: Run, name: str) -> None:
+    path = RunPaths(halted.out).plan / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    words = halted.predict("--order", 3)
+    assert "--restart" in galcli(*words, code=4).hint
+    assert "damaged" in galcli("status", halted.out, code=4).error
+    assert "damaged" in galcli("merge", RunPaths(halted.out).root, code=4).error
+    galcli(*words, "--restart")
+    assert halted.out.read_bytes() == reference
+
+
+def test_run_in_a_folder_whose_name_is_no_utf8(tmp_path: Path, galcli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    survey = make_survey(tmp_path / "plain", 6)
+    survey.root.rename(folder)
+    survey = dataclasses.replace(survey, root=folder)
+    monkeypatch.chdir(folder)
+    galcli(*survey.predict("--shard", "0/1"))
+    galcli("status", survey.out)
+    galcli(*survey.predict())
+    galcli("validate", survey.out)

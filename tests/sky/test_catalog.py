@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 import os
 import time
 from pathlib import Path
@@ -57,6 +59,23 @@ def test_coordinates_are_found(tmp_path: Path, ra: str, dec: str) -> None:
 def test_identifier_is_found(tmp_path: Path, name: str) -> None:
     values = ["a", "b"] if name == "iauname" else [7, 8]
     catalog = open_catalog(write(tmp_path / "a.fits", **{"ra": [1.0, 2.0], "dec": [1.0, 2.0], name: values}))
+    assert catalog.id_name == name
+    catalog.close()
+
+
+KNOWN = json.loads(importlib.resources.files("galcli.schemas").joinpath("catalog.json").read_text())
+
+
+@pytest.mark.parametrize("names", KNOWN["coordinates"], ids=lambda names: names["ra"])
+def test_every_listed_pair_of_coordinates_is_found(tmp_path: Path, names: dict[str, str]) -> None:
+    catalog = open_catalog(write(tmp_path / "a.fits", **{names["ra"]: [10.0], names["dec"]: [-5.0]}))
+    assert (catalog.ra_name, catalog.dec_name) == (names["ra"], names["dec"])
+    catalog.close()
+
+
+@pytest.mark.parametrize("name", [entry["name"] for entry in KNOWN["identifiers"]])
+def test_every_listed_identifier_is_found(tmp_path: Path, name: str) -> None:
+    catalog = open_catalog(write(tmp_path / "a.fits", **{"RA": [1.0], "DEC": [1.0], name: [7]}))
     assert catalog.id_name == name
     catalog.close()
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galcli.tables.checksum import add_sum, encode_sum
-from galcli.tables.header import card_text, pad, read_cards, sealed_header
+from galcli.tables.header import card_text, declared_sum, pad, read_cards, sealed_header
 
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=300)
 values = st.one_of(
@@ -93,3 +93,38 @@ def test_sealed_header_sums_to_all_ones() -> None:
 
 def test_header_without_end() -> None:
     assert read_cards(pad(b"SIMPLE  =                    T", b" ")) is None
+
+
+def cards_of(*lines: bytes) -> dict[str, object]:
+    found = read_cards(b"".join(line.ljust(80) for line in (*lines, b"END")))
+    assert found is not None
+    return dict(found)
+
+
+def test_hierarch_name_does_not_pass_for_a_standard_keyword() -> None:
+    found = cards_of(
+        b"NAXIS1  =  16", b"HIERARCH NAXIS1 = 8", b"HIERARCH END = 5", b"HIERARCH FPA.FILTER = 'r'", b"A = 1"
+    )
+    assert found["NAXIS1"] == 16
+    assert found["FPA.FILTER"] == "r"
+    assert found["END"] == 2880
+
+
+def test_continue_card_without_text_adds_nothing() -> None:
+    assert cards_of(b"KEY     = 'abc&'", b"CONTINUE  / only a comment")["KEY"] == "abc"
+
+
+@pytest.mark.parametrize(("text", "expected"), [(b"'12'", 12), (b"12", 12), (b"''", None), (b"", None)])
+def test_declared_sum(text: bytes, expected: int | None) -> None:
+    assert declared_sum(cards_of(b"DATASUM = " + text)) == expected
+
+
+@pytest.mark.parametrize("text", [b"1E999", b"INFINITY", b"'x'", b"T"])
+def test_declared_sum_that_is_no_number(text: bytes) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        declared_sum(cards_of(b"DATASUM = " + text))
+
+
+def test_sum_of_half_a_word_is_refused() -> None:
+    with pytest.raises(ValueError, match="whole number"):
+        add_sum(b"12345")

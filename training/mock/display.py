@@ -255,9 +255,9 @@ def display(
     view = view.to(images.device)
     # Servers resample the flux images or the finished colours; values per native pixel are kept either way.
     near = field_of_view(images, pixscale, view, size)
-    random = torch.rand(len(images), generator=generator, device=generator.device).to(images.device) < LUPTON
+    lupton = torch.rand(len(images), generator=generator, device=generator.device).to(images.device) < LUPTON
     levels = torch.randint(70, 96, (len(images),), generator=generator, device=generator.device)
     colours = near.new_empty(len(images), 3, size, size)
-    colours[random] = to_rgb(near[random], bands, "display", pixscale, generator)
-    colours[~random] = to_rgb(near[~random], bands, front, pixscale)
+    colours[lupton] = to_rgb(near[lupton], bands, "display", pixscale, generator)
+    colours[~lupton] = to_rgb(near[~lupton], bands, front, pixscale)
     return jpeg(colours, levels)

@@ -15,7 +15,7 @@ import torch
 from galcli.errors import InputError, UsageError
 from galcli.training import checkpoint
 from galcli.training.data import Feed
-from galcli.training.fit import STATE, Fit, Settings, seconds_per_step
+from galcli.training.fit import STATE, Fit, Settings, require_new, seconds_per_step
 from galcli.training.fit import Feed as AnyFeed
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.pixels import FRONTS, Pixels
@@ -113,6 +113,8 @@ def train(
     if stream is not None and catalog is not None:
         raise UsageError("only mock galaxies can be streamed", "leave out --stream or --catalog")
     reading = reading or Reading()
+    if not resume:
+        require_new(out)
     if catalog is None and reading.told:
         raise UsageError(f"nothing to read with {', '.join(reading.told)}", "name the survey with --catalog")
     source = Source(cache or out / "cache", seed, objects, catalog, cutouts, tuple(label_columns or ()), reading)
