@@ -47,13 +47,21 @@ def difference(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 def _change(old: str, new: str) -> str:
     """What became of a value; of a list only what came and went."""
-    if old[:1] == new[:1] == "[":
-        before, now = json.loads(old), json.loads(new)
-        came = [f"+{item}" for item in now if item not in before]
-        gone = [f"-{item}" for item in before if item not in now]
-        if came or gone:
-            return " ".join([*gone, *came])
+    before, now = _list(old), _list(new)
+    came = [f"+{item}" for item in now if item not in before]
+    gone = [f"-{item}" for item in before if item not in now]
+    if before and now and (came or gone):
+        return " ".join([*gone, *came])
     return f"{_short(old)} -> {_short(new)}"
+
+
+def _list(text: str) -> list[Any]:
+    """The list that a text spells, else an empty one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return []
+    return value if isinstance(value, list) else []
 
 
 def require_same(before: dict[str, str], now: dict[str, str], what: str, hint: str) -> None:
