@@ -28,6 +28,7 @@ def command(model: str, catalog: Path | None, labels: tuple[str, ...], as_json: 
     import tempfile
 
     from galcli.cli.predict import make_options
+    from galcli.models import library
     from galcli.predict.evaluate import evaluate
     from galcli.predict.progress import Lines, choose_progress
     from galcli.sample import unpack
@@ -56,6 +57,12 @@ def command(model: str, catalog: Path | None, labels: tuple[str, ...], as_json: 
     console.width = max(console.width, 100)
     console.print(f"measured on {sample}", markup=False)
     console.print(table)
+    training = library.find(model).card.training
+    if not training.mock:
+        click.echo(
+            f"note: this model learned from {training.data}; its own galaxies would make it look better than it is",
+            err=True,
+        )
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -237,3 +237,6 @@ def test_evaluate_measures_on_the_sample(galcli: Run, tmp_path: Path) -> None:
     found = json.loads(answer.out)
     assert found["sample"] == "the embedded mock sample"
     assert found["scores"][0]["objects"] > 50
+    shown = galcli("evaluate", model, "--label", f"LOG_G={label}", "--threads", 1)
+    assert "this model learned from none; its own galaxies" in shown.err
+    assert "its own galaxies" not in galcli("evaluate", "sfnet-metallicity").err  # a mock model says so otherwise

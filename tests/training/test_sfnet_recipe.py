@@ -2,6 +2,7 @@ import dataclasses
 import json
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,8 +214,10 @@ def test_training_on_a_survey(tmp_path):
 
 
 def test_the_card_claims_only_the_fronts_of_the_training_set(tmp_path):
-    seen = sfnet_export.train_and_export("metallicity", out=tmp_path / "out", preset="tiny", **labelled(tmp_path))
+    known = labelled(tmp_path)
+    seen = sfnet_export.train_and_export("metallicity", out=tmp_path / "out", preset="tiny", **known)
     card = library.find(seen).card
+    assert card.training.data == Path(known["catalog"]).name
     assert [front.name for front in card.fronts] == ["flux:grz", "display"]
     assert {metric.front for metric in card.metrics} == {"flux:grz", "display"}
     assert card.training.details["seconds"] > 0

@@ -144,7 +144,8 @@ def train(
     settings = Settings(steps, plan.lr, plan.schedule, seed=seed, device=device, identity=identity)
     fit = Fit(network, task, feeds, settings, out)
     fit.run(resume)
-    return _write(out, fit, task, sample, identity | {"init": start, "label_columns": list(source.columns)})
+    known = {"init": start, "label_columns": list(source.columns), "data": None if catalog is None else catalog.name}
+    return _write(out, fit, task, sample, identity | known)
 
 
 def _digest(sample: Sample) -> str:
