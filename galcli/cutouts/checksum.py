@@ -9,10 +9,7 @@ import numpy as np
 
 from galcli.cutouts.parallel import in_parts
 from galcli.errors import OutputError
-from galcli.tables.checksum import STEP, add_sum, add_words, encode_sum, fold
-
-CHECKSUM_COMMENT = "checksum of this HDU"
-DATASUM_COMMENT = "checksum of the data unit"
+from galcli.tables.checksum import CHECKSUM_COMMENT, DATASUM_COMMENT, STEP, add_sum, add_words, encode_sum, fold
 
 
 def datasum_of_file(descriptor: int, start: int, stop: int) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from galcli.errors import InputError
-from galcli.predict.paths import paths_of
+from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan
 from galcli.predict.progress import duration
 from galcli.predict.record import read_record
@@ -77,16 +77,14 @@ def run_status(out: Path) -> RunState:
     """
     paths = paths_of(out)
     record = read_record(paths)
+    if record is None:
+        return _without_run(paths)
     try:
-        plan = load_plan(paths) if record is not None else None
-    except InputError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
+        plan = load_plan(paths)
+    except InputError:
+        if paths.planned:
             raise
-        plan = None  # removed just now
-    if record is None or plan is None:  # not planned yet, or finished
-        if paths.out.is_file():
-            return RunState(str(paths.out), complete=True)
-        raise InputError(f"there is no run for {paths.out}", "give the output table of a `galcli predict`")
+        return _without_run(paths)  # finished and removed just now
     times = sorted(_finished(plan))
     done = sum(rows for _, rows in times)
     rate = left = None
@@ -97,6 +95,13 @@ def run_status(out: Path) -> RunState:
         str(paths.out), False, len(plan.rows), done, len(plan.tiles), len(times), rate,
         None if left is None else max(left, 0.0), record.started, record.host,
     )  # fmt: skip
+
+
+def _without_run(paths: RunPaths) -> RunState:
+    """Not planned yet, or finished."""
+    if paths.out.is_file():
+        return RunState(str(paths.out), complete=True)
+    raise InputError(f"there is no run for {paths.out}", "give the output table of a `galcli predict`")
 
 
 def _finished(plan: Plan) -> Iterator[tuple[float, int]]:

@@ -24,7 +24,7 @@ from galcli.predict.identity import Identity, flatten, require_same
 from galcli.predict.layout import HPX, Layout
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
-from galcli.predict.record import RunRecord, read_record, write_record
+from galcli.predict.record import START_ANEW, RunRecord, read_record, write_record
 from galcli.predict.table import TableSpec, table_spec
 from galcli.sky import healpix
 from galcli.sky.catalog import Catalog
@@ -193,7 +193,7 @@ def was_to_be_kept(paths: RunPaths, fresh: bool) -> bool:
 def _require_same_run(paths: RunPaths, before: RunRecord, identity: Identity) -> None:
     require_same(
         flatten(before.identity), flatten(identity), f"the unfinished run {paths.root}",
-        "give --restart to start anew, or another output with -o",
+        START_ANEW,
     )  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def load_plan(paths: RunPaths) -> Plan:
     except (KeyError, TypeError, ValueError, EOFError) as error:
         raise InputError(
             f"the plan in {paths.root} is damaged, or was written by another version of galcli",
-            "give `galcli predict --restart` to start anew, or another output with -o",
+            START_ANEW,
         ) from error
 
 

@@ -18,6 +18,9 @@ from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.tables.atomic import atomic_write
 
+#: How to get out of a run on disk that cannot be gone on with.
+START_ANEW = "give `galcli predict --restart` to start anew, or another output with -o"
+
 
 class RunRecord(BaseModel):
     """The record of a run, as it lies in the run's folder."""
@@ -76,5 +79,5 @@ def read_record(paths: RunPaths) -> RunRecord | None:
     except ValueError as error:  # of JSON, of its text, or of what it says
         raise InputError(
             f"{paths.record} is damaged, or was written by another version of galcli",
-            "give `galcli predict --restart` to start anew, or another output with -o",
+            START_ANEW,
         ) from error

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 STEP = 1 << 16
 #: What the sum of a sound HDU, header and data together, is: minus zero; plus zero where there are zeros only.
 WHOLE = (0xFFFFFFFF, 0)
+CHECKSUM_COMMENT = "checksum of this HDU"
+DATASUM_COMMENT = "checksum of the data unit"
 _ONES = 0xFFFFFFFF
 
 

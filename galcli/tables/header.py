@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from galcli.tables.checksum import add_sum, encode_sum
+from galcli.tables.checksum import CHECKSUM_COMMENT, DATASUM_COMMENT, add_sum, encode_sum
 
 Value = str | bool | int | float
 Card = tuple[str, Value, str]
@@ -110,8 +110,8 @@ def sealed_header(cards: Iterable[Card], data_sum: int) -> bytes:
     """
     text = "".join(card_text(*card) for card in cards)
     at = len(text) + 11
-    text += card_text("CHECKSUM", _ZERO_SUM, "checksum of this HDU")
-    text += card_text("DATASUM", str(data_sum), "checksum of the data unit")
+    text += card_text("CHECKSUM", _ZERO_SUM, CHECKSUM_COMMENT)
+    text += card_text("DATASUM", str(data_sum), DATASUM_COMMENT)
     raw = pad((text + "END".ljust(_CARD)).encode("ascii"), b" ")
     total = add_sum(raw, data_sum)
     return raw[:at] + encode_sum(~total & 0xFFFFFFFF).encode("ascii") + raw[at + 16 :]
