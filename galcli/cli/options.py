@@ -82,6 +82,10 @@ cutout_options = _all(
     click.option(
         "--cutouts", help="Folder, file, glob or template of the cutouts (default: found beside the catalogue)."
     ),
+    click.option(
+        "--bricks", type=click.Path(path_type=Path),
+        help="Table of survey bricks, whose coadds lie in the folder --cutouts (default: the one in that folder).",
+    ),
     pixel_options,
     click.option("--front", help="Pixel front to use: flux:gri, flux:grz or display (default: from bands and survey)."),
 )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts import display_image, fits_image
+from galcli.cutouts import display_image, fits_image, hdus
 from galcli.cutouts.batch import (
     DISPLAY_BANDS,
     KINDS,
@@ -113,7 +113,7 @@ class FileSource:
                     refused = refused or InputError(f"{paths[row]}: {error.message}", error.hint)
                 except NoOverlapError:
                     continue
-                except (*fits_image.DAMAGE, *display_image.DAMAGE) as error:
+                except (*hdus.DAMAGE, *display_image.DAMAGE) as error:
                     problem = problem or f"{paths[row]}: {error}"
             if images:
                 bands = tuple(dict.fromkeys(band for image in images for band in image.rule.bands))
@@ -202,7 +202,7 @@ class FileSource:
             return failure(row, RowStatus.MISSING_CUTOUT, f"{path}: {error}")
         except InputError as error:
             return failure(row, RowStatus.CORRUPT_CUTOUT, f"{path}: {error.message}")
-        except (*fits_image.DAMAGE, *display_image.DAMAGE) as error:
+        except (*hdus.DAMAGE, *display_image.DAMAGE) as error:
             return failure(row, RowStatus.CORRUPT_CUTOUT, f"{path}: {error}")
 
     def _decode(self, path: str, ra: float, dec: float) -> Image:

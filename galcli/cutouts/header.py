@@ -6,6 +6,7 @@ east at small x. A file whose units cannot be known is refused; nothing is guess
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,10 @@ _UNIT_NAMES = {
     "microjansky": "ujy", "nanojansky": "njy",
 }  # fmt: skip
 _ZEROPOINT_CARDS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPOINT", "ZEROPNT", "ZPT", "PHOTZP")
+#: Filters whose name hides their band: MOSAIC-3 and 90prime.
+_FILTERS = {"zd": "z", "bokr": "r", "bokg": "g"}
+#: Cards that name the band of a single plane, the most telling first.
+_BAND_CARDS = ("BAND", "PHOTBAND", "FILTER", "FILTNAM1", "FPA.FILTER", "FPA.FILTERID")
 _BAND = re.compile(r"(?:.*[ ._:-])?([ugrizyYJHK]|Ks|W[1-4]|VIS|NUV|FUV)(?:[ ._:-].*)?$")
 
 Header = Mapping[str, Any]
@@ -52,6 +57,9 @@ def band_name(text: str) -> str:
     word = text.strip()
     if word in WAVELENGTH:
         return word
+    known = _FILTERS.get(word.split(" ")[0])
+    if known is not None:
+        return known
     match = re.match(r"([ugrizyY])[ .]", word) or _BAND.match(word) or _BAND.match(word.lower())
     return match.group(1) if match else word
 
@@ -209,11 +217,12 @@ def find_bands(header: Header, planes: int, overrides: Overrides = NO_OVERRIDES)
 def _stated_bands(header: Header, planes: int) -> tuple[str, ...]:
     if str(header.get("BANDS") or "").strip():
         return split_bands(str(header["BANDS"]))
-    bands = tuple(band_name(str(header[f"BAND{i}"])) for i in range(planes) if header.get(f"BAND{i}") is not None)
-    if not bands and planes == 1:
-        single = next((header[key] for key in ("BAND", "FILTER", "FILTNAM1", "FPA.FILTER") if header.get(key)), "")
-        bands = (band_name(str(single)),) if single else ()
-    return bands
+    listed = list(itertools.takewhile(lambda i: header.get(f"BAND{i}") is not None, itertools.count()))
+    # Coadds list the bands of their whole brick in each band's file.
+    if listed and (len(listed) == planes or planes > 1):
+        return tuple(band_name(str(header[f"BAND{i}"])) for i in listed[:planes])
+    single = next((header[key] for key in _BAND_CARDS if header.get(key)), "")
+    return (band_name(str(single)),) if planes == 1 and single else ()
 
 
 def find_factor(header: Header, zeropoint: float | None = None, *, legacy: bool = False) -> float:
@@ -238,13 +247,9 @@ def find_factor(header: Header, zeropoint: float | None = None, *, legacy: bool 
     known_case = re.sub(r"^MJy", "megajy", unit)  # elsewhere case is a matter of taste; here it is a factor of 10^9
     name = re.sub(r"(/| per )?(pix|pixel|px)$", "", known_case.lower().replace("pixel-1", "pixel")).strip(" /")
     by_unit = UNITS.get(_UNIT_NAMES.get(name, name))
-    by_zeropoint = None
-    if header.get("FLUXMAG0"):
-        by_zeropoint = 1e9 / float(header["FLUXMAG0"])
-    else:
-        card = next((key for key in _ZEROPOINT_CARDS if header.get(key) is not None), None)
-        if card is not None:
-            by_zeropoint = float(10 ** (0.4 * (22.5 - float(header[card]))))
+    by_zeropoint = _by_zeropoint(header)
+    if not unit and header.get("NMGY") is not None and header.get("NMGYIVAR") is not None:
+        by_unit = 1.0  # a calibrated frame of SDSS; NMGY is what one of its counts was
     if by_unit is not None and by_zeropoint is not None and abs(by_unit / by_zeropoint - 1) > 1e-3:
         raise InputError(f"BUNIT {unit!r} and the zero point disagree", "settle the unit with --zeropoint")
     factor = by_unit if by_unit is not None else by_zeropoint
@@ -256,6 +261,19 @@ def find_factor(header: Header, zeropoint: float | None = None, *, legacy: bool 
     if not (math.isfinite(factor) and factor > 0):
         raise InputError(f"zero point gives the impossible factor {factor}", "settle it with --zeropoint")
     return factor
+
+
+def _by_zeropoint(header: Header) -> float | None:
+    """Nanomaggies of one count, from the cards that tell a zero point."""
+    if header.get("FLUXMAG0"):
+        return 1e9 / float(header["FLUXMAG0"])
+    card = next((key for key in _ZEROPOINT_CARDS if header.get(key) is not None), None)
+    if card is not None:
+        return float(10 ** (0.4 * (22.5 - float(header[card]))))
+    if header.get("FPA.ZP") is not None and header.get("EXPTIME") is not None:
+        # Pan-STARRS: counts of the whole exposure, zero point for one second.
+        return float(10 ** (0.4 * (22.5 - float(header["FPA.ZP"]))) / float(header["EXPTIME"]))
+    return None
 
 
 def cd_matrix(header: Header) -> NDArray[np.float64] | None:
@@ -352,7 +370,7 @@ def convention(header: Header, planes: int, overrides: Overrides = NO_OVERRIDES)
         order=order,
         factor=factor,
         softening=softening,
-        zero_is_blank=legacy,
+        zero_is_blank=legacy or header.get("LEGPIPEV") is not None,
         transpose=transpose,
         flip_rows=flip_rows if matrix is not None else north_first,
         flip_columns=flip_columns,

@@ -19,7 +19,7 @@ from galcli.errors import InputError
 
 #: File name endings by kind, most wanted first.
 ENDINGS: dict[Kind, tuple[str, ...]] = {
-    "flux": (".fits", ".fits.gz", ".fits.fz", ".fit"),
+    "flux": (".fits", ".fits.gz", ".fits.fz", ".fits.bz2", ".fit"),
     "display": (".jpg", ".jpeg", ".png"),
 }
 #: IAU names are truncated to 0.1 s in right ascension.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from galcli.cutouts.batch import KINDS, CutoutRequest, CutoutSource
 from galcli.cutouts.cfitsio import open_fits
+from galcli.cutouts.coadd_image import is_image_name
+from galcli.cutouts.coadd_index import BrickIndex, FileIndex, ImageIndex, find_brick_table
+from galcli.cutouts.coadds import CoaddSource
 from galcli.cutouts.column import ColumnSource, image_column
-from galcli.cutouts.files import FileSource
-from galcli.cutouts.fits_image import DAMAGE, has_position
+from galcli.cutouts.files import PROBED, FileSource
+from galcli.cutouts.fits_image import has_position
+from galcli.cutouts.hdus import DAMAGE
 from galcli.cutouts.header import Overrides, band_name
 from galcli.cutouts.lookup import (
     FileList,
@@ -33,6 +37,12 @@ from galcli.sky.catalog import Catalog
 #: Rows looked at to tell what a text column holds.
 _SAMPLE = 64
 
+#: Field of stamps where no model says what it needs, arcsec.
+FIELD = 40.0
+
+#: Rows, spread over the catalogue, whose images tell the bands of a survey.
+PROBED_ROWS = 256
+
 _OWN_FIELDS = ("id", "row")
 
 
@@ -42,6 +52,9 @@ def find_source(
     bands: tuple[str, ...] | None = None,
     zeropoint: float | None = None,
     pixel_scale: float | None = None,
+    bricks: Path | None = None,
+    field: float = FIELD,
+    size: int | None = None,
 ) -> CutoutSource:
     """Open the cutouts of a catalogue.
 
@@ -49,7 +62,8 @@ def find_source(
     ----------
     catalog : Catalog
     cutouts : str, optional
-        Folder, file, glob or template such as ``stamps/{OBJID}.fits``. By default: an image column of the
+        Folder, file, glob or template such as ``stamps/{OBJID}.fits``; FITS images whose names say nothing about
+        the rows are searched by position, and stamps are cut from them. By default: an image column of the
         catalogue; a column of file names; ``cutouts/``, ``<stem>_cutouts.fits`` or ``<stem>_cutouts/`` beside it.
     bands : tuple of str, optional
         Names of the bands in the order of the files.
@@ -57,6 +71,12 @@ def find_source(
         AB magnitude of one count per pixel.
     pixel_scale : float, optional
         arcsec per pixel.
+    bricks : Path, optional
+        Table of survey bricks, whose images lie in the folder ``cutouts``.
+    field : float, arcsec
+        Side of the field that stamps cut from large images must cover.
+    size : int, optional
+        Side of such stamps in pixels, instead of what ``field`` needs.
 
     Returns
     -------
@@ -68,8 +88,11 @@ def find_source(
         If nothing is found (what was looked for is listed), or it cannot be used.
     """
     overrides = Overrides(tuple(band_name(band) for band in bands) if bands else None, zeropoint, pixel_scale)
+    stamps = _Stamps(catalog, overrides, field, size)
+    if bricks is not None:
+        return stamps.of_bricks(bricks, Path(cutouts).expanduser() if cutouts else bricks.parent)
     if cutouts is not None:
-        return _named(catalog, cutouts, overrides)
+        return _named(catalog, cutouts, overrides, stamps)
     column = image_column(catalog)
     if column is not None:
         return ColumnSource(catalog, column, overrides)
@@ -85,7 +108,7 @@ def find_source(
     for path in beside:
         if path.exists():
             try:
-                return _named(catalog, str(path), overrides)
+                return _named(catalog, str(path), overrides, stamps)
             except InputError as error:
                 refused.append(error)
     if refused:
@@ -97,7 +120,7 @@ def find_source(
     )
 
 
-def _named(catalog: Catalog, cutouts: str, overrides: Overrides) -> CutoutSource:
+def _named(catalog: Catalog, cutouts: str, overrides: Overrides, stamps: _Stamps) -> CutoutSource:
     """The source that the user named."""
     try:
         path = Path(cutouts).expanduser()
@@ -106,11 +129,14 @@ def _named(catalog: Catalog, cutouts: str, overrides: Overrides) -> CutoutSource
         raise InputError(f"{cutouts}: {error}", "name a folder, file, glob or template with --cutouts") from error
     by_position = catalog.id_name is None
     if not there:
-        return _pattern(catalog, str(path), overrides)
+        return _pattern(catalog, str(path), overrides, stamps)
     if path.is_dir():
         if next(path.glob("Norder=*"), None) is not None:
             return StackSource(path, overrides, by_position=by_position)
-        return _listed(catalog, list_folder(path), overrides)
+        table = find_brick_table(path)
+        return (
+            _listed(catalog, list_folder(path), overrides, stamps) if table is None else stamps.of_bricks(table, path)
+        )
     if _is_stack(path):
         return StackSource(path, overrides, by_position=by_position)
     if kind_of(path.name) is None:
@@ -118,12 +144,56 @@ def _named(catalog: Catalog, cutouts: str, overrides: Overrides) -> CutoutSource
     single = FileList([path.name], path.parent, label=str(path))
     if _first_with_file(catalog, single) is not None:
         return _searched(catalog, single, overrides)
-    if catalog.nrows > 1 and not _says_where(path):
+    if _says_where(path):
+        return stamps.of_files([str(path)], str(path))
+    if catalog.nrows > 1:
         raise InputError(
             f"{path} has no position on the sky, and its name is no identifier of {catalog.path}: whose is it?",
             "name the file after its galaxy, give a folder or template, or an image with a WCS",
         )
     return _searched(catalog, OneFile(path), overrides)
+
+
+class _Stamps:
+    """Sources that cut stamps from large images.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    overrides : Overrides
+    field : float, arcsec
+    size : int or None
+    """
+
+    def __init__(self, catalog: Catalog, overrides: Overrides, field: float, size: int | None) -> None:
+        self._catalog, self._overrides, self._field, self._size = catalog, overrides, field, size
+
+    def of_files(self, paths: Sequence[str], label: str) -> CoaddSource:
+        """From files whose headers say where they lie."""
+        return self._source(FileIndex(paths, label, self._overrides))
+
+    def of_bricks(self, table: Path, folder: Path) -> CoaddSource:
+        """From the bricks of a survey."""
+        return self._source(BrickIndex(table, folder, self._overrides))
+
+    def _source(self, index: ImageIndex) -> CoaddSource:
+        if self._overrides.pixel_scale is not None:
+            raise InputError(
+                f"--pixel-scale contradicts the WCS of {index.describe()}", "leave it out: the images say their scale"
+            )
+        rows = np.unique(np.linspace(0, max(self._catalog.nrows - 1, 0), PROBED_ROWS, dtype=np.int64))
+        probe = self._catalog.read(rows[: self._catalog.nrows])
+        return CoaddSource(index, (probe["ra"], probe["dec"]), _Positions(self._catalog), self._field, self._size)
+
+
+class _Positions:
+    """Right ascension and declination of all rows of a catalogue, in chunks."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        return ((chunk["ra"], chunk["dec"]) for chunk in self._catalog.chunks())
 
 
 def _says_where(path: Path) -> bool:
@@ -136,15 +206,15 @@ def _says_where(path: Path) -> bool:
         return True  # what is wrong with it is said where it is read
 
 
-def _pattern(catalog: Catalog, text: str, overrides: Overrides) -> CutoutSource:
+def _pattern(catalog: Catalog, text: str, overrides: Overrides, stamps: _Stamps) -> CutoutSource:
     """A template or a glob."""
     if Template.fields(text) and not catalog.nrows:  # no row fills it in
-        return _listed(catalog, list_glob(Template.any_of(text)), overrides)
+        return _searched(catalog, list_glob(Template.any_of(text)), overrides)
     if Template.fields(text):
         columns = {name: _column(catalog, name) for name in Template.fields(text) if name not in _OWN_FIELDS}
         return _searched(catalog, Template(text, columns), overrides)
     if any(letter in text for letter in "*?["):
-        return _listed(catalog, list_glob(text), overrides)
+        return _listed(catalog, list_glob(text), overrides, stamps)
     raise InputError(f"{text} does not exist", "name a folder, file, glob or template with --cutouts")
 
 
@@ -154,10 +224,17 @@ def _column(catalog: Catalog, name: str) -> str:
     return found.upper() if found in ("id", "ra", "dec") else found
 
 
-def _listed(catalog: Catalog, files: FileList, overrides: Overrides) -> CutoutSource:
-    """Listed files, found by identifier or position; where that finds none, by a column of file names."""
-    column = _file_name_column(catalog) if _first_with_file(catalog, files) is None else None
-    return _searched(catalog, files if column is None else files.with_column(column), overrides)
+def _listed(catalog: Catalog, files: FileList, overrides: Overrides, stamps: _Stamps) -> CutoutSource:
+    """Listed files, found by identifier or IAU name; else by a column of file names; else by where they lie."""
+    if _first_with_file(catalog, files) is not None:
+        return _searched(catalog, files, overrides)
+    column = _file_name_column(catalog)
+    if column is not None and _first_with_file(catalog, files.with_column(column)) is not None:
+        return _searched(catalog, files.with_column(column), overrides)
+    paths = [path for name, path in files.listing() if kind_of(name) == "flux" and is_image_name(name)]
+    if any(_says_where(Path(path)) for path in paths[:PROBED]):
+        return stamps.of_files(paths, files.describe())
+    return _searched(catalog, files, overrides)
 
 
 def _searched(catalog: Catalog, lookup: Lookup, overrides: Overrides) -> CutoutSource:

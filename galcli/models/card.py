@@ -191,6 +191,11 @@ class Card(_Part):
     licence: str
     citation: str
 
+    @property
+    def field(self) -> float:
+        """Longer side of the model's grid in arcsec; 0 where it takes cutouts as they are."""
+        return 0.0 if self.size is None or self.pixel_scale is None else max(self.size) * self.pixel_scale
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.fronts and not self.columns:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from galcli.cutouts.batch import CutoutSource
-from galcli.cutouts.resolve import find_source
+from galcli.cutouts.resolve import FIELD, find_source
 from galcli.errors import InputError, ModelError, UsageError
 from galcli.models import library
 from galcli.models.card import Chain
@@ -69,12 +69,15 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken) -> Engi
     ------
     InputError, ModelError, DeviceError
     """
+    asked = [library.find(name) for name in options.models]
+    candidates = asked or library.default_models()
     source = find_source(
-        catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale
-    )
+        catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale,
+        bricks=options.bricks, field=max((model.card.field for model in candidates), default=0.0) or FIELD,
+    )  # fmt: skip
     resampler = open_resampler(options.device, options.threads)
     runners = []
-    for model, front in _choose_models(options, source):
+    for model, front in _choose_models(options, source, candidates, asked=bool(asked)):
         runners.append(_open_runner(model, front, options, resampler, taken))
     known = {output.group for runner in runners for output in runner.model.card.outputs}
     known |= {chain.group for runner in runners for chain in runner.model.card.chain}
@@ -85,10 +88,10 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken) -> Engi
     return Engine(source, tuple(runners), options.batch_size or _auto_batch(options))
 
 
-def _choose_models(options: PredictOptions, source: CutoutSource) -> list[tuple[ModelFile, int]]:
+def _choose_models(
+    options: PredictOptions, source: CutoutSource, models: list[ModelFile], *, asked: bool
+) -> list[tuple[ModelFile, int]]:
     """The models asked for (a misfit is an error), or every default model that fits."""
-    asked = [library.find(name) for name in options.models]
-    models = asked or library.default_models()
     fronts = dict.fromkeys(front.name for model in models for front in model.card.fronts)
     if fronts and options.front is not None and options.front not in fronts:
         raise UsageError(f"no model has a front {options.front!r}", f"their fronts are {', '.join(fronts)}")

@@ -20,6 +20,8 @@ class PredictOptions:
         FITS table to write; its run folder is ``<out>.run``.
     cutouts : str or None
         Folder, file, glob or template; None looks beside the catalogue.
+    bricks : Path or None
+        Table of survey bricks whose images lie in ``cutouts``.
     models : tuple of str
         Names or paths; empty: every default model whose input the cutouts satisfy.
     device : str
@@ -60,6 +62,7 @@ class PredictOptions:
     catalog: Path
     out: Path
     cutouts: str | None = None
+    bricks: Path | None = None
     models: tuple[str, ...] = ()
     device: str = "auto"
     precision: str = "auto"

@@ -48,6 +48,7 @@ def write_record(paths: RunPaths, identity: Identity, options: PredictOptions, c
     settings = dataclasses.asdict(options) | {
         "catalog": str(options.catalog.resolve()),
         "out": str(options.out.resolve()),
+        "bricks": None if options.bricks is None else str(options.bricks.resolve()),
     }
     record = RunRecord(
         identity=identity, sha256=digest(identity), catalog=catalog, options=settings,

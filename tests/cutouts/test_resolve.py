@@ -154,9 +154,12 @@ def test_one_file_for_all_rows(catalog: Any, tmp_path: Path, pixels: Any, drain:
     path = legacy(tmp_path / "field.fits", pixels[0])
     dec = 2.0 + np.array([0, 1, 2, 3, 600]) * 0.262 / 3600
     cat = catalog(DEC=dec)
-    result = drain(find_source(cat, str(path)), request_of(cat))
+    result = drain(find_source(cat, str(path), size=3), request_of(cat))
     assert result.status == {4: int(RowStatus.MISSING_CUTOUT)}
-    assert [round(result.center[row][1], 2) for row in range(4)] == [3.5, 4.5, 5.5, 6.5]
+    for row in range(4):  # the object stands on row 3.5 + row of 8, column 4.5 of 10
+        x, y = (int(round(place - c)) for place, c in zip((4.5, 3.5 + row), result.center[row], strict=True))
+        np.testing.assert_array_equal(result.pixels[row][:, : 8 - y], pixels[0][:, y : y + 3, x : x + 3])
+        assert max(abs(c - 1) for c in result.center[row]) <= 0.5001
 
 
 @pytest.mark.parametrize("name", ["one.png", "one.fits"])
@@ -173,8 +176,8 @@ def test_one_image_without_a_position_is_not_given_to_every_row(catalog: Any, tm
 
 def test_folder_without_any_of_the_objects(catalog: Any, tmp_path: Path, pixels: Any, legacy: Any) -> None:
     (tmp_path / "c").mkdir()
-    legacy(tmp_path / "c/1.fits", pixels[0])
-    with pytest.raises(InputError, match="no file for any of the 5 rows") as caught:
+    legacy(tmp_path / "c/1.fits", pixels[0], ra=20.0)
+    with pytest.raises(InputError, match="no row of the catalogue is named by, or lies in, 1 image") as caught:
         find_source(catalog(), str(tmp_path / "c"))
     assert "--id-column" in caught.value.hint
     (tmp_path / "cutouts").mkdir()  # an empty folder does not hide what comes after it

@@ -1,0 +1,291 @@
+"""Stamps cut on the fly from images that hold many objects: coadds, survey bricks, frames, single exposures.
+
+A stamp lies on the pixel grid of the image in which its object stands deepest (of the finest bands' images, if scales
+differ). Other images fill in what that one lacks: as they are where they share its grid, interpolated where not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.cutouts.batch import CutoutRequest, Failures, Kind, PixelBatch, failure, survey_pixels, without_signal
+from galcli.cutouts.coadd_image import CoaddImage, Plane
+from galcli.cutouts.coadd_index import ImageIndex, fingerprint
+from galcli.cutouts.coadd_pixels import OpenImages
+from galcli.cutouts.hdus import DAMAGE
+from galcli.cutouts.header import blue_to_red
+from galcli.cutouts.interpolate import REACH, cubic
+from galcli.cutouts.match import unit_vectors
+from galcli.errors import InputError
+from galcli.tables.status import RowStatus
+
+#: Pixels by which two grids may differ and still count as one.
+SAME_GRID = 1e-3
+#: Groups of images looked at before a run, to learn the bands.
+PROBED = 64
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Hit:
+    """An image that holds a part of a stamp.
+
+    Attributes
+    ----------
+    image : CoaddImage
+    number : int
+        Position among the tile's images.
+    x, y : float
+        Where the object lies in the settled image.
+    depth : float
+        Distance to the nearest edge in arcsec; negative outside.
+    """
+
+    image: CoaddImage
+    number: int
+    x: float
+    y: float
+    depth: float
+
+
+class CoaddSource:
+    """Stamps around positions, from images indexed by their place on the sky.
+
+    Parameters
+    ----------
+    index : ImageIndex
+    probe : (ra, dec), ndarray (n,), float64, degrees
+        Rows spread over the catalogue, whose images tell the bands.
+    used : iterable of (ra, dec)
+        Positions of all rows in chunks, for the fingerprint.
+    field : float, arcsec
+        Side of the field that a stamp must cover.
+    size : int, optional
+        Side of the stamps in pixels, instead of what ``field`` needs.
+
+    Raises
+    ------
+    InputError
+        If no image lies near the rows.
+    """
+
+    kind: Kind = "flux"
+    needs: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        index: ImageIndex,
+        probe: tuple[Floats, Floats],
+        used: Iterable[tuple[Floats, Floats]],
+        field: float,
+        size: int | None = None,
+    ) -> None:
+        self._index = index
+        self._used = used
+        self._field = field
+        self._size = size
+        self._signed: dict[Plane, bool] = {}
+        self.bands, self.survey = self._learn([probe]) or self._learn(used) or self._refuse()
+
+    def _learn(self, positions: Iterable[tuple[Floats, Floats]]) -> tuple[tuple[str, ...], str] | None:
+        """Bands and survey of the images around the first rows that have any."""
+        for ra, dec in positions:
+            good = np.isfinite(ra) & np.isfinite(dec)
+            groups = self._index.near(ra[good], dec[good], self._reach)
+            images: list[CoaddImage] = []
+            for group in groups[:: max(1, len(groups) // PROBED)]:
+                images += self._index.images(group)
+            if images:
+                bands = tuple(dict.fromkeys(band for image in images for band in image.rule.bands))
+                return tuple(bands[i] for i in blue_to_red(bands)), images[0].rule.survey
+        return None
+
+    def _refuse(self) -> NoReturn:
+        why = next((f"; {path}: {reason}" for path, reason in self._index.unreadable.items()), "")
+        raise InputError(
+            f"no row of the catalogue is named by, or lies in, {self._index.describe()}{why}",
+            "check --cutouts, --id-column and the coordinates",
+        )
+
+    @property
+    def _reach(self) -> float:
+        """How far outside an image the middle of a stamp may lie, degrees."""
+        return self._field / 3600
+
+    def fingerprint(self) -> dict[str, Any]:
+        """SHA-256 over name, size and modification time of the files, and the size of the stamps."""
+        side = {"size": self._size} if self._size else {"field": self._field}
+        return fingerprint(self._index.files(self._used, self._reach)) | side
+
+    def describe(self) -> str:
+        """One line for people."""
+        return f"{self._index.describe()}, bands {''.join(self.bands)}"
+
+    def counters(self) -> dict[str, int]:
+        """Images without a checksum, and files that could not be read."""
+        return {
+            "no_checksum": sum(not signed for signed in self._signed.values()),
+            "unreadable": len(self._index.unreadable),
+        }
+
+    def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
+        """Yield the rows image by image; see ``CutoutSource``."""
+        hits = self._hits(request)
+        sides: dict[int, int] = {}
+        grids: dict[int, _Hit] = {}
+        for row in range(len(request)):
+            grid = _grid_of(hits[row])
+            if grid is None:
+                yield failure(row, RowStatus.MISSING_CUTOUT, "no image holds this position")
+            else:
+                grids[row], sides[row] = grid, self._side(grid)
+        # Rows of one image stand together, so that few images are in memory at a time.
+        order = sorted(grids, key=lambda row: (sides[row], grids[row].number, row))
+        wanted: dict[CoaddImage, int] = defaultdict(int)
+        for row in order:
+            for hit in hits[row]:
+                wanted[hit.image] += 1
+        with OpenImages(wanted, max(sides.values(), default=0), self._signed) as images:
+            for start, stop in _runs([sides[row] for row in order], batch_size):
+                yield from self._batch(order[start:stop], hits, grids, sides, images)
+
+    def _side(self, grid: _Hit) -> int:
+        """Side of a stamp in pixels: the field and a pixel to spare on each side, so that any crop of it fits."""
+        scale = grid.image.sky.scale_at(grid.x, grid.y)
+        return self._size or math.ceil(self._field / scale - 1e-6) + 2
+
+    def _hits(self, request: CutoutRequest) -> list[list[_Hit]]:
+        """The images that hold a part of each row's stamp, those first in which the object stands deepest."""
+        hits: list[list[_Hit]] = [[] for _ in range(len(request))]
+        usable = np.flatnonzero(np.isfinite(request.ra) & np.isfinite(request.dec))
+        points = unit_vectors(request.ra[usable], request.dec[usable])
+        groups = self._index.near(request.ra[usable], request.dec[usable], self._reach)
+        for number, image in enumerate(image for group in groups for image in self._index.images(group)):
+            center, radius = image.sky.footprint
+            near = usable[points @ center >= math.cos(math.radians(min(radius + self._reach, 180)))]
+            if not len(near):
+                continue
+            x, y = image.sky.to_pixel(request.ra[near], request.dec[near])
+            height, width = image.sky.shape
+            scale = image.rule.pixel_scale
+            half = (self._size or self._field / scale) / 2 + 2
+            depth = np.minimum(np.minimum(x + 0.5, width - 0.5 - x), np.minimum(y + 0.5, height - 0.5 - y))
+            for at in np.flatnonzero(depth > -half).tolist():
+                hits[near[at]].append(_Hit(image, number, float(x[at]), float(y[at]), float(depth[at] * scale)))
+        for row in hits:
+            row.sort(key=lambda hit: (-hit.depth, hit.number))
+        return hits
+
+    def _batch(
+        self, rows: list[int], hits: list[list[_Hit]], grids: dict[int, _Hit], sides: dict[int, int], images: OpenImages
+    ) -> Iterator[PixelBatch | Failures]:
+        """Cut the stamps of rows whose stamps are of one size."""
+        side = sides[rows[0]]
+        pixels = np.full((len(rows), len(self.bands), side, side), np.nan, np.float32)
+        scale, center = np.empty(len(rows)), np.empty((len(rows), 2))
+        good: list[int] = []
+        for at, row in enumerate(rows):
+            grid = grids[row]
+            corner = (_first(grid.x, side), _first(grid.y, side))
+            try:
+                self._cut(pixels[at], grid, corner, hits[row], images)
+            except DAMAGE as error:
+                yield failure(row, RowStatus.CORRUPT_CUTOUT, str(error))
+                continue
+            good.append(at)
+            # Rounded, so that noise in the last digit cannot decide between two pixels.
+            center[at] = round(grid.x - corner[0], 4), round(grid.y - corner[1], 4)
+            scale[at] = grid.image.sky.scale_at(grid.x, grid.y)
+        if not good:
+            return
+        pixels, index = pixels[good], np.array(rows, np.int64)[good]
+        has_nan, has_data = survey_pixels(pixels)
+        batch = PixelBatch(index, pixels, self.bands, self.kind, scale[good], center[good], has_nan, has_data)
+        rest, constant = without_signal(batch)
+        if constant is not None:
+            yield constant
+        if rest is not None:
+            yield rest
+
+    def _cut(
+        self, out: NDArray[np.float32], grid: _Hit, corner: tuple[int, int], hits: list[_Hit], images: OpenImages
+    ) -> None:
+        """Fill a stamp (B, S, S) from the images that hold parts of it."""
+        for hit in hits:
+            planes = [
+                (self.bands.index(band), at) for at, band in enumerate(hit.image.rule.bands) if band in self.bands
+            ]
+            lacking = [(band, at) for band, at in planes if np.isnan(out[band]).any()]
+            if not lacking:
+                continue
+            part = _part(hit, grid, corner, out.shape[-1], images)
+            for band, at in lacking:
+                np.copyto(out[band], part[at], where=np.isnan(out[band]))
+
+
+def _grid_of(hits: list[_Hit]) -> _Hit | None:
+    """The image whose pixel grid a stamp takes; None if no image holds the object.
+
+    Of each band the image in which the object stands deepest, and of these the one with the finest pixels.
+    """
+    best: dict[str, _Hit] = {}
+    for hit in hits:
+        if hit.depth > 0:
+            for band in hit.image.rule.bands:
+                best.setdefault(band, hit)
+    # Scales are compared as printed: the same grid must win whatever the last digit says.
+    return min(
+        best.values(), key=lambda hit: (round(hit.image.rule.pixel_scale, 3), -hit.depth, hit.number), default=None
+    )
+
+
+def _first(place: float, side: int) -> int:
+    """First of ``side`` pixels around a place; of two equally near choices that with the lower numbers."""
+    return math.ceil(place - (side - 1) / 2 - 0.5)
+
+
+def _runs(sides: list[int], batch_size: int) -> Iterator[tuple[int, int]]:
+    """Ranges of equal sides, of at most ``batch_size``."""
+    start = 0
+    for stop in range(1, len(sides) + 1):
+        if stop == len(sides) or stop - start == batch_size or sides[stop] != sides[start]:
+            yield start, stop
+            start = stop
+
+
+def _part(hit: _Hit, grid: _Hit, corner: tuple[int, int], side: int, images: OpenImages) -> NDArray[np.float32]:
+    """What an image has of a stamp (B, S, S), on the stamp's grid."""
+    if hit.image is grid.image or hit.image.sky.key == grid.image.sky.key:
+        return images.settled(hit.image, corner, (side, side))
+    ends = np.array([0.0, side - 1.0])
+    x, y = (axis.ravel() for axis in np.meshgrid(corner[0] + ends, corner[1] + ends))
+    there = np.stack(hit.image.sky.to_pixel(*grid.image.sky.to_sky(x, y))) - np.stack([x, y])
+    shift = np.round(there.mean(axis=1))
+    if np.abs(there - shift[:, None]).max() < SAME_GRID:
+        return images.settled(hit.image, (corner[0] + int(shift[0]), corner[1] + int(shift[1])), (side, side))
+    return _interpolated(hit.image, grid.image, corner, side, images)
+
+
+def _interpolated(
+    image: CoaddImage, grid: CoaddImage, corner: tuple[int, int], side: int, images: OpenImages
+) -> NDArray[np.float32]:
+    """An image at the pixels of another grid (B, S, S): its surface brightness there, times the area of a pixel."""
+    y, x = np.mgrid[-1 : side + 1, -1 : side + 1].astype(np.float64)  # a pixel more, to know how large each one is
+    x, y = image.sky.to_pixel(*grid.sky.to_sky(x + corner[0], y + corner[1]))
+    area = np.abs(
+        (x[1:-1, 2:] - x[1:-1, :-2]) * (y[2:, 1:-1] - y[:-2, 1:-1])
+        - (x[2:, 1:-1] - x[:-2, 1:-1]) * (y[1:-1, 2:] - y[1:-1, :-2])
+    ) / 4  # fmt: skip
+    x, y = x[1:-1, 1:-1], y[1:-1, 1:-1]
+    x0, y0 = int(np.floor(x.min())) - REACH, int(np.floor(y.min())) - REACH
+    shape = (int(np.ceil(y.max())) + REACH + 1 - y0, int(np.ceil(x.max())) + REACH + 1 - x0)
+    values: NDArray[np.float32] = cubic(images.settled(image, (x0, y0), shape), x - x0, y - y0)
+    return values * area.astype(np.float32)

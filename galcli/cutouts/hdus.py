@@ -1,0 +1,240 @@
+"""HDUs of a FITS file, taken apart here: opening a file in a FITS library takes several times as long as reading it.
+
+A file is looked at as bytes: all of them at once for a cutout, or only the headers for an image of many megabytes.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.cutouts.cfitsio import open_fits
+from galcli.tables.checksum import WHOLE, add_sum
+from galcli.tables.header import declared_sum, read_card
+
+#: What damaged files raise while they are taken apart.
+DAMAGE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, ArithmeticError, zlib.error)
+
+#: Largest file accepted once unpacked, bytes.
+MAX_BYTES = 1 << 31
+
+#: Not cards: where the data begin and how many bytes they are, and the text of all cards that are not private.
+BEGIN, SIZE, COMMON = "_begin", "_size", "_common"
+
+_BLOCK = 2880
+_DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+#: Cards that differ from file to file and do not matter for the convention.
+_PRIVATE = frozenset({"CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CHECKSUM", "DATASUM", "RA", "DEC", "OBJECT"})
+
+Cards = dict[str, Any]
+
+
+class Bytes(Protocol):
+    """A file as far as headers are concerned."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
+
+
+class BytesOnDisk:
+    """Bytes of a file that are read when they are asked for, in blocks of which the last is kept.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Attributes
+    ----------
+    descriptor : int
+        Of the open file.
+    """
+
+    _STEP = 8 * _BLOCK
+
+    def __init__(self, path: str | Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self.descriptor).st_size
+        self._start, self._block = 0, b""
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        if not self._start <= start <= stop <= self._start + len(self._block):
+            self._start = start
+            self._block = os.pread(self.descriptor, max(self._STEP, stop - start), start)
+        return self._block[start - self._start : stop - self._start]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+
+def packing(path: str | Path) -> str:
+    """``gzip`` or ``bzip2`` by the first bytes of a file, '' if it is neither."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path per file costs as much as its header
+        magic = file.read(3)
+    return "gzip" if magic[:2] == b"\x1f\x8b" else "bzip2" if magic == b"BZh" else ""
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Content of a FITS file, unpacked if it is gzipped or bzipped.
+
+    Raises
+    ------
+    ValueError
+        If it is no FITS file, or too large.
+    OSError, EOFError, zlib.error
+        If it cannot be read or unpacked.
+    """
+    with open(path, "rb", buffering=0) as raw:  # noqa: PTH123 - see above
+        if os.fstat(raw.fileno()).st_size > MAX_BYTES:
+            raise ValueError("file larger than any image")
+        data = raw.read()
+    if data[:2] == b"\x1f\x8b" or data[:3] == b"BZh":
+        opener: Any = gzip.open if data[:2] == b"\x1f\x8b" else bz2.open
+        with opener(io.BytesIO(data)) as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError("file larger than any image")
+    if data[:10] != b"SIMPLE  = ":
+        raise ValueError("not a FITS file" if data else "empty file")
+    return data
+
+
+def hdus(data: Bytes) -> Iterator[tuple[Cards, int, int]]:
+    """Cards of each HDU with the offsets of its header and of its end.
+
+    Raises
+    ------
+    ValueError, KeyError
+        If the file is damaged.
+    """
+    start = 0
+    while start < len(data):
+        cards, begin = cards_at(data, start)
+        size = math.prod(int(cards[f"NAXIS{i}"]) for i in range(1, int(cards["NAXIS"]) + 1)) if cards["NAXIS"] else 0
+        size = (size + int(cards.get("PCOUNT", 0))) * abs(int(cards["BITPIX"])) // 8
+        end = begin + -(-size // _BLOCK) * _BLOCK
+        if size < 0 or begin + size > len(data):
+            raise ValueError("file is shorter than its header says")
+        cards[BEGIN], cards[SIZE] = begin, size
+        yield cards, start, end
+        start = end
+
+
+def headers(path: str | Path) -> list[Cards]:
+    """Cards of all HDUs of a file, read without its pixels unless it is packed as a whole.
+
+    Raises
+    ------
+    ValueError, KeyError
+        If the file is no FITS file, or damaged.
+    OSError, EOFError, zlib.error
+        If it cannot be read or unpacked.
+    """
+    if packing(path):
+        return [cards for cards, _, _ in hdus(read_bytes(path))]
+    with BytesOnDisk(path) as data:
+        if data[:10] != b"SIMPLE  = ":
+            raise ValueError("not a FITS file" if len(data) else "empty file")
+        return [cards for cards, _, _ in hdus(data)]
+
+
+def cards_at(data: Bytes, start: int) -> tuple[Cards, int]:
+    """Cards of the header at ``start`` and where its data begin.
+
+    Raises
+    ------
+    ValueError
+        If the header has no end.
+    """
+    cards: Cards = {}
+    common: list[bytes] = []
+    for at in range(start, len(data), 80):
+        text = data[at : at + 80]
+        key, value = read_card(text)
+        if key == "END":
+            cards[COMMON] = b"".join(common)
+            return cards, start + -(-(at + 80 - start) // _BLOCK) * _BLOCK
+        if key:
+            cards[key] = value
+            if key not in _PRIVATE:
+                common.append(text)
+    raise ValueError("header without end")
+
+
+def holds_pixels(cards: Cards) -> bool:
+    """Whether an HDU is an image, not one of the maps that may go with it."""
+    for key in ("IMAGETYP", "IMTYPE"):
+        if str(cards.get(key, "image")).lower() not in ("image", "object", ""):
+            return False
+    if cards.get("ZIMAGE"):
+        return True
+    return cards.get("XTENSION", "IMAGE") == "IMAGE" and int(cards["NAXIS"]) >= 2
+
+
+def verify(cards: Cards, data: bytes, start: int, stop: int) -> bool:
+    """Check DATASUM and CHECKSUM where the HDU has them; True if it has the first.
+
+    Raises
+    ------
+    ValueError
+        If one does not match.
+    """
+    declared = declared_sum(cards)
+    if declared is None:
+        return False
+    begin = int(cards[BEGIN])
+    view = memoryview(data)
+    if stop > len(data):
+        raise ValueError("file is shorter than its header says")
+    total = add_sum(view[begin:stop])
+    if total != declared:
+        raise ValueError("checksum of the data does not match")
+    if cards.get("CHECKSUM") and add_sum(view[start:begin], total) not in WHOLE:
+        raise ValueError("checksum of the header does not match")
+    return True
+
+
+def plain_pixels(cards: Cards, data: bytes) -> NDArray[Any]:
+    """Pixels of an uncompressed image, scaled where the header says so; as stored, so read-only, where it does not."""
+    shape = tuple(int(cards[f"NAXIS{i}"]) for i in range(int(cards["NAXIS"]), 0, -1))
+    raw = np.frombuffer(data, _DTYPES[int(cards["BITPIX"])], math.prod(shape), int(cards[BEGIN])).reshape(shape)
+    scale, zero, blank = cards.get("BSCALE", 1), cards.get("BZERO", 0), cards.get("BLANK")
+    if scale == 1 and zero == 0 and (blank is None or raw.dtype.kind == "f"):
+        return raw
+    values = raw * np.float64(scale) + np.float64(zero)
+    if blank is not None and raw.dtype.kind != "f":
+        values[raw == int(blank)] = np.nan
+    return values
+
+
+def compressed_pixels(path: str | Path, number: int, cards: Cards) -> NDArray[Any]:
+    """Pixels of a tile-compressed image; the HDU's own cards take the place of the table's."""
+    with open_fits(path) as file:
+        return without_blanks(file[number].read(), cards)
+
+
+def without_blanks(values: NDArray[Any], cards: Cards) -> NDArray[Any]:
+    """Integers as cfitsio gives them, with NaN where the header says that there is no value."""
+    blank = cards.get("BLANK", cards.get("ZBLANK"))
+    if values.dtype.kind != "f" and blank is not None:
+        missing = values == int(blank)
+        values = values.astype(np.float64)
+        values[missing] = np.nan
+    return values
