@@ -83,7 +83,8 @@ cutout_options = _all(
         "--cutouts", help="Folder, file, glob or template of the cutouts (default: found beside the catalogue)."
     ),
     click.option(
-        "--bricks", type=click.Path(path_type=Path),
+        "--bricks",
+        type=click.Path(path_type=Path),
         help="Table of survey bricks, whose coadds lie in the folder --cutouts (default: the one in that folder).",
     ),
     pixel_options,

@@ -93,10 +93,17 @@ class CoaddSource:
         self._field = field
         self._size = size
         self._signed: dict[Plane, bool] = {}
-        self.bands, self.survey = self._learn([probe]) or self._learn(used) or self._refuse()
+        #: How far from an object its stamp may reach, degrees.
+        self._reach = field / math.sqrt(2) / 3600
+        first = self._first_images([probe]) or self._first_images(used) or self._refuse()
+        bands = tuple(dict.fromkeys(band for image in first for band in image.rule.bands))
+        self.bands = tuple(bands[i] for i in blue_to_red(bands))
+        self.survey = first[0].rule.survey
+        if size is not None:
+            self._reach = size * max(image.rule.pixel_scale for image in first) / math.sqrt(2) / 3600
 
-    def _learn(self, positions: Iterable[tuple[Floats, Floats]]) -> tuple[tuple[str, ...], str] | None:
-        """Bands and survey of the images around the first rows that have any."""
+    def _first_images(self, positions: Iterable[tuple[Floats, Floats]]) -> list[CoaddImage]:
+        """The images around the first rows that have any."""
         for ra, dec in positions:
             good = np.isfinite(ra) & np.isfinite(dec)
             groups = self._index.near(ra[good], dec[good], self._reach)
@@ -104,9 +111,8 @@ class CoaddSource:
             for group in groups[:: max(1, len(groups) // PROBED)]:
                 images += self._index.images(group)
             if images:
-                bands = tuple(dict.fromkeys(band for image in images for band in image.rule.bands))
-                return tuple(bands[i] for i in blue_to_red(bands)), images[0].rule.survey
-        return None
+                return images
+        return []
 
     def _refuse(self) -> NoReturn:
         why = next((f"; {path}: {reason}" for path, reason in self._index.unreadable.items()), "")
@@ -114,11 +120,6 @@ class CoaddSource:
             f"no row of the catalogue is named by, or lies in, {self._index.describe()}{why}",
             "check --cutouts, --id-column and the coordinates",
         )
-
-    @property
-    def _reach(self) -> float:
-        """How far outside an image the middle of a stamp may lie, degrees."""
-        return self._field / 3600
 
     def fingerprint(self) -> dict[str, Any]:
         """SHA-256 over name, size and modification time of the files, and the size of the stamps."""
@@ -173,7 +174,8 @@ class CoaddSource:
             near = usable[points @ center >= math.cos(math.radians(min(radius + self._reach, 180)))]
             if not len(near):
                 continue
-            x, y = image.sky.to_pixel(request.ra[near], request.dec[near])
+            # Rounded, so that noise in the last digit cannot decide between two pixels.
+            x, y = (np.round(axis, 4) for axis in image.sky.to_pixel(request.ra[near], request.dec[near]))
             height, width = image.sky.shape
             scale = image.rule.pixel_scale
             half = (self._size or self._field / scale) / 2 + 2
@@ -201,7 +203,6 @@ class CoaddSource:
                 yield failure(row, RowStatus.CORRUPT_CUTOUT, str(error))
                 continue
             good.append(at)
-            # Rounded, so that noise in the last digit cannot decide between two pixels.
             center[at] = round(grid.x - corner[0], 4), round(grid.y - corner[1], 4)
             scale[at] = grid.image.sky.scale_at(grid.x, grid.y)
         if not good:

@@ -10,6 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CutoutRequest, CutoutSource, Failures, PixelBatch
+from galcli.cutouts.coadds import CoaddSource
+from galcli.cutouts.resolve import find_source
+from galcli.sky.catalog import open_catalog
 
 
 class Result:
@@ -23,6 +26,7 @@ class Result:
         self.order: list[int] = []
         self.scale: dict[int, float] = {}
         self.center: dict[int, tuple[float, float]] = {}
+        self.fingerprint: dict[str, Any] = {}
         for item in items:
             if isinstance(item, Failures):
                 for row, status, reason in zip(item.index.tolist(), item.status.tolist(), item.reason, strict=True):
@@ -95,3 +99,23 @@ def legacy() -> Callable[..., Path]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def stamps(tmp_path: Path, drain: Any) -> Any:
+    """Cuts stamps around positions; gives what the source yielded and the source."""
+
+    def cut(cutouts: object, ra: Any, dec: Any, size: int | None = 24, batch_size: int = 7, **how: Any) -> Any:
+        ra, dec = np.atleast_1d(np.asarray(ra, float)), np.atleast_1d(np.asarray(dec, float))
+        path = tmp_path / "catalogue.fits"
+        rows = np.rec.fromarrays([np.arange(len(ra)) + 10**6, ra, dec], names="TARGETID,RA,DEC")
+        fitsio.write(str(path), rows, clobber=True)
+        with open_catalog(path) as catalog:
+            source = find_source(catalog, str(cutouts), size=size, **how)
+            assert isinstance(source, CoaddSource)
+            request = CutoutRequest(rows["TARGETID"], ra, dec, np.arange(len(ra), dtype=np.int64))
+            result = drain(source, request, batch_size)
+            result.fingerprint = source.fingerprint()
+            return result, source
+
+    return cut

@@ -157,7 +157,7 @@ def test_one_file_for_all_rows(catalog: Any, tmp_path: Path, pixels: Any, drain:
     result = drain(find_source(cat, str(path), size=3), request_of(cat))
     assert result.status == {4: int(RowStatus.MISSING_CUTOUT)}
     for row in range(4):  # the object stands on row 3.5 + row of 8, column 4.5 of 10
-        x, y = (int(round(place - c)) for place, c in zip((4.5, 3.5 + row), result.center[row], strict=True))
+        x, y = (round(place - c) for place, c in zip((4.5, 3.5 + row), result.center[row], strict=True))
         np.testing.assert_array_equal(result.pixels[row][:, : 8 - y], pixels[0][:, y : y + 3, x : x + 3])
         assert max(abs(c - 1) for c in result.center[row]) <= 0.5001
 
