@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.wcs import WCS
+
+from galcli.cutouts.header import convention
+from galcli.cutouts.match import unit_vectors
+from galcli.cutouts.skymap import SkyMap
+from tests.cutouts.sky_images import header
+
+CASES = {
+    "tan": {},
+    "pole": {"dec": 89.9},
+    "wrapped": {"ra": 0.001},
+    "turned": {"turn": 90},
+    "oblique": {"turn": 33, "dec": -60},
+    "tpv": {"projection": "TPV", "PV1_1": 1.007, "PV2_1": 1.005, "CRPIX1": -6000.0, "CRPIX2": -5000.0},
+    "sin": {"projection": "SIN"},
+    "far": {"CRPIX1": -30000.0},
+}
+
+
+def sky_of(**how: object) -> tuple[SkyMap, WCS]:
+    head = header((90, 120), **how)
+    cards = dict(head)
+    return SkyMap(cards, (90, 120), convention(cards, 1)), WCS(head)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_there_and_back(case: str) -> None:
+    sky, _ = sky_of(**CASES[case])
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(-5, 90, (2, 50))
+    again = sky.to_pixel(*sky.to_sky(x, y))
+    np.testing.assert_allclose(again, [x, y], atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_footprint_holds_every_pixel_and_little_more(case: str) -> None:
+    sky, wcs = sky_of(**CASES[case])
+    y, x = np.mgrid[-0.5:89.6:1, -0.5:119.6:1]
+    points = unit_vectors(*wcs.all_pix2world(x.ravel(), y.ravel(), 0))
+    center, radius = sky.footprint
+    distance = np.degrees(np.arccos(np.clip(points @ center, -1, 1)))
+    assert distance.max() <= radius
+    assert radius < 1.1 * distance.max() + 0.05
+
+
+def test_scale_is_the_root_of_the_area() -> None:
+    sky, wcs = sky_of(turn=20)
+    assert sky.scale_at(60.0, 45.0) == pytest.approx(0.262, rel=1e-6)
+    x, y = np.array([59.5, 60.5, 59.5]), np.array([44.5, 44.5, 45.5])
+    corners = SkyCoord(*wcs.all_pix2world(x, y, 0), unit="deg")
+    sides = [corners[0].separation(corners[k]).arcsec for k in (1, 2)]
+    assert sky.scale_at(60.0, 45.0) == pytest.approx(np.sqrt(sides[0] * sides[1]), rel=1e-4)
+
+
+def test_galactic_images() -> None:
+    place = SkyCoord(150.0, 2.0, unit="deg").galactic
+    head = header((90, 120))
+    head["CTYPE1"], head["CTYPE2"] = "GLON-TAN", "GLAT-TAN"
+    head["CRVAL1"], head["CRVAL2"] = place.l.deg, place.b.deg
+    cards = dict(head)
+    sky = SkyMap(cards, (90, 120), convention(cards, 1))
+    x, y = sky.to_pixel(np.array([150.0]), np.array([2.0]))
+    np.testing.assert_allclose([x[0], y[0]], [59.5, 44.5], atol=1e-6)
+    np.testing.assert_allclose(np.ravel(sky.to_sky(x, y)), [150.0, 2.0], atol=1e-9)
+    center, radius = sky.footprint
+    assert unit_vectors(np.array([150.0]), np.array([2.0]))[0] @ center > np.cos(np.radians(1e-6))
+    assert radius < 0.01
+
+
+def test_grids_are_equal_only_if_all_of_them_is() -> None:
+    same, _ = sky_of(turn=20)
+    assert sky_of(turn=20)[0].key == same.key
+    assert sky_of(turn=21)[0].key != same.key
+    assert sky_of(turn=20, CRPIX1=1.0)[0].key != same.key
+
+
+def test_image_without_a_position_is_refused() -> None:
+    cards = dict(header())
+    del cards["CTYPE1"]
+    with pytest.raises(ValueError, match="no position"):
+        SkyMap(cards, (10, 10), convention(cards, 1))
