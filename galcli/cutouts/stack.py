@@ -264,6 +264,7 @@ class StackSource:
             start = part.stop
             batch.index[part] = segment.index
             batch.pixel_scale[part] = stack.pixel_scale(segment.entry)
+            batch.center[part] = stack.center(segment.entry)
         yield from _judged(batch, low, high, start)
 
 
@@ -288,11 +289,10 @@ def _name(folder: Path, path: Path) -> str:
 
 
 def _empty_batch(pixels: NDArray[np.float32], bands: tuple[str, ...]) -> PixelBatch:
-    """A batch whose pixels are still to be read; centres are those of centred cutouts."""
-    size, depth, height, width = pixels.shape
-    center = np.tile([(width - 1) / 2, (height - 1) / 2], (size, 1))
+    """A batch to be filled."""
+    size, depth = pixels.shape[:2]
     return PixelBatch(
-        np.empty(size, np.int64), pixels, bands, "flux", np.empty(size), center,
+        np.empty(size, np.int64), pixels, bands, "flux", np.empty(size), np.empty((size, 2)),
         np.zeros(size, bool), np.zeros((size, depth), bool),
     )  # fmt: skip
 

@@ -25,7 +25,7 @@ from galcli.tables.status import NO_PIXELS, RowStatus
 #: What fitsio and numpy raise on damaged files.
 DAMAGE = (OSError, TypeError, ValueError, KeyError)
 
-_PLAIN_COLUMNS = ("RA", "DEC", "ROW", "PIXSCALE", "STATUS")
+_PLAIN_COLUMNS = ("RA", "DEC", "ROW", "PIXSCALE", "STATUS", "X", "Y")
 #: Larger INDEX tables are mapped, so that the memory of a run does not grow with the survey.
 _ROWS_IN_MEMORY = 1 << 16
 
@@ -138,12 +138,13 @@ class StackFile:
         return np.asarray(self._table[self._fields["ROW"]][entry], np.int64)
 
     def status(self, entry: NDArray[np.int64]) -> NDArray[np.int32]:
-        """RowStatus bits of entries, (m,), int32; CORRUPT_CUTOUT where an entry points outside the file."""
+        """RowStatus bits of entries, (m,), int32; CORRUPT_CUTOUT where an entry points outside the file and does not say why."""
         status = np.zeros(len(entry), np.int32)
         if "STATUS" in self._fields:
             status |= self._table[self._fields["STATUS"]][entry].astype(np.int32) & int(NO_PIXELS)
         cutout = self.cutout(entry)
-        status[(cutout < 0) | (cutout >= self.count)] |= int(RowStatus.CORRUPT_CUTOUT)
+        nowhere = (cutout < 0) | (cutout >= self.count)
+        status[nowhere & (status == 0)] |= int(RowStatus.CORRUPT_CUTOUT)
         return status
 
     def pixel_scale(self, entry: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -153,6 +154,14 @@ class StackFile:
             return np.full(len(entry), default)
         scale = self._table[self._fields["PIXSCALE"]][entry].astype(np.float64)
         return np.where(scale > 0, scale, default)
+
+    def center(self, entry: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(x, y) of the objects in their cutouts, (m, 2), pixels from 0; the middle where the file does not say."""
+        center = np.tile([(self.shape[2] - 1) / 2, (self.shape[1] - 1) / 2], (len(entry), 1))
+        if "X" in self._fields and "Y" in self._fields:
+            said = np.stack([self._table[self._fields[axis]][entry].astype(np.float64) for axis in "XY"], axis=1)
+            np.copyto(center, said, where=np.isfinite(said))
+        return center
 
     def find(
         self, ids: NDArray[Any], ra: NDArray[np.float64], dec: NDArray[np.float64], *, by_position: bool

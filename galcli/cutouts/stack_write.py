@@ -19,6 +19,9 @@ from galcli.tables.columns import Column, dictionary, id_column
 from galcli.tables.fits import Card, TableHDU, atomic_write, table_bytes
 from galcli.tables.header import BLOCK, sealed_header
 
+#: Rice loses some of the noise's digits, gzip (of bytes sorted by significance) nothing.
+Compression = Literal["rice", "lossless"]
+
 #: Any fixed seed will do; with it the dither, and so the file, is the same on every run.
 DITHER_SEED = 1
 
@@ -33,10 +36,11 @@ def write_stack(
     pixel_scale: float | NDArray[np.float64],
     survey: str = "",
     *,
-    compress: Literal["rice"] | None = None,
+    compress: Compression | None = None,
     quantize: float = 2.0,
     status: NDArray[np.int32] | None = None,
     rows: NDArray[np.int64] | None = None,
+    center: NDArray[np.float64] | None = None,
     id_name: str = "TARGETID",
     header: Mapping[str, Any] | None = None,
 ) -> None:
@@ -54,14 +58,17 @@ def write_stack(
     pixel_scale : float or ndarray (n,)
         arcsec per pixel.
     survey : str
-    compress : 'rice' or None
-        Rice with one tile per plane and subtractive dithering.
+    compress : 'rice', 'lossless' or None
+        Rice with one tile per plane and subtractive dithering, or gzip of every bit.
     quantize : float
         Quantisation level of the compression: steps per noise sigma.
     status : ndarray (n,), int32, optional
         RowStatus bits of each object.
     rows : ndarray (n,), int64, optional
-        Which cutout belongs to which object (may repeat); default 0, 1, 2 ...
+        Which cutout belongs to which object (may repeat), -1 where ``status`` says why there is none; default
+        0, 1, 2 ...
+    center : ndarray (n, 2), float64, optional
+        (x, y) of each object in its cutout, in pixels from 0; by default the middle.
     id_name : str
         Name of the identifier column.
     header : mapping, optional
@@ -74,7 +81,7 @@ def write_stack(
     OutputError
         If the file cannot be written.
     """
-    index, columns = _index(ids, ra, dec, pixel_scale, status, rows, id_name)
+    index, columns = _index(ids, ra, dec, pixel_scale, status, rows, center, id_name)
     _check(pixels, bands, index)
     order = blue_to_red(bands)
     planes = np.ascontiguousarray(pixels[:, list(order)], ">f4").reshape(-1, *pixels.shape[2:])
@@ -83,7 +90,7 @@ def write_stack(
     # The table writer puts an empty primary HDU of one block first.
     parts: list[Any] = [
         tables[:BLOCK],
-        *(_plain(planes, cards) if compress is None else _rice(planes, cards, quantize)),
+        *(_plain(planes, cards) if compress is None else _compressed(planes, cards, compress, quantize)),
     ]
     atomic_write(Path(path), [*parts, tables[BLOCK:]], size=sum(map(len, parts)) + len(tables) - BLOCK)
 
@@ -95,6 +102,7 @@ def _index(
     pixel_scale: float | NDArray[np.float64],
     status: NDArray[np.int32] | None,
     rows: NDArray[np.int64] | None,
+    center: NDArray[np.float64] | None,
     id_name: str,
 ) -> tuple[NDArray[Any], list[Column]]:
     """The INDEX table."""
@@ -107,11 +115,19 @@ def _index(
         Column("PIXSCALE", "f8", unit="arcsec", ucd="instr.pixel", description="pixel scale; NaN where unknown"),
         known["STATUS"],
     ]  # fmt: skip
+    for axis in "XY" if center is not None else "":
+        columns.append(
+            Column(
+                axis, "f8", ucd=f"pos.cartesian.{axis.lower()}", description="the object's pixel in the cutout, from 0"
+            )
+        )
     table = np.zeros(len(ids), [(column.name, column.numpy) for column in columns])
     table[identifier.name] = ids
     table["RA"], table["DEC"], table["PIXSCALE"] = ra, dec, pixel_scale
     table["ROW"] = np.arange(len(ids)) if rows is None else rows
     table["STATUS"] = 0 if status is None else status
+    if center is not None:
+        table["X"], table["Y"] = center[:, 0], center[:, 1]
     return table, columns
 
 
@@ -119,7 +135,8 @@ def _check(pixels: NDArray[np.float32], bands: Sequence[str], index: NDArray[Any
     """Refuse arrays that do not fit together."""
     if pixels.ndim != 4 or pixels.shape[1] != len(bands):
         raise InputError(f"pixels of shape {pixels.shape} for {len(bands)} bands", "give pixels as (n, B, H, W)")
-    if len(index) and (index["ROW"].min() < 0 or index["ROW"].max() >= len(pixels)):
+    pointing = index["ROW"][(index["ROW"] != -1) | (index["STATUS"] == 0)]
+    if len(pointing) and (pointing.min() < 0 or pointing.max() >= len(pixels)):
         raise InputError(f"rows outside the {len(pixels)} cutouts given", "give one cutout per object, or `rows`")
 
 
@@ -149,14 +166,16 @@ def _plain(planes: NDArray[np.float32], cards: list[Card]) -> list[bytes | memor
     return [sealed_header([*image, *cards], total), data, filling]
 
 
-def _rice(planes: NDArray[np.float32], cards: list[Card], quantize: float) -> list[bytes | memoryview]:
+def _compressed(
+    planes: NDArray[np.float32], cards: list[Card], compress: Compression, quantize: float
+) -> list[bytes | memoryview]:
     """The PIXELS HDU, tile-compressed by cfitsio."""
+    how: dict[str, Any] = {"compress": "GZIP_2", "qlevel": 0}
+    if compress == "rice":
+        how = {"compress": "RICE", "qlevel": quantize, "qmethod": "SUBTRACTIVE_DITHER_1", "dither_seed": DITHER_SEED}
     with fitsio.FITS("mem://", "rw") as file:
         file.write_image(None)
-        file.write_image(
-            planes.astype(np.float32), extname="PIXELS", compress="RICE", qlevel=quantize,
-            qmethod="SUBTRACTIVE_DITHER_1", dither_seed=DITHER_SEED, tile_dims=(1, *planes.shape[1:]),
-        )  # fmt: skip
+        file.write_image(planes.astype(np.float32), extname="PIXELS", tile_dims=(1, *planes.shape[1:]), **how)
         for key, value, comment in [*cards, ("CHECKSUM", "0" * 16, ""), ("DATASUM", "0", "")]:
             file["PIXELS"].write_key(key, value, comment)
         raw = bytearray(file.read_raw())
