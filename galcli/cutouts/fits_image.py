@@ -31,6 +31,8 @@ DAMAGE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, Arithm
 MAX_BYTES = 1 << 30
 
 _BLOCK = 2880
+#: Bytes in which `glance` looks for the end of a header.
+_HEAD = 1 << 16
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 #: Cards that differ from file to file and do not matter for the convention.
 _PRIVATE = frozenset({"CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CHECKSUM", "DATASUM", "RA", "DEC", "OBJECT"})
@@ -92,14 +94,67 @@ def read_image(path: str | Path, ra: float, dec: float, overrides: Overrides) ->
     """
     data = _bytes(path)
     for number, (cards, start, stop) in enumerate(_hdus(data)):
-        if str(cards.get("OVERLAP", "T")).upper() in ("F", "FALSE"):
-            raise NoOverlapError("the survey does not cover this position (OVERLAP = F)")
+        _require_overlap(cards)
         if not _holds_pixels(cards):
             continue
         signed = _verify(cards, data, start, stop)
         values = _compressed(path, number, cards) if cards.get("ZIMAGE") else _plain(cards, data, start)
         return _image(values, cards, ra, dec, overrides, signed)
     raise ValueError("no image in the file")
+
+
+def parse_image(data: bytes, ra: float, dec: float, overrides: Overrides) -> tuple[Image, dict[str, Any]]:
+    """The cutout of an object from a file in memory, plain and with its image in the primary HDU.
+
+    Parameters
+    ----------
+    data : bytes
+    ra, dec : float, degrees
+    overrides : Overrides
+
+    Returns
+    -------
+    Image
+    dict
+        Cards of its header.
+
+    Raises
+    ------
+    NoOverlapError, InputError, OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error
+        As `read_image`.
+    """
+    hdus = list(_hdus(data))  # the sizes of all are checked
+    cards, start, stop = hdus[0]
+    _require_overlap(cards)
+    if not _holds_pixels(cards):
+        raise ValueError("no image in the primary HDU")
+    signed = _verify(cards, data, start, stop)
+    return _image(_plain(cards, data, start), cards, ra, dec, overrides, signed), cards
+
+
+def glance(path: str | Path, ra: float, dec: float, overrides: Overrides) -> Image:
+    """What `parse_image` says of a file, from its header and length alone: the pixels are NaN.
+
+    Parameters
+    ----------
+    path : str or Path
+    ra, dec : float, degrees
+    overrides : Overrides
+
+    Returns
+    -------
+    Image
+
+    Raises
+    ------
+    NoOverlapError, InputError, OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error
+        As `read_image`.
+    """
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - see _bytes
+        cards, begin = _cards(file.read(_HEAD), 0)
+        if begin + _size(cards) > os.fstat(file.fileno()).st_size:
+            raise ValueError("file is shorter than its header says")
+    return _image(np.broadcast_to(np.float32(np.nan), _shape(cards)), cards, ra, dec, overrides, signed=False)
 
 
 def has_position(path: str | Path) -> bool:
@@ -116,6 +171,11 @@ def has_position(path: str | Path) -> bool:
     """
     cards = next((cards for cards, _, _ in _hdus(_bytes(path)) if _holds_pixels(cards)), {})
     return _has_position(cards)
+
+
+def _require_overlap(cards: dict[str, Any]) -> None:
+    if str(cards.get("OVERLAP", "T")).upper() in ("F", "FALSE"):
+        raise NoOverlapError("the survey does not cover this position (OVERLAP = F)")
 
 
 def _has_position(cards: dict[str, Any]) -> bool:
@@ -143,14 +203,23 @@ def _hdus(data: bytes) -> Iterator[tuple[dict[str, Any], int, int]]:
     start = 0
     while start < len(data):
         cards, begin = _cards(data, start)
-        size = math.prod(int(cards[f"NAXIS{i}"]) for i in range(1, int(cards["NAXIS"]) + 1)) if cards["NAXIS"] else 0
-        size = (size + int(cards.get("PCOUNT", 0))) * abs(int(cards["BITPIX"])) // 8
+        size = _size(cards)
         end = begin + -(-size // _BLOCK) * _BLOCK
         if size < 0 or begin + size > len(data):
             raise ValueError("file is shorter than its header says")
         cards[_BEGIN] = begin
         yield cards, start, end
         start = end
+
+
+def _size(cards: dict[str, Any]) -> int:
+    """Bytes of an HDU's data without padding."""
+    pixels = math.prod(_shape(cards)) if cards["NAXIS"] else 0
+    return (pixels + int(cards.get("PCOUNT", 0))) * abs(int(cards["BITPIX"])) // 8
+
+
+def _shape(cards: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(int(cards[f"NAXIS{i}"]) for i in range(int(cards["NAXIS"]), 0, -1))
 
 
 def _cards(data: bytes, start: int) -> tuple[dict[str, Any], int]:
@@ -198,7 +267,7 @@ def _verify(cards: dict[str, Any], data: bytes, start: int, stop: int) -> bool:
 
 def _plain(cards: dict[str, Any], data: bytes, start: int) -> NDArray[Any]:
     """Pixels of an uncompressed image, scaled where the header says so."""
-    shape = tuple(int(cards[f"NAXIS{i}"]) for i in range(int(cards["NAXIS"]), 0, -1))
+    shape = _shape(cards)
     raw = np.frombuffer(data, _DTYPES[int(cards["BITPIX"])], math.prod(shape), int(cards[_BEGIN])).reshape(shape)
     scale, zero, blank = cards.get("BSCALE", 1), cards.get("BZERO", 0), cards.get("BLANK")
     if scale == 1 and zero == 0 and (blank is None or raw.dtype.kind == "f"):

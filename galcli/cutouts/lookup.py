@@ -73,6 +73,15 @@ def parse_iau(name: str) -> tuple[float, float] | None:
     return ra, -dec if sign == "-" else dec
 
 
+def iau_name(ra: float, dec: float) -> str:
+    """Name of a position in degrees, truncated to 0.01 s and 0.1 arcsec: what `parse_iau` reads."""
+    hundredths = int(ra % 360 * 24000)
+    tenths = int(abs(dec) * 36000)
+    hours, arc = f"{hundredths // 360000:02}{hundredths // 6000 % 60:02}", f"{tenths // 36000:02}{tenths // 600 % 60:02}"
+    sign = "-" if dec < 0 else "+"
+    return f"J{hours}{hundredths % 6000 / 100:05.2f}{sign}{arc}{tenths % 600 / 10:04.1f}"
+
+
 class FileList:
     """Files whose names tell whose they are: identifier, IAU name, or the name in a catalogue column.
 
