@@ -80,6 +80,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Service
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -257,3 +258,8 @@ def drips(handler: Handler, good: bytes) -> None:
 def goes_round(handler: Handler, good: bytes) -> None:
     """Redirects to itself."""
     handler.give(b"", 302, Location=handler.path)
+
+
+def moves(handler: Handler, good: bytes) -> None:
+    """Redirects to another folder of the same service."""
+    handler.give(b"", 301, Location=f"/moved{handler.path}")
