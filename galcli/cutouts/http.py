@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import random
 import re
@@ -132,7 +133,12 @@ class Client:
         how: dict[str, Any] = {"maxsize": manners.jobs, "headers": {"User-Agent": f"galcli/{__version__}"}}
         scheme, host = parts
         proxy = None if proxy_bypass(host) else getproxies().get(scheme)
-        self._pool = urllib3.ProxyManager(proxy, **how) if proxy else urllib3.PoolManager(**how)
+        try:
+            self._pool = urllib3.ProxyManager(proxy, **how) if proxy else urllib3.PoolManager(**how)
+        except urllib3.exceptions.LocationValueError as error:  # not shown: it may hold a password
+            raise UsageError(
+                f"the {scheme}_proxy of the environment cannot be used", "set it such as http://proxy.example.org:3128"
+            ) from error
 
     def close(self) -> None:
         """Close all connections that are not in use."""
@@ -163,16 +169,16 @@ class Client:
                 return self._follow(url)
             except _BusyError as error:
                 last = error
-            if number < self._manners.retries:
-                self._rest(number, last.wait)
+            if last.wait is not None:  # a service that wants to be left alone is left alone by all threads
+                self._pace.close(last.wait)
+            elif number < self._manners.retries:
+                self._back_off(number)
         kind = BadAnswerError if last.connected else UnreachableError
         raise kind(f"{last} (tried {self._manners.retries + 1} times)")
 
-    def _rest(self, number: int, wait: float | None) -> None:
-        """Wait before another try; a service that says how long it wants to be left alone is left alone by all."""
-        if wait is not None:
-            self._pace.close(wait)
-        elif self._stop.wait(min(_MAX_WAIT, self._manners.backoff * 2**number * random.uniform(0.5, 1.5))):
+    def _back_off(self, number: int) -> None:
+        """Wait before another try; by chance more or less, so that threads do not come back together."""
+        if self._stop.wait(min(_MAX_WAIT, self._manners.backoff * 2**number * random.uniform(0.5, 1.5))):
             raise StoppedError
 
     def _follow(self, url: str) -> bytes:
@@ -182,7 +188,9 @@ class Client:
             body, moved = self._ask(url)
             if moved is None:
                 return body
-            url = urljoin(url, moved)
+            with contextlib.suppress(ValueError):
+                moved = urljoin(url, moved)
+            url = moved
             if _web_address(url) is None:
                 raise BadAnswerError("redirected to what is no http or https URL")
         raise BadAnswerError(f"redirected more than {_MAX_REDIRECTS} times")

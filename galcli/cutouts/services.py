@@ -22,8 +22,6 @@ from galcli.tables.header import Card, pad, sealed_header
 #: ``get(page, query)`` gives the body of an answer or raises BadAnswerError.
 Get = Callable[[str, Mapping[str, object]], bytes]
 
-#: Largest side in pixels that the services give.
-MAX_SIZE = 3000
 _PS1_SCALE = 0.25  # arcsec per pixel, of all images
 _PS1_BANDS = "grizy"
 #: Relative difference between two pixel scales that are the same.

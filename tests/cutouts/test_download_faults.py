@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from galcli.cutouts.download import Tally, download
-from galcli.cutouts.http import Client, Manners, page_title
+from galcli.cutouts.http import BadAnswerError, Client, Manners, page_title
 from galcli.cutouts.services import make_service
-from galcli.errors import InputError, OutputError
+from galcli.errors import InputError, OutputError, UsageError
 from galcli.progress import Lines
 from galcli.sky.catalog import open_catalog
 from tests import service as fake
@@ -91,6 +91,7 @@ FATAL: list[tuple[fake.Misdeed, int, str]] = [
     (fake.changed(CD1_1=None, CD1_2=None, CD2_1=None, CD2_2=None), 1, "per pixel instead of"),
     (fake.goes_round, 6, "redirected more than 5 times"),
     (fake.says(302, Location="file:///etc/passwd"), 1, "redirected to what is no http"),
+    (fake.says(302, Location="http://[bad"), 1, "redirected to what is no http"),
     (fake.gives(bytes(1 << 21)), 1, "answer of more than"),
 ]  # fmt: skip
 
@@ -188,7 +189,7 @@ def test_never_more_requests_per_second_than_allowed(fetch: Fetch, service: fake
     assert 41 / 40 <= seconds < 3
     for first, last in itertools.combinations(sorted(service.times), 2):
         inside = sum(first <= moment <= last for moment in service.times)
-        assert inside - 1 <= 40 * (last - first + 0.02)  # the server notes a request a little after it was sent
+        assert inside - 1 <= 40 * (last - first + 0.15)  # a busy machine notes a request late, the next one at once
 
 
 def test_host_that_does_not_exist_ends_the_download(fetch: Fetch, tmp_path: Path) -> None:
@@ -208,6 +209,38 @@ def test_proxy_of_the_environment_is_used(fetch: Fetch, service: fake.Service, m
     monkeypatch.setenv("http_proxy", service.url)
     monkeypatch.setenv("no_proxy", "localhost")
     assert fetch(url="http://galcli.invalid/base").fetched == ROWS
+
+
+@pytest.mark.parametrize("proxy", ["socks9://x", "x:3128"])
+def test_proxy_that_is_none(fetch: Fetch, service: fake.Service, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "localhost")
+    with pytest.raises(UsageError, match="http_proxy"):
+        fetch()
+
+
+def test_a_full_stop_is_obeyed_after_the_last_try(fetch: Fetch, service: fake.Service) -> None:
+    service.misdeeds[BAD] = [fake.says(503), fake.says(429, Retry_After="1"), None]
+    assert fetch(Manners(jobs=1, rate=1e4, retries=1, backoff=0.001)).failed == 1
+    assert np.diff(service.times).max() > 0.95
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(4))
+def test_no_answer_whatever_ends_the_download(seed: int) -> None:
+    """Headers with bytes changed at random are good, or bad with a reason, but never an error of the program."""
+    rng = np.random.default_rng(seed)
+    query = {"ra": BAD, "dec": "1", "layer": "ls-dr10", "pixscale": "0.262", "size": "16", "bands": "grz"}
+    good, service, bad = fake.legacy_answer(query), make_service("legacy", size=16), 0
+    for _ in range(400):
+        answer = bytearray(good)
+        for place in rng.integers(0, 30 * 80, rng.integers(1, 6)):
+            answer[place] = rng.choice(list(b" 0123456789-+.'=/TFENDABC\xff\x00"))
+        try:
+            service.fetch(lambda page, query, data=bytes(answer): data, 150.0, 1.0)  # type: ignore[misc]
+        except BadAnswerError:
+            bad += 1
+    assert 40 < bad < 400
 
 
 @pytest.mark.parametrize(
