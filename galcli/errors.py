@@ -4,7 +4,7 @@
 
     GalcliError                 exit 1
     ├── UsageError              exit 2   an option or argument makes no sense
-    ├── TooManyFailures         exit 3   more rows without a prediction than --max-fail allows
+    ├── TooManyFailures         exit 3   more rows without a prediction or cutout than --max-fail allows
     ├── InputError              exit 4   a catalogue or cutout source cannot be used
     │   └── IdentityError       exit 4   the run on disk was made with other inputs or settings
     ├── ModelError              exit 5   a model file cannot be used
@@ -48,7 +48,7 @@ class UsageError(GalcliError):
 
 
 class TooManyFailures(GalcliError):  # noqa: N818 - the name says what happened
-    """More rows without a prediction than the user allows; the table is written all the same."""
+    """More rows without a prediction or cutout than the user allows; what there is, is written all the same."""
 
     exit_code = 3
 
@@ -60,7 +60,7 @@ class InputError(GalcliError):
 
 
 class IdentityError(InputError):
-    """A run folder on disk was made with other inputs or settings."""
+    """What is on disk was made with other inputs or settings."""
 
 
 class ModelError(GalcliError):

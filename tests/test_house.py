@@ -14,7 +14,7 @@ from tests.launcher import ROOT
 GALCLI = ROOT / "galcli"
 MODULES = sorted(GALCLI.rglob("*.py"))
 #: Rooms from the top of the house down; a room uses those below it. The middle floor is one.
-FLOORS = [("cli",), ("predict",), ("cutouts", "models", "tables", "sky"), ("errors",)]
+FLOORS = [("cli",), ("predict",), ("cutouts", "models", "tables", "sky"), ("errors", "interrupts", "progress")]
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:

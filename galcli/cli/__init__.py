@@ -22,6 +22,7 @@ COMMANDS = {
     "validate": "Check a table: structure, checksums, columns, nulls against status.",
     "doctor": "Check the installation: versions, devices, models, disk.",
     "models": "List, show and verify model files.",
+    "cutouts": "Download cutouts from the Legacy Surveys or Pan-STARRS.",
     "evaluate": "Measure a model on a labelled catalogue, through the same runtime as predict.",
     "mock": "Write a mock survey of any size, with known truth.",
     "train": "Train a model and export it.",

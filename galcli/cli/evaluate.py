@@ -30,7 +30,7 @@ def command(model: str, catalog: Path | None, labels: tuple[str, ...], as_json: 
     from galcli.cli.predict import make_options
     from galcli.models import library
     from galcli.predict.evaluate import evaluate
-    from galcli.predict.progress import Lines, choose_progress
+    from galcli.progress import Lines, choose_progress
     from galcli.sample import unpack
 
     pairs = dict(_pair(text) for text in labels)

@@ -19,8 +19,8 @@ from galcli.cli import options as shared
 @shared.json_option
 def command(run_dir: Path, out: Path | None, keep_tiles: bool, overwrite: bool, max_fail: float, as_json: bool) -> None:
     """Join the finished tiles of RUN_DIR (<output>.run) into one table, in catalogue order."""
-    from galcli.predict.progress import choose_progress
     from galcli.predict.run import merge_run
+    from galcli.progress import choose_progress
 
     summary = merge_run(run_dir, out, choose_progress(as_json=as_json), keep=keep_tiles, overwrite=overwrite)
     if as_json:

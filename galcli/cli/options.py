@@ -26,7 +26,7 @@ def _comma_list(ctx: click.Context, parameter: click.Parameter, value: str | Non
     return tuple(item.strip() for item in value.split(",") if item.strip()) if value else ()
 
 
-def _bands(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+def parse_bands(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     """``grz`` or ``g,r,z``; commas are needed where a band name is longer than one letter."""
     del ctx, parameter
     if not value:
@@ -70,7 +70,7 @@ catalog_options = _all(
 
 #: What the pixels are, where the cutouts do not say.
 pixel_options = _all(
-    click.option("--bands", callback=_bands, help="Bands of the cutouts, such as grz, where they do not say."),
+    click.option("--bands", callback=parse_bands, help="Bands of the cutouts, such as grz, where they do not say."),
     click.option(
         "--zeropoint", type=Finite(-100, 100), help="AB magnitude of one count per pixel, where the cutouts do not say."
     ),

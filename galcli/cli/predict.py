@@ -41,8 +41,8 @@ def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
         from galcli.cli.plan import show_plan
 
         return show_plan(options, as_json=as_json)
-    from galcli.predict.progress import choose_progress
     from galcli.predict.run import predict
+    from galcli.progress import choose_progress
 
     summary = predict(options, choose_progress(as_json=as_json))
     if as_json:

@@ -44,8 +44,8 @@ class _OpenPlane:
             self.cards = _hdu_of(data, plane.hdu)[0]
             self._values: NDArray[Any] | None = plain_pixels(self.cards, data)
             return
-        with BytesOnDisk(plane.path) as data:
-            self.cards = _hdu_of(data, plane.hdu)[0]
+        with BytesOnDisk(plane.path) as there:
+            self.cards = _hdu_of(there, plane.hdu)[0]
         self._values = None
         self._file = open_fits(plane.path)
         self._hdu = self._file[plane.hdu]
@@ -226,13 +226,13 @@ def check_sum(plane: Plane) -> bool:
         data = read_bytes(plane.path)
         cards, start, stop = _hdu_of(data, plane.hdu)
         return verify(cards, data, start, stop)
-    with BytesOnDisk(plane.path) as data:
-        cards = _hdu_of(data, plane.hdu)[0]
+    with BytesOnDisk(plane.path) as there:
+        cards = _hdu_of(there, plane.hdu)[0]
         declared = declared_sum(cards)
         if declared is None:
             return False
         begin = int(cards[BEGIN])
         end = begin + -(-int(cards[SIZE]) // BLOCK) * BLOCK
-        if datasum_of_file(data.descriptor, begin, end) != declared:
+        if datasum_of_file(there.descriptor, begin, end) != declared:
             raise ValueError("checksum of the data does not match")
     return True

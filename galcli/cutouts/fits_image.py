@@ -24,6 +24,7 @@ from galcli.cutouts.hdus import (
     holds_pixels,
     plain_pixels,
     read_bytes,
+    shape_of,
     verify,
 )
 from galcli.cutouts.header import Convention, Overrides, cd_matrix, convention, split_bands
@@ -83,14 +84,64 @@ def read_image(path: str | Path, ra: float, dec: float, overrides: Overrides) ->
     """
     data = read_bytes(path)
     for number, (cards, start, stop) in enumerate(hdus(data)):
-        if str(cards.get("OVERLAP", "T")).upper() in ("F", "FALSE"):
-            raise NoOverlapError("the survey does not cover this position (OVERLAP = F)")
+        _require_overlap(cards)
         if not holds_pixels(cards):
             continue
         signed = verify(cards, data, start, stop)
         values = compressed_pixels(path, number, cards) if cards.get("ZIMAGE") else plain_pixels(cards, data)
         return _image(values, cards, ra, dec, overrides, signed)
     raise ValueError("no image in the file")
+
+
+def parse_image(data: bytes, ra: float, dec: float, overrides: Overrides) -> tuple[Image, Cards]:
+    """The cutout of an object from a file in memory, plain and with its image in the primary HDU.
+
+    Parameters
+    ----------
+    data : bytes
+    ra, dec : float, degrees
+    overrides : Overrides
+
+    Returns
+    -------
+    Image
+    dict
+        Cards of its header.
+
+    Raises
+    ------
+    NoOverlapError, InputError, OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error
+        As `read_image`.
+    """
+    cards, start, stop = list(hdus(data))[0]  # noqa: RUF015 - the sizes of all are checked
+    _require_overlap(cards)
+    if not holds_pixels(cards):
+        raise ValueError("no image in the primary HDU")
+    signed = verify(cards, data, start, stop)
+    return _image(plain_pixels(cards, data), cards, ra, dec, overrides, signed), cards
+
+
+def glance(path: str | Path, ra: float, dec: float, overrides: Overrides) -> Image:
+    """What `parse_image` says of a file, from its headers and length alone: the pixels are NaN.
+
+    Parameters
+    ----------
+    path : str or Path
+    ra, dec : float, degrees
+    overrides : Overrides
+
+    Returns
+    -------
+    Image
+
+    Raises
+    ------
+    NoOverlapError, InputError, OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error
+        As `read_image`.
+    """
+    cards = headers(path)[0]
+    pixels = np.broadcast_to(np.float32(np.nan), shape_of(cards))
+    return _image(pixels, cards, ra, dec, overrides, signed=False)
 
 
 def has_position(path: str | Path) -> bool:
@@ -107,6 +158,11 @@ def has_position(path: str | Path) -> bool:
     """
     cards = next((cards for cards in headers(path) if holds_pixels(cards)), {})
     return _has_position(cards)
+
+
+def _require_overlap(cards: Cards) -> None:
+    if str(cards.get("OVERLAP", "T")).upper() in ("F", "FALSE"):
+        raise NoOverlapError("the survey does not cover this position (OVERLAP = F)")
 
 
 def _has_position(cards: Cards) -> bool:

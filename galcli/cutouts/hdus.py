@@ -127,7 +127,7 @@ def hdus(data: Bytes) -> Iterator[tuple[Cards, int, int]]:
     start = 0
     while start < len(data):
         cards, begin = cards_at(data, start)
-        size = math.prod(int(cards[f"NAXIS{i}"]) for i in range(1, int(cards["NAXIS"]) + 1)) if cards["NAXIS"] else 0
+        size = math.prod(shape_of(cards)) if cards["NAXIS"] else 0
         size = (size + int(cards.get("PCOUNT", 0))) * abs(int(cards["BITPIX"])) // 8
         end = begin + -(-size // _BLOCK) * _BLOCK
         if size < 0 or begin + size > len(data):
@@ -178,6 +178,11 @@ def cards_at(data: Bytes, start: int) -> tuple[Cards, int]:
     raise ValueError("header without end")
 
 
+def shape_of(cards: Cards) -> tuple[int, ...]:
+    """Shape of an HDU's array as numpy counts: the axis that runs fastest comes last."""
+    return tuple(int(cards[f"NAXIS{i}"]) for i in range(int(cards["NAXIS"]), 0, -1))
+
+
 def holds_pixels(cards: Cards) -> bool:
     """Whether an HDU is an image, not one of the maps that may go with it."""
     for key in ("IMAGETYP", "IMTYPE"):
@@ -213,7 +218,7 @@ def verify(cards: Cards, data: bytes, start: int, stop: int) -> bool:
 
 def plain_pixels(cards: Cards, data: bytes) -> NDArray[Any]:
     """Pixels of an uncompressed image, scaled where the header says so; as stored, so read-only, where it does not."""
-    shape = tuple(int(cards[f"NAXIS{i}"]) for i in range(int(cards["NAXIS"]), 0, -1))
+    shape = shape_of(cards)
     raw = np.frombuffer(data, _DTYPES[int(cards["BITPIX"])], math.prod(shape), int(cards[BEGIN])).reshape(shape)
     scale, zero, blank = cards.get("BSCALE", 1), cards.get("BZERO", 0), cards.get("BLANK")
     if scale == 1 and zero == 0 and (blank is None or raw.dtype.kind == "f"):

@@ -284,8 +284,12 @@ def cd_matrix(header: Header) -> NDArray[np.float64] | None:
     # Without a projection, CDELT is no angle: many writers put 1 there.
     if header.get("CDELT1") is None or header.get("CDELT2") is None or "-" not in str(header.get("CTYPE1", "")):
         return None
-    turn = np.array([[header.get(f"PC{i}_{j}", float(i == j)) for j in (1, 2)] for i in (1, 2)], np.float64)
-    if header.get("CROTA2") is not None and header.get("PC1_1") is None:
+    # Pan-STARRS writes PC001001, as was usual before the standard.
+    turn = np.array(
+        [[header.get(f"PC{i}_{j}", header.get(f"PC{i:03}{j:03}", float(i == j))) for j in (1, 2)] for i in (1, 2)],
+        np.float64,
+    )
+    if header.get("CROTA2") is not None and header.get("PC1_1", header.get("PC001001")) is None:
         angle = math.radians(float(header["CROTA2"]))
         ratio = float(header["CDELT2"]) / float(header["CDELT1"])
         turn = np.array([[math.cos(angle), -math.sin(angle) * ratio], [math.sin(angle) / ratio, math.cos(angle)]])

@@ -73,6 +73,14 @@ def parse_iau(name: str) -> tuple[float, float] | None:
     return ra, -dec if sign == "-" else dec
 
 
+def iau_name(ra: float, dec: float) -> str:
+    """Name of a position in degrees, truncated to 0.01 s and 0.1 arcsec: what `parse_iau` reads."""
+    hundredths, tenths = int(ra % 360 * 24000), int(abs(dec) * 36000)
+    time = f"{hundredths // 360000:02}{hundredths // 6000 % 60:02}{hundredths % 6000 / 100:05.2f}"
+    angle = f"{tenths // 36000:02}{tenths // 600 % 60:02}{tenths % 600 / 10:04.1f}"
+    return f"J{time}{'-' if dec < 0 else '+'}{angle}"
+
+
 class FileList:
     """Files whose names tell whose they are: identifier, IAU name, or the name in a catalogue column.
 

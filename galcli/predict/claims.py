@@ -32,7 +32,7 @@ def run_lock(path: Path, *, shared: bool) -> Iterator[None]:
     except BlockingIOError:
         raise OutputError(
             f"another galcli works on {path.parent}",
-            "wait for it, choose another output with -o, or start all of them with --shard I/N",
+            "wait for it, or choose another output with -o; `galcli predict` shares its work with --shard I/N",
         ) from None
     try:
         yield

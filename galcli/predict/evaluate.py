@@ -15,9 +15,9 @@ from galcli.errors import InputError
 from galcli.models import library
 from galcli.models.card import Label
 from galcli.predict.options import PredictOptions
-from galcli.predict.progress import Progress, Quiet
 from galcli.predict.run import predict
 from galcli.predict.table import PREDICTIONS
+from galcli.progress import Progress, Quiet
 from galcli.sky.rows import open_table
 from galcli.tables.status import ModelStatus
 

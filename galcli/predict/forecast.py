@@ -17,10 +17,10 @@ from galcli.cutouts.batch import CutoutRequest, Failures
 from galcli.predict.engine import BASE_GB, IMAGE_GB, Engine
 from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan, make_plan
-from galcli.predict.progress import duration
 from galcli.predict.run import open_inputs
 from galcli.predict.stream import DEPTH, prefetch
 from galcli.predict.tile import null_columns
+from galcli.progress import duration
 
 #: Cutouts the rate is measured on.
 PROBE = 128

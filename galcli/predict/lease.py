@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from galcli.predict import interrupts
+from galcli import interrupts
 
 #: Ending of a lease's name; it follows the name of the lock that it stands for.
 SUFFIX = ".lease"

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli import interrupts
 from galcli.errors import InputError, OutputError
-from galcli.predict import interrupts
 from galcli.predict.plan import Plan
 from galcli.predict.runner import Columns
 from galcli.predict.table import PREDICTIONS, TableSpec

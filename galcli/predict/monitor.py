@@ -13,8 +13,8 @@ from typing import Any
 from galcli.errors import InputError
 from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan
-from galcli.predict.progress import duration
 from galcli.predict.record import read_record
+from galcli.progress import duration
 
 
 @dataclass(frozen=True)

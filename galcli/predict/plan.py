@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli import __version__
+from galcli import __version__, interrupts
 from galcli.errors import InputError
 from galcli.models import session
-from galcli.predict import interrupts, lease
+from galcli.predict import lease
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, flatten, require_same
 from galcli.predict.layout import HPX, Layout

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galcli import __version__
+from galcli import __version__, interrupts
 from galcli.errors import GalcliError, InputError, OutputError, TooManyFailures
-from galcli.predict import interrupts
 from galcli.predict.claims import claim, run_lock, waiting_lock
 from galcli.predict.engine import Engine, open_engine
 from galcli.predict.existing import entries_of, require_identity
@@ -22,10 +21,10 @@ from galcli.predict.options import PredictOptions, require_table_name
 from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
 from galcli.predict.problems import write_problems
-from galcli.predict.progress import Progress, duration
 from galcli.predict.runner import Taken
 from galcli.predict.table import MODELS, PREDICTIONS, RUN
 from galcli.predict.tile import run_tile
+from galcli.progress import Progress, duration
 from galcli.sky.catalog import Catalog, open_catalog
 from galcli.sky.tiles import Tile
 from galcli.tables.atomic import clear_partial

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli import interrupts
 from galcli.cutouts.batch import CutoutRequest, Failures
-from galcli.predict import interrupts
 from galcli.predict.engine import Engine
 from galcli.predict.plan import Plan
 from galcli.predict.runner import Columns

@@ -143,13 +143,13 @@ def output_error(path: Path, error: OSError, size: int | None = None) -> OutputE
     """The `OutputError` for an operating system error on a path."""
     needed = f" ({size} bytes are needed)" if size is not None else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        hint = f"free space in {path.parent} or write elsewhere; finished tiles are kept, the same command resumes"
+        hint = f"free space in {path.parent} or write elsewhere; what is finished is kept, the same command resumes"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = f"{path.parent} cannot be written to: choose another place"
     elif error.errno == errno.ENAMETOOLONG:
         hint = "choose a shorter name"
     else:
-        hint = "check the disk; finished tiles are kept, the same command resumes"
+        hint = "check the disk; what is finished is kept, the same command resumes"
     return OutputError(f"{path}: {error.strerror or error}{needed}", hint)
 
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CutoutRequest
 from galcli.cutouts.files import FileSource
+from galcli.cutouts.fits_image import NoOverlapError, glance, parse_image, read_image
+from galcli.cutouts.hdus import DAMAGE
 from galcli.cutouts.header import NO_OVERRIDES, Overrides
 from galcli.cutouts.lookup import list_folder
 from galcli.errors import InputError
@@ -332,3 +334,26 @@ def test_first_file_without_bands(folder: Path, pixels: Any, legacy: Any, ask: A
     assert set(result.pixels) == {1, 2}
     with pytest.raises(InputError, match=r"1\.fits: .*band"):
         source_of(folder, ask([1]))
+
+
+def test_a_glance_tells_what_reading_tells_but_for_the_pixels(tmp_path: Path, pixels: Any, legacy: Any) -> None:
+    for number, (dtype, (turn, east, north), order) in enumerate(CASES):
+        stored, cards = oriented(pixels[["grz".index(band) for band in order]].astype(dtype), turn, east, north)
+        path = legacy(tmp_path / f"{number}.fits", stored, order, **cards)
+        whole, seen = read_image(path, 150.0, 2.0, NO_OVERRIDES), glance(path, 150.0, 2.0, NO_OVERRIDES)
+        parsed, header = parse_image(path.read_bytes(), 150.0, 2.0, NO_OVERRIDES)
+        assert (seen.rule, seen.center, seen.shape) == (whole.rule, whole.center, whole.shape)
+        assert (parsed.rule, parsed.center, parsed.shape) == (whole.rule, whole.center, whole.shape)
+        np.testing.assert_array_equal(parsed.raw, whole.raw)
+        assert header["BANDS"] == order
+        assert np.isnan(seen.raw).all()
+        with pytest.raises(NoOverlapError):
+            glance(path, 151.0, 2.0, NO_OVERRIDES)
+
+
+@pytest.mark.parametrize("keep", [0, 80, 2880, 2880 + 3 * 11 * 14 * 4 - 1])
+def test_a_glance_sees_that_a_file_is_cut(tmp_path: Path, pixels: Any, legacy: Any, keep: int) -> None:
+    path = legacy(tmp_path / "a.fits", pixels)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DAMAGE):
+        glance(path, 150.0, 2.0, NO_OVERRIDES)

@@ -20,6 +20,7 @@ from galcli.cutouts.header import (
     find_bands,
     find_factor,
     find_scale,
+    orientation,
     split_bands,
 )
 from galcli.errors import InputError
@@ -124,6 +125,17 @@ def test_each_layer_of_the_server_has_its_own_grid(survey: str, native: float | 
         with pytest.raises(InputError) as refusal:
             factor()
         assert "--zeropoint" in refusal.value.hint
+
+
+def test_old_names_of_the_pc_matrix_are_read() -> None:
+    """As Pan-STARRS writes it: both steps positive, and the sign in the matrix."""
+    steps = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": 0.25 / 3600, "CDELT2": 0.25 / 3600}
+    old = cd_matrix(steps | {"PC001001": -1.0, "PC001002": 0.1, "PC002001": 0.2, "PC002002": 1.0})
+    new = cd_matrix(steps | {"PC1_1": -1.0, "PC1_2": 0.1, "PC2_1": 0.2, "PC2_2": 1.0})
+    assert old is not None
+    np.testing.assert_array_equal(old, new)
+    np.testing.assert_allclose(old * 3600 / 0.25, [[-1, 0.1], [0.2, 1]])
+    assert orientation(old) == (False, False, False)
 
 
 def test_softening_is_undone() -> None:

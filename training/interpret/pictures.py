@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from galcli.predict.options import PredictOptions
-from galcli.predict.progress import Lines
 from galcli.predict.run import predict
+from galcli.progress import Lines
 from galcli.sample import unpack
 from galcli.training.interpret.bpt import bpt_figure
 from galcli.training.interpret.gallery import gallery_figure

@@ -1,4 +1,4 @@
-"""How a run shows itself: a bar on a terminal, plain lines in a log, JSON lines for machines."""
+"""How long work shows itself: a bar on a terminal, plain lines in a log, JSON lines for machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINE_EVERY = 10.0
 
 
 class Progress(Protocol):
-    """What a run tells whoever watches."""
+    """What long work tells whoever watches."""
 
     def note(self, message: str) -> None:
         """Say one line."""
@@ -102,24 +102,24 @@ class Json:
             print(json.dumps({"event": kind, **values}), flush=True)
         except BrokenPipeError as error:
             raise Interrupted(
-                "nobody reads the events any more; finished tiles are kept", "give the same command again"
+                "nobody reads the events any more; what is finished is kept", "give the same command again"
             ) from error
 
 
 class Bar:
-    """A progress bar on a terminal."""
+    """A progress bar on a terminal, with the name of what is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
         self._console = Console(stderr=True)
         self._bar = RichProgress(
-            TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+            TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(), console=self._console, transient=True,
         )  # fmt: skip
-        self._task = self._bar.add_task("predict", total=None, rate="")
+        self._task = self._bar.add_task(name, total=None, rate="")
         self._first = 0
         self._began = 0.0
 
@@ -154,11 +154,11 @@ class Quiet:
         """Say nothing."""
 
 
-def choose_progress(*, as_json: bool) -> Progress:
-    """The form that fits where the output goes."""
+def choose_progress(*, as_json: bool, name: str = "predict") -> Progress:
+    """The form that fits where the output goes; ``name`` stands before a bar."""
     if as_json:
         return Json()
-    return Bar() if sys.stderr.isatty() else Lines()
+    return Bar(name) if sys.stderr.isatty() else Lines()
 
 
 def duration(seconds: float) -> str:

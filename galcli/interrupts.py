@@ -36,7 +36,7 @@ def graceful() -> Iterator[None]:
 def check() -> None:
     """Raise Interrupted if a signal came since `graceful` was entered."""
     if _asked.is_set():
-        raise Interrupted("stopped by a signal; finished tiles are kept", "give the same command again to go on")
+        raise Interrupted("stopped by a signal; what is finished is kept", "give the same command again to go on")
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,93 @@
+"""``galcli cutouts``."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from galcli.cli import options as shared
+
+
+@click.group("cutouts")
+def command() -> None:
+    """Download cutouts."""
+
+
+@command.command("download")
+@shared.catalog_argument
+@click.option(
+    "--survey", type=click.Choice(["legacy", "panstarrs"]), required=True,
+    help="Service to ask: the Legacy Surveys' sky viewer, or Pan-STARRS at STScI.",
+)  # fmt: skip
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the cutouts, new or of the same kind.",
+)
+@click.option("--layer", help="Layer of the Legacy Surveys' service (default: ls-dr10).")
+@click.option(
+    "--bands", callback=shared.parse_bands, help="Bands, such as grz (default: grz, sdss gri, panstarrs grizy)."
+)
+@click.option("--size", type=click.IntRange(8, 3000), help="Side in pixels (default: 144, panstarrs 240).")
+@click.option(
+    "--pixel-scale", type=shared.Finite(0.05, 20), help="arcsec per pixel (default: as the survey's images were made)."
+)
+@click.option("--jobs", type=click.IntRange(1, 16), default=4, show_default=True, help="Requests at a time.")
+@click.option(
+    "--rate", type=shared.Finite(0.01, 1000), default=5.0, show_default=True, help="Requests per second at most."
+)
+@click.option(
+    "--timeout", type=shared.Finite(0.1, 3600), default=60.0, show_default=True, help="Seconds to wait for an answer."
+)
+@click.option("--url", metavar="BASE", help="Another address of the service, such as a mirror.")
+@shared.catalog_options
+@click.option(
+    "--max-fail", type=shared.Finite(0, 100), default=10.0, show_default=True, metavar="PCT",
+    help="Exit 3 if more percent of the rows stay without a cutout.",
+)  # fmt: skip
+@shared.json_option
+def download(
+    catalog: Path, survey: str, out: Path, layer: str | None, bands: tuple[str, ...] | None, size: int | None,
+    pixel_scale: float | None, jobs: int, rate: float, timeout: float, url: str | None, hdu: int | None,
+    id_column: str | None, ra_column: str | None, dec_column: str | None, limit: int | None, max_fail: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Fetch one FITS cutout per row of CATALOG into a folder.
+
+    The same command again fetches what is missing. Busy services are asked again after a while, up to three times; rows
+    that stay without a cutout are listed in problems.csv. Then: galcli predict CATALOG --cutouts FOLDER.
+    """
+    from galcli import interrupts
+    from galcli.cutouts.download import PROBLEMS, download
+    from galcli.cutouts.http import Manners
+    from galcli.cutouts.services import make_service
+    from galcli.predict.claims import run_lock
+    from galcli.progress import choose_progress, duration
+    from galcli.sky.catalog import open_catalog
+
+    began = time.monotonic()
+    service = make_service(survey, layer, bands, size, pixel_scale)
+    progress = choose_progress(as_json=as_json, name="download")
+    with interrupts.graceful(), open_catalog(catalog, hdu, id_column, ra_column, dec_column) as rows:
+        rows.require_coordinates()
+        with run_lock(out / ".lock", shared=False):
+            manners = Manners(jobs, rate, timeout)
+            tally = download(rows, out, service, progress, interrupts.check, url, manners, limit)
+    if as_json:
+        counts = {"rows": tally.rows, "fetched": tally.fetched, "present": tally.present, "failed": tally.failed}
+        click.echo(json.dumps({"event": "done", "out": str(out), **counts}))
+    else:
+        progress.note(
+            f"{tally.rows:,} rows in {duration(time.monotonic() - began)}: {tally.fetched:,} fetched, "
+            f"{tally.present:,} were there, {tally.failed:,} failed"
+        )
+        for reason, number in tally.reasons.most_common(5):
+            progress.note(f"  {number:,} x {reason}")
+        if tally.failed:
+            progress.note(f"  rows with problems are listed in {out / PROBLEMS}")
+    tally.require_cutouts(max_fail, out)
