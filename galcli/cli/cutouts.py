@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from galcli.cli import options as shared
 
+_max_fail = click.option(
+    "--max-fail", type=shared.Finite(0, 100), default=10.0, show_default=True, metavar="PCT",
+    help="Exit 3 if more percent of the rows stay without a cutout.",
+)  # fmt: skip
+
 
 @click.group("cutouts")
 def command() -> None:
-    """Download cutouts."""
+    """Cut stamps from images, pack cutouts into stacks, download cutouts."""
 
 
 @command.command("download")
@@ -46,10 +53,7 @@ def command() -> None:
 )
 @click.option("--url", metavar="BASE", help="Another address of the service, such as a mirror.")
 @shared.catalog_options
-@click.option(
-    "--max-fail", type=shared.Finite(0, 100), default=10.0, show_default=True, metavar="PCT",
-    help="Exit 3 if more percent of the rows stay without a cutout.",
-)  # fmt: skip
+@_max_fail
 @shared.json_option
 def download(
     catalog: Path, survey: str, out: Path, layer: str | None, bands: tuple[str, ...] | None, size: int | None,
@@ -86,6 +90,102 @@ def download(
             f"{tally.rows:,} rows in {duration(time.monotonic() - began)}: {tally.fetched:,} fetched, "
             f"{tally.present:,} were there, {tally.failed:,} failed"
         )
+        for reason, number in tally.reasons.most_common(5):
+            progress.note(f"  {number:,} x {reason}")
+        if tally.failed:
+            progress.note(f"  rows with problems are listed in {out / PROBLEMS}")
+    tally.require_cutouts(max_fail, out)
+
+
+def _stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What `cut` and `pack` have in common."""
+    for decorate in (
+        shared.json_option,
+        _max_fail,
+        shared.catalog_options,
+        click.option(
+            "--compression", type=click.Choice(["none", "lossless", "rice"]), default="none", show_default=True,
+            help="none is read fastest; rice is smallest and rounds to a quarter of the noise.",
+        ),
+        click.option(
+            "-o", "--out", type=click.Path(path_type=Path), required=True,
+            help="Folder for the stacks, new or of the same kind.",
+        ),
+        shared.source_options,
+        shared.catalog_argument,
+    ):  # fmt: skip
+        function = decorate(function)
+    return function
+
+
+@command.command("cut")
+@_stack_options
+@click.option("--size", type=click.IntRange(8, 4096), help="Side in pixels (default: 40 arcsec).")
+def cut(**arguments: Any) -> None:
+    """Cut a stamp around each row of CATALOG from large images, into stacks by HEALPix tile.
+
+    The images are coadds, bricks, frames or exposures, in any number of files: --cutouts 'coadd/**/*-image-*.fits.fz'.
+    The same command again goes on. Then: galcli predict CATALOG --cutouts FOLDER.
+    """
+    _stack("cut", **arguments)
+
+
+@command.command("pack")
+@_stack_options
+@click.option(
+    "--size", type=click.IntRange(8, 4096), help="Side in pixels (default: the largest of the first cutouts)."
+)
+def pack(**arguments: Any) -> None:
+    """Pack the cutouts of CATALOG, one file each, into stacks by HEALPix tile.
+
+    Stacks are read many times faster than files of their own. The same command again goes on.
+    Then: galcli predict CATALOG --cutouts FOLDER.
+    """
+    _stack("pack", **arguments)
+
+
+def _stack(
+    name: str, catalog: Path, cutouts: str | None, bricks: Path | None, bands: tuple[str, ...] | None,
+    zeropoint: float | None, pixel_scale: float | None, out: Path, compression: str, size: int | None, hdu: int | None,
+    id_column: str | None, ra_column: str | None, dec_column: str | None, limit: int | None, max_fail: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Make stacks, and say what came of it."""
+    from galcli import interrupts
+    from galcli.cutouts.coadds import CoaddSource
+    from galcli.cutouts.pack import PROBLEMS, pack
+    from galcli.cutouts.resolve import find_source
+    from galcli.errors import InputError
+    from galcli.predict.claims import run_lock
+    from galcli.progress import choose_progress, duration
+    from galcli.sky.catalog import open_catalog
+
+    began = time.monotonic()
+    progress = choose_progress(as_json=as_json, name=name)
+    with interrupts.graceful(), open_catalog(catalog, hdu, id_column, ra_column, dec_column) as rows:
+        rows.require_coordinates()
+        source = find_source(
+            rows, cutouts, bands=bands, zeropoint=zeropoint, pixel_scale=pixel_scale, bricks=bricks, size=size
+        )
+        if name == "cut" and not isinstance(source, CoaddSource):
+            raise InputError(f"{source.describe()}: these are cutouts already", "use `galcli cutouts pack`")
+        progress.note(f"from {source.describe()}")
+        with run_lock(out / ".lock", shared=False):
+            tally = pack(
+                rows, source, out, progress, interrupts.check, size=size,
+                compress=None if compression == "none" else compression, limit=limit,  # type: ignore[arg-type]
+            )  # fmt: skip
+    if as_json:
+        counts = {"rows": tally.rows, "packed": tally.packed, "failed": tally.failed, "cropped": tally.cropped}
+        click.echo(json.dumps({"event": "done", "out": str(out), "size": tally.size, **counts}))
+    else:
+        height, width = tally.size
+        progress.note(
+            f"{tally.rows:,} rows in {duration(time.monotonic() - began)}: {tally.packed:,} in stacks of "
+            f"{width} x {height} pixels, {tally.failed:,} without a cutout"
+        )
+        if tally.cropped and size is None:
+            progress.note(f"  {tally.cropped:,} cutouts were larger, and were cropped: --size keeps more")
         for reason, number in tally.reasons.most_common(5):
             progress.note(f"  {number:,} x {reason}")
         if tally.failed:

@@ -78,7 +78,7 @@ pixel_options = _all(
 )
 
 #: Where the pixels are and what they are.
-cutout_options = _all(
+source_options = _all(
     click.option(
         "--cutouts", help="Folder, file, glob or template of the cutouts (default: found beside the catalogue)."
     ),
@@ -88,6 +88,11 @@ cutout_options = _all(
         help="Table of survey bricks, whose coadds lie in the folder --cutouts (default: the one in that folder).",
     ),
     pixel_options,
+)
+
+#: The same for models, which choose what they see.
+cutout_options = _all(
+    source_options,
     click.option("--front", help="Pixel front to use: flux:gri, flux:grz or display (default: from bands and survey)."),
 )
 

@@ -19,6 +19,7 @@ from galcli.cutouts.batch import CutoutRequest, Failures, Kind, PixelBatch, fail
 from galcli.cutouts.coadd_image import CoaddImage, Plane
 from galcli.cutouts.coadd_index import ImageIndex, fingerprint
 from galcli.cutouts.coadd_pixels import OpenImages
+from galcli.cutouts.fit import first_pixel
 from galcli.cutouts.hdus import DAMAGE
 from galcli.cutouts.header import blue_to_red
 from galcli.cutouts.interpolate import REACH, cubic
@@ -196,7 +197,7 @@ class CoaddSource:
         good: list[int] = []
         for at, row in enumerate(rows):
             grid = grids[row]
-            corner = (_first(grid.x, side), _first(grid.y, side))
+            corner = (first_pixel(grid.x, side), first_pixel(grid.y, side))
             try:
                 self._cut(pixels[at], grid, corner, hits[row], images)
             except DAMAGE as error:
@@ -246,11 +247,6 @@ def _grid_of(hits: list[_Hit]) -> _Hit | None:
     return min(
         best.values(), key=lambda hit: (round(hit.image.rule.pixel_scale, 3), -hit.depth, hit.number), default=None
     )
-
-
-def _first(place: float, side: int) -> int:
-    """First of ``side`` pixels around a place; of two equally near choices that with the lower numbers."""
-    return math.ceil(place - (side - 1) / 2 - 0.5)
 
 
 def _runs(sides: list[int], batch_size: int) -> Iterator[tuple[int, int]]:
