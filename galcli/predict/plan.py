@@ -21,7 +21,7 @@ from galcli.models import session
 from galcli.predict import interrupts, lease
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, flatten, require_same
-from galcli.predict.layout import HPX, Layout
+from galcli.predict.layout import HPX, ROW_NUMBER, Layout
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.predict.record import START_ANEW, RunRecord, read_record, write_record
@@ -197,7 +197,7 @@ def _require_same_run(paths: RunPaths, before: RunRecord, identity: Identity) ->
     )  # fmt: skip
 
 
-_BASE = ("id", "ra", "dec", HPX)
+_BASE = ("id", "ra", "dec", HPX, ROW_NUMBER)
 
 
 def load_plan(paths: RunPaths) -> Plan:
@@ -246,6 +246,7 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
             for runner in engine.all_runners()
         ],
         "order": "auto" if options.order is None else options.order,
+        "layout": options.layout,
         "columns": [column.name for column in columns],
         "copied": {column.name: _cards(column) for column in layout.columns if column.name in layout.copied},
         "overrides": overrides,
