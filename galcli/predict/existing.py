@@ -10,7 +10,7 @@ from galcli.predict.identity import Identity, flatten, require_same
 from galcli.predict.options import TABLE
 from galcli.predict.table import RUN, text_bytes
 from galcli.sky.rows import open_table
-from galcli.tables.verify import check_file
+from galcli.tables.structure import check_file
 
 _HINT = "give --overwrite to replace it, or another name with -o"
 _ELSEWHERE = "choose another name with -o"

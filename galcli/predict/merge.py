@@ -26,7 +26,7 @@ from galcli.sky.rows import FitsTable, open_table
 from galcli.sky.tiles import Tile
 from galcli.tables.fits import StreamingTable, TableHDU
 from galcli.tables.status import ModelStatus, RowStatus
-from galcli.tables.verify import is_whole
+from galcli.tables.structure import is_whole
 
 #: Bytes of a window; the merge holds a few times as much, whatever the size of the catalogue.
 WINDOW_BYTES = 2_000_000

@@ -32,7 +32,7 @@ from galcli.sky.catalog import Catalog, open_catalog
 from galcli.sky.tiles import Tile
 from galcli.tables.atomic import clear_partial
 from galcli.tables.status import ModelStatus, RowStatus
-from galcli.tables.verify import is_whole
+from galcli.tables.structure import is_whole
 
 
 @dataclass
