@@ -51,7 +51,7 @@ def rows_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[Rows]:
 
     Raises
     ------
-    InputError, OSError, ValueError, KeyError, TypeError, OverflowError
+    InputError
         If the file is damaged.
     """
     if path.suffix == ".parquet":

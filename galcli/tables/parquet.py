@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.errors import InputError
 from galcli.tables.atomic import AtomicFile
 from galcli.tables.columns import Column
 
@@ -151,18 +153,30 @@ def batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iter
 
     Raises
     ------
-    OSError, ValueError, KeyError, TypeError, OverflowError
-        If the file is damaged.
+    InputError
+        If the file is damaged, or is not of galcli's making.
     """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         names = None if columns is None else [HEALPIX if name == "HPX" else name for name in columns]
         for batch in file.iter_batches(batch_size=rows, columns=names):
             yield {
                 _fits_name(field.name): _values(array, field)
                 for field, array in zip(batch.schema, batch.columns, strict=True)
             }
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Path]:
+    """Turn whatever Arrow says about a damaged file into an `InputError`."""
+    import pyarrow as pa
+
+    try:
+        yield path
+    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path.name} is damaged: {reason}", "make it again") from error
 
 
 def _name(column: Column) -> str:

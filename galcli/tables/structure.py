@@ -41,6 +41,24 @@ def check_file(path: str | Path, *, summed: bool = True) -> list[str]:
         return [error.strerror or str(error)]
 
 
+def hdu_names(path: str | Path) -> set[str]:
+    """EXTNAME of the HDUs of a FITS file, as far as it can be read; none where it is no such file."""
+    names: set[str] = set()
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = 0
+            while start < size and (cards := _header_at(file, start)) is not None:
+                problem, data_size = _layout(cards, first=start == 0)
+                if problem:
+                    break
+                names.add(str(cards.get("EXTNAME", "")))
+                start += int(str(cards["END"])) + -(-data_size // BLOCK) * BLOCK
+    except OSError:  # whoever checks the file says so
+        return set()
+    return names
+
+
 def _structure(file: BinaryIO, size: int, summed: bool) -> Iterator[str]:
     start = index = 0
     while start < size:
