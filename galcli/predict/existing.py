@@ -45,7 +45,7 @@ def entries_of(out: Path, layout: str, *, replaced: bool) -> dict[str, str] | No
         entries = run_entries(table)
     except (InputError, KeyError) as error:
         raise OutputError(f"{out} exists and is not a table that galcli wrote", _HINT) from error
-    problems = check_file(table) or ([] if layout == TABLE else HatsTree.of_layout(out, layout).missing())
+    problems = check_file(table) or ([] if layout == TABLE else HatsTree.of_layout(out, entries["layout"]).missing())
     if problems:
         raise OutputError(f"{out} exists and is damaged: {problems[0]}", _HINT)
     return entries
