@@ -84,10 +84,13 @@ def _describe(plan: Plan, tree: HatsTree, leaves: list[Leaf], name: str) -> None
 
 def _write_parquet(plan: Plan, tree: HatsTree, leaves: list[Leaf], counts: Counts) -> None:
     """One Parquet file per leaf, and the two files that describe all of them."""
+    import pyarrow.parquet as pq
+
     footers: Any = None
     for leaf in leaves:
         path = tree.leaf(leaf.order, leaf.pix)
-        footer = _parquet(plan, path, leaf.tiles, counts)
+        _parquet(plan, path, leaf.tiles, counts)
+        footer = pq.read_metadata(path)
         footer.set_file_path(path.relative_to(tree.dataset).as_posix())
         if footers is None:
             footers = footer
@@ -99,13 +102,13 @@ def _write_parquet(plan: Plan, tree: HatsTree, leaves: list[Leaf], counts: Count
         _parquet(plan, tree.bad, bad, counts)
 
 
-def _parquet(plan: Plan, path: Path, tiles: Iterable[Tile], counts: Counts) -> Any:
-    """Write the rows of tiles along the curve; returns the footer."""
+def _parquet(plan: Plan, path: Path, tiles: Iterable[Tile], counts: Counts) -> None:
+    """Write the rows of tiles along the curve."""
     with ParquetTable(path, plan.table.columns) as table:
         for tile in tiles:
             rows = _counted(plan, tile, counts)
             table.append(rows[np.argsort(rows["HPX"], kind="stable")])
-        return table.finish()
+        table.finish()
 
 
 def _write_fits(plan: Plan, tree: HatsTree, leaves: list[Leaf], counts: Counts) -> None:

@@ -54,10 +54,7 @@ class ParquetTable:
         self._waiting: list[NDArray[Any]] = []
         self._file = AtomicFile(path)
         self._sink = _Sink(self._file)
-        self._footers: list[Any] = []
-        self._writer = pq.ParquetWriter(
-            self._sink, self._schema, compression="zstd", write_page_checksum=True, metadata_collector=self._footers
-        )
+        self._writer = pq.ParquetWriter(self._sink, self._schema, compression="zstd", write_page_checksum=True)
 
     def append(self, rows: NDArray[Any]) -> None:
         """Write the next rows, (m,), structured by column name."""
@@ -65,13 +62,12 @@ class ParquetTable:
         if sum(part.nbytes for part in self._waiting) >= GROUP_BYTES:
             self._write_group()
 
-    def finish(self) -> Any:
-        """Write what waits and give the file its name; returns its footer, a ``pyarrow.parquet.FileMetaData``."""
+    def finish(self) -> None:
+        """Write what waits and give the file its name."""
         if self._waiting:
             self._write_group()
         self._writer.close()
         self._file.commit()
-        return self._footers[0]
 
     def _write_group(self) -> None:
         rows = np.concatenate(self._waiting)
