@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,14 @@ from galcli.errors import GalcliError
 from galcli.predict.check_ids import Identifiers, identifiers_of
 from galcli.predict.check_tile import astray
 from galcli.predict.existing import run_entries
+from galcli.predict.hats_files import file_problems
 from galcli.predict.hats_rows import rows_of
 from galcli.predict.hats_tree import HatsTree, read_partitions, read_properties
 from galcli.predict.layout import CATALOG_ROW
 from galcli.predict.options import HATS, HATS_FITS
 from galcli.predict.report import Report
-from galcli.sky.healpix import NO_PIXEL, overlapping
+from galcli.sky.healpix import NO_PIXEL, ORDER_MAX
 from galcli.sky.rows import FitsTable, open_table
-from galcli.tables.footers import footer_problems
 from galcli.tables.rules import RuleBook, Rows, cards_of, column_problems
 from galcli.tables.structure import check_file
 
@@ -37,35 +39,32 @@ def check_hats(root: Path, catalog: Path | None) -> Report:
     """
     tree = HatsTree(root, ".fits" if any(root.glob("dataset/Norder=*/Dir=*/*.fits")) else ".parquet")
     report = Report(HATS_FITS if tree.suffix == ".fits" else HATS)
-    for path in (tree.record, *tree.maps):
-        report.problems += [f"{path.name}: {problem}" for problem in check_file(path)]
-    try:
-        places = read_partitions(tree)
-    except (OSError, ValueError) as error:
-        report.problems.append(f"{tree.partitions.name}: {error}")
+    report.problems += [f"{tree.record.name}: {problem}" for problem in check_file(tree.record)]
     if report.problems:
         return report
-    report.problems += _tree_problems(tree, places)
     try:
+        report.problems += [f"{name} {problem}" for name, problem in file_problems(tree).items()]
+        if report.problems:
+            return report
+        places = read_partitions(tree)
+        report.problems += _place_problems(tree, places)
         _check_rows(tree, places, catalog, report)
-    except (GalcliError, KeyError) as error:
-        report.problems.append(error.message if isinstance(error, GalcliError) else f"{tree.record.name}: no {error}")
+    except GalcliError as error:
+        report.problems.append(error.message)
+    except (KeyError, ValueError) as error:
+        report.problems.append(f"{tree.record.name} or {tree.partitions.name}: {error}")
     return report
 
 
-def _tree_problems(tree: HatsTree, places: list[tuple[int, int]]) -> Iterator[str]:
-    """Files against the list of leaves, and leaves against each other."""
-    yield from tree.missing()
-    listed = {tree.leaf(*place) for place in places}
-    for path in sorted(tree.dataset.rglob("*")):
-        if path.is_file() and path not in listed | {tree.schema, tree.statistics}:
-            yield f"{path.relative_to(tree.root)} is not listed in {tree.partitions.name}"
-    if len(set(places)) < len(places):
-        yield f"{tree.partitions.name} lists a pixel twice"
-    for n, place in enumerate(places):
-        for other in overlapping(*place, places[n + 1 :]):
-            if other != place:
-                yield f"the leaves {place} and {other} overlap"
+def _place_problems(tree: HatsTree, places: list[tuple[int, int]]) -> Iterator[str]:
+    """The list of leaves against the files, and the leaves against each other."""
+    leaves = {tree.leaf(*place) for place in places}
+    if len(leaves) < len(places) or leaves != set(tree.dataset.glob(f"Norder=*/Dir=*/*{tree.suffix}")):
+        yield f"{tree.partitions.name} does not list the leaves"
+    shifts = [2 * (ORDER_MAX - order) for order, _ in places]
+    spans = sorted((pix << shift, (pix + 1) << shift) for (_, pix), shift in zip(places, shifts, strict=True))
+    if any(begin < end for (_, end), (begin, _) in pairwise(spans)):
+        yield "leaves overlap"
 
 
 def _check_rows(tree: HatsTree, places: list[tuple[int, int]], catalog: Path | None, report: Report) -> None:
@@ -77,13 +76,10 @@ def _check_rows(tree: HatsTree, places: list[tuple[int, int]], catalog: Path | N
     report.problems += column_problems(table, cards)
     if report.problems:
         return
-    if catalog is None:
-        checker = _Checker(tree, table, RuleBook(table, cards), int(entries["catalog.rows"]), None)
+    with nullcontext() if catalog is None else identifiers_of(catalog, entries["catalog.id"]) as identifiers:
+        checker = _Checker(tree, table, RuleBook(table, cards), int(entries["catalog.rows"]), identifiers)
         checker.run(places, report)
-    else:
-        with identifiers_of(catalog, entries["catalog.id"]) as identifiers:
-            checker = _Checker(tree, table, RuleBook(table, cards), int(entries["catalog.rows"]), identifiers)
-            checker.run(places, report)
+        if identifiers is not None:
             report.problems += identifiers.problems(report.rows)
     report.problems += _property_problems(tree, places, report.rows - checker.bad)
     if checker.bad:
@@ -109,18 +105,10 @@ class _Checker:
             files.append((self.tree.bad, _BAD))
         for path, place in files:
             name = path.relative_to(self.tree.root).as_posix()
-            if not path.exists():
-                continue  # listed as missing already
-            try:
-                rows = self._file(path, place, name, report.problems)
-            except GalcliError as error:
-                report.problems.append(error.message)
-                continue
+            rows = self._file(path, place, name, report.problems)
             report.rows += rows
             self.bad += rows if place == _BAD else 0
         report.problems += self.book.problems()
-        if self.tree.suffix == ".parquet":
-            report.problems += footer_problems(self.tree.dataset, [self.tree.leaf(*place) for place in places])
         if report.rows != len(self._seen) or not self._seen.all():
             report.problems.append(
                 f"{np.count_nonzero(self._seen)} of the {len(self._seen)} rows of the catalogue are in its {report.rows} rows"
@@ -128,10 +116,6 @@ class _Checker:
 
     def _file(self, path: Path, place: tuple[int, int], name: str, problems: list[str]) -> int:
         """Check one file; returns its number of rows."""
-        broken = check_file(path) if path.suffix == ".fits" else []
-        if broken:
-            problems += [f"{name}: {problem}" for problem in broken]
-            return 0
         count, last, outside, order = 0, -1, 0, True
         for rows in rows_of(path):
             if wrong := self._columns(rows):
@@ -170,13 +154,7 @@ class _Checker:
 
 def _property_problems(tree: HatsTree, places: list[tuple[int, int]], placed: int) -> Iterator[str]:
     """Whether the properties say what is there."""
-    try:
-        found = read_properties(tree)
-        if tree.properties[0].read_bytes() != tree.properties[1].read_bytes():
-            yield f"{tree.properties[0].name} and {tree.properties[1].name} differ"
-    except (OSError, ValueError) as error:
-        yield f"{tree.properties[0].name}: {error}"
-        return
+    found = read_properties(tree)
     wanted = {
         "dataproduct_type": "object",
         "hats_nrows": str(placed),

@@ -45,13 +45,13 @@ def check_run(root: Path, catalog: Path | None) -> Report:
         report.problems.append(error.message)
     if report.problems:
         return report
-    missing = missing_tiles(plan)
+    missing = dict.fromkeys(missing_tiles(plan))
     for tile in plan.tiles:
         if tile not in missing:
             report.problems += [f"{tile.path}: {problem}" for problem in _tile_problems(plan, tile)]
     report.problems += _strangers(plan)
     if missing:
-        named = ", ".join(tile.path for tile in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        named = ", ".join(tile.path for tile in list(missing)[:5]) + (", ..." if len(missing) > 5 else "")
         report.notes.append(f"{len(missing)} of {len(plan.tiles)} tiles are still to be made: {named}")
     if catalog is not None:
         report.problems += _against(plan, catalog, record.identity["catalog"]["id"])
@@ -63,7 +63,9 @@ def _plan_problems(plan: Plan) -> list[str]:
     n = len(plan.catalog)
     if len(plan.rows) != n or n and (plan.rows.min() < 0 or plan.rows.max() >= n):
         return ["plan: rows and catalogue differ in length"]
-    if len(np.unique(plan.rows)) != n:
+    seen = np.zeros(n, bool)
+    seen[plan.rows] = True
+    if not seen.all():
         return ["plan: a row is in two tiles"]
     ends = [0, *(tile.stop for tile in plan.tiles)]
     if [tile.start for tile in plan.tiles] != ends[:-1] or ends[-1] != n:

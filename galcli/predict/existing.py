@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from galcli.errors import InputError, OutputError
+from galcli.predict.hats_files import file_problems
 from galcli.predict.hats_tree import HatsTree
 from galcli.predict.identity import Identity, flatten, require_same
 from galcli.predict.options import TABLE
@@ -45,10 +46,14 @@ def entries_of(out: Path, layout: str, *, replaced: bool) -> dict[str, str] | No
         entries = run_entries(table)
     except (InputError, KeyError) as error:
         raise OutputError(f"{out} exists and is not a table that galcli wrote", _HINT) from error
-    problems = check_file(table) or ([] if layout == TABLE else HatsTree.of_layout(out, entries["layout"]).missing())
+    problems = check_file(table) or ([] if layout == TABLE else _lost_files(HatsTree.of_layout(out, layout)))
     if problems:
         raise OutputError(f"{out} exists and is damaged: {problems[0]}", _HINT)
     return entries
+
+
+def _lost_files(tree: HatsTree) -> list[str]:
+    return [f"{name} {problem}" for name, problem in file_problems(tree, hashed=False).items()]
 
 
 def run_entries(table: Path) -> dict[str, str]:

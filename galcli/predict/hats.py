@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from galcli.predict import interrupts
 from galcli.predict.existing import require_replaceable
+from galcli.predict.hats_files import file_table
 from galcli.predict.hats_tree import MAP_ORDERS, HatsTree, write_maps, write_partitions, write_properties
 from galcli.predict.layout import HPX
 from galcli.predict.leaves import LEAF_ROWS, Leaf, join_tiles
@@ -75,11 +76,11 @@ def _describe(plan: Plan, tree: HatsTree, leaves: list[Leaf], name: str) -> None
     spec = plan.table
     nothing = {column.name: column.blank(0) for column in spec.columns}
     first = TableHDU(PREDICTIONS, list(spec.columns), nothing, list(spec.header))
-    write_table(tree.record, [first, *spec.further_hdus()])
     write_partitions(tree, leaves)
     order = int(np.clip(max((tile.order for tile in plan.tiles), default=0), *MAP_ORDERS))
     write_maps(tree, plan.catalog[HPX], order)
     write_properties(tree, name, leaves, order)
+    write_table(tree.record, [first, *spec.further_hdus(), file_table(tree)])
 
 
 def _write_parquet(plan: Plan, tree: HatsTree, leaves: list[Leaf], counts: Counts) -> None:

@@ -85,14 +85,6 @@ class HatsTree:
         """File of a leaf pixel."""
         return self.dataset / f"Norder={order}/Dir={pix // 10000 * 10000}/Npix={pix}{self.suffix}"
 
-    def missing(self) -> list[str]:
-        """Leaf files that are listed and not there, one line each."""
-        try:
-            listed = read_partitions(self)
-        except (OSError, ValueError) as error:
-            return [f"{self.partitions.name}: {error}"]
-        return [f"{path.relative_to(self.root)} is missing" for path in (self.leaf(*p) for p in listed) if not path.exists()]
-
     @property
     def known(self) -> set[str]:
         """Names that galcli gives to what lies in the folder."""
