@@ -35,9 +35,9 @@ from galcli.cli import options as shared
 @click.option("--dry-run", is_flag=True, help="Same as `galcli plan`: show what would be done.")
 @shared.json_option
 def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
-    """Predict the physics of every galaxy of CATALOG into a FITS table.
+    """Predict the physics of every galaxy of CATALOG into a FITS table or a HATS folder.
 
-    One row per catalogue row, in the same order. Interrupted runs go on where they stopped when the same command is
+    One row per catalogue row; in a table in the same order. Interrupted runs go on where they stopped when the same command is
     given again. Exit codes: 0 done, 2 usage, 3 too many rows without a prediction, 4 bad input, 5 model or device,
     6 output or disk, 75 interrupted and resumable.
     """

@@ -93,11 +93,10 @@ def without_cutout(facts: list[StackFacts], catalog: Catalog) -> tuple[int, list
     if len(kinds) > 1:
         raise InputError("identifiers are text in some stacks and numbers in others", "pack them again")
     listed = IdIndex(np.concatenate([ids for one in facts for ids in one.ids] or [np.empty(0, np.int64)]))
-    count, first = 0, []
+    count = 0
+    first: list[str] = []
     for chunk in catalog.chunks():
         lost = chunk["id"][listed.find(chunk["id"]) < 0]
         count += len(lost)
         first += [name.decode() if isinstance(name, bytes) else str(name) for name in lost[: 5 - len(first)].tolist()]
     return count, first
-
-

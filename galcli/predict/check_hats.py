@@ -15,14 +15,14 @@ from galcli.predict.check_ids import Identifiers, identifiers_of
 from galcli.predict.check_tile import astray
 from galcli.predict.existing import run_entries
 from galcli.predict.hats_files import file_problems
-from galcli.predict.hats_rows import rows_of
 from galcli.predict.hats_tree import HatsTree, read_partitions, read_properties
 from galcli.predict.layout import CATALOG_ROW
 from galcli.predict.options import HATS, HATS_FITS
+from galcli.predict.output_rows import rows_of
 from galcli.predict.report import Report
 from galcli.sky.healpix import NO_PIXEL, ORDER_MAX
 from galcli.sky.rows import FitsTable, open_table
-from galcli.tables.rules import RuleBook, Rows, cards_of, column_problems
+from galcli.tables.rules import Rows, RuleBook, cards_of, column_problems
 from galcli.tables.structure import check_file
 
 _BAD = (NO_PIXEL, NO_PIXEL)

@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 
 from galcli.sky.catalog import Catalog, open_catalog
 
-#: Rows compared at a time.
-STEP = 1 << 16
-
 
 class Identifiers:
     """Compares identifiers with those of a catalogue, row by row.

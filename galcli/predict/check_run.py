@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from galcli.errors import GalcliError, InputError
-from galcli.predict.check_ids import STEP, identifiers_of
+from galcli.errors import GalcliError
+from galcli.predict.check_ids import identifiers_of
 from galcli.predict.check_tile import astray
-from galcli.predict.hats_rows import Rows
 from galcli.predict.layout import HPX
 from galcli.predict.merge import missing_tiles, read_tile
+from galcli.predict.output_rows import STEP, Rows
 from galcli.predict.paths import paths_of
 from galcli.predict.plan import Plan, load_plan
 from galcli.predict.record import read_record
@@ -31,16 +31,10 @@ def check_run(root: Path, catalog: Path | None) -> Report:
         Catalogue whose rows the run should have.
     """
     report = Report("run")
-    paths = paths_of(root)
     try:
-        record = read_record(paths)
-        if record is None:
-            raise InputError(f"{root} holds no planned run")
-        plan = load_plan(paths)
+        plan = load_plan(paths_of(root))
         report.rows = len(plan.rows)
         report.problems += _plan_problems(plan)
-        if plan.table.identity != record.identity:
-            report.problems.append("run.json and the plan were written for different runs")
     except GalcliError as error:
         report.problems.append(error.message)
     if report.problems:
@@ -54,14 +48,19 @@ def check_run(root: Path, catalog: Path | None) -> Report:
         named = ", ".join(tile.path for tile in list(missing)[:5]) + (", ..." if len(missing) > 5 else "")
         report.notes.append(f"{len(missing)} of {len(plan.tiles)} tiles are still to be made: {named}")
     if catalog is not None:
-        report.problems += _against(plan, catalog, record.identity["catalog"]["id"])
+        report.problems += _against(plan, catalog)
     return report
 
 
 def _plan_problems(plan: Plan) -> list[str]:
-    """Whether every catalogue row is in one tile, and in the right one."""
+    """Whether the record is the plan's, and every catalogue row is in one tile, and in the right one."""
+    record = read_record(plan.paths)
+    if record is None:
+        return ["there is no run.json: the run was not wholly planned"]
+    if record.identity != plan.table.identity:
+        return ["run.json and the plan were written for different runs"]
     n = len(plan.catalog)
-    if len(plan.rows) != n or n and (plan.rows.min() < 0 or plan.rows.max() >= n):
+    if len(plan.rows) != n or (n and (plan.rows.min() < 0 or plan.rows.max() >= n)):
         return ["plan: rows and catalogue differ in length"]
     seen = np.zeros(n, bool)
     seen[plan.rows] = True
@@ -101,9 +100,9 @@ def _strangers(plan: Plan) -> list[str]:
     return [f"{name} does not belong to the plan" for name in sorted(found) if name not in known]
 
 
-def _against(plan: Plan, catalog: Path, id_name: str) -> list[str]:
+def _against(plan: Plan, catalog: Path) -> list[str]:
     try:
-        with identifiers_of(catalog, id_name) as identifiers:
+        with identifiers_of(catalog, plan.table.identity["catalog"]["id"]) as identifiers:
             for start in range(0, len(plan.catalog), STEP):
                 ids = plan.catalog["id"][start : start + STEP]
                 identifiers.compare(np.arange(start, start + len(ids)), ids)

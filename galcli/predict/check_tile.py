@@ -11,7 +11,7 @@ from galcli.errors import GalcliError
 from galcli.predict.merge import opened
 from galcli.predict.report import Report
 from galcli.sky.healpix import NO_PIXEL, ORDER_MAX
-from galcli.tables.rules import RuleBook, Rows, column_problems
+from galcli.tables.rules import Rows, RuleBook, column_problems
 from galcli.tables.structure import check_file
 
 _TILE = re.compile(r"Norder=(\d+)/Dir=(\d+)/Npix=(\d+)(?:_part\d+)?\.\w+$")

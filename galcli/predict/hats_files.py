@@ -65,7 +65,9 @@ def file_problems(tree: HatsTree, *, hashed: bool = True) -> dict[str, str]:
         table.close()
     there = set(_names(tree))
     problems = {}
-    for name, size, digest in zip(listed["NAME"].tolist(), listed["BYTES"].tolist(), listed["SHA256"].tolist(), strict=True):
+    for name, size, digest in zip(
+        listed["NAME"].tolist(), listed["BYTES"].tolist(), listed["SHA256"].tolist(), strict=True
+    ):
         path = tree.root / name.decode()
         if name.decode() not in there:
             problems[name.decode()] = "is missing"

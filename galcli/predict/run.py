@@ -17,10 +17,10 @@ from galcli.predict.claims import claim, run_lock, waiting_lock
 from galcli.predict.engine import Engine, open_engine
 from galcli.predict.existing import entries_of, require_identity, require_replaceable
 from galcli.predict.hats import write_hats
-from galcli.predict.hats_rows import counts_of
 from galcli.predict.layout import Layout, base_columns_of, catalog_layout
 from galcli.predict.merge import Counts, merge, missing_tiles, require_tiles
 from galcli.predict.options import TABLE, PredictOptions, require_name
+from galcli.predict.output_rows import counts_of
 from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
 from galcli.predict.problems import write_problems

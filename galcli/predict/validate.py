@@ -13,9 +13,9 @@ from galcli.predict.check_ids import identifiers_of
 from galcli.predict.check_run import check_run
 from galcli.predict.check_tile import check_tile, place_of
 from galcli.predict.existing import run_entries
-from galcli.predict.hats_rows import rows_of
 from galcli.predict.hats_tree import HatsTree
 from galcli.predict.merge import opened
+from galcli.predict.output_rows import rows_of
 from galcli.predict.report import Report
 from galcli.sky.catalog import open_catalog
 from galcli.tables.structure import hdu_names

@@ -101,16 +101,18 @@ def test_readers_of_hats_open_it(folder: Path, table: np.ndarray[Any, Any]) -> N
 
 def test_rows_are_those_of_the_table(folder: Path, table: np.ndarray[Any, Any]) -> None:
     """All of them, bit for bit, bad coordinates too."""
-    from galcli.predict.hats_rows import files_of as row_files
-    from galcli.predict.hats_rows import rows_of
     from galcli.predict.hats_tree import HatsTree
+    from galcli.predict.output_rows import files_of as row_files
+    from galcli.predict.output_rows import rows_of
 
     parts = [rows for path in row_files(HatsTree(folder, ".parquet")) for rows in rows_of(path)]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(joined.pop("CATALOG_ROW"))
     assert set(joined) == set(table.dtype.names or ())
     for name, values in joined.items():
-        np.testing.assert_array_equal(values[order], table[name].astype("S") if values.dtype.kind == "S" else table[name])
+        np.testing.assert_array_equal(
+            values[order], table[name].astype("S") if values.dtype.kind == "S" else table[name]
+        )
 
 
 def test_leaves_are_sorted_and_hold_what_their_name_says(folder: Path) -> None:
@@ -155,7 +157,9 @@ def test_fits_leaves_are_the_tiles(odd: Survey, galcli: Run, tmp_path: Path, tab
     galcli(*words(odd, out, "--layout", "hats-fits", "--keep-tiles"))
     leaves = files_of(out / "dataset")
     assert leaves == {name: (RunPaths(out).root / name).read_bytes() for name in leaves}
-    rows = np.concatenate([read_predictions(path) for path in [*out.glob("dataset/*/*/*.fits"), out / "bad-coordinates.fits"]])
+    rows = np.concatenate(
+        [read_predictions(path) for path in [*out.glob("dataset/*/*/*.fits"), out / "bad-coordinates.fits"]]
+    )
     rows = rows[np.argsort(rows["CATALOG_ROW"])]
     assert rows["CATALOG_ROW"].tolist() == list(range(len(table)))
     np.testing.assert_array_equal(rows["CRN_FLUX"], table["CRN_FLUX"])
@@ -199,7 +203,9 @@ def test_catalogue_without_rows_gives_a_folder_without_leaves(galcli: Run, tmp_p
 # --- what stands there already ------------------------------------------------------------------------------------------
 
 
-def test_a_finished_folder_is_not_made_again_and_replaced_on_request(survey: Survey, galcli: Run, tmp_path: Path) -> None:
+def test_a_finished_folder_is_not_made_again_and_replaced_on_request(
+    survey: Survey, galcli: Run, tmp_path: Path
+) -> None:
     out = tmp_path / "p"
     galcli(*survey.predict("--layout", "hats", out=out))
     before = files_of(out)

@@ -236,12 +236,18 @@ def test_what_is_wrong_with_a_run_is_named(copies: Callable[[str], Path]) -> Non
     record["identity"]["order"] = 5
     (root / "run.json").write_text(json.dumps(record))
     assert "written for different runs" in problems(root)
+    (root / "run.json").unlink()
+    assert "no run.json" in problems(root)
+
+
+def test_a_plan_that_lost_a_row_is_named(copies: Callable[[str], Path]) -> None:
+    root = copies("table.fits.run")
     rows = np.load(root / "plan" / "rows.npy")
     rows[0] = rows[1]
     np.save(root / "plan" / "rows.npy", rows)
     assert "a row is in two tiles" in problems(root)
     (root / "plan" / "rows.npy").unlink()
-    assert "holds no planned run" in problems(root)
+    assert "holds no run" in problems(root)
 
 
 def test_what_is_wrong_with_stacks_is_named(made: Survey, tmp_path: Path) -> None:
