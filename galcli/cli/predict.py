@@ -87,7 +87,8 @@ def choose_layout(catalog: Path, out: Path | None, rest: dict[str, Any]) -> str:
     # Coordinates take more than a byte per row, packed or not: a smaller file needs no look.
     if not catalog.is_file() or catalog.stat().st_size <= LARGE or (limit is not None and limit <= LARGE):
         return TABLE
-    with open_catalog(catalog, hdu=rest.get("hdu"), id_column=rest.get("id_column")) as opened:
+    named = {name: rest.get(name) for name in ("hdu", "id_column", "ra_column", "dec_column")}
+    with open_catalog(catalog, **named) as opened:
         rows = opened.nrows
     if rows <= LARGE:
         return TABLE

@@ -251,6 +251,8 @@ def _say(
         progress.note(f"  {number:,} x {reason}")
     if reasons:
         progress.note(f"  rows with problems are listed in {problems}")
+    for bad in out.glob("bad-coordinates.*"):
+        progress.note(f"  rows with bad coordinates lie in no pixel: they are in {bad}")
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
     progress.note(f"written: {out} ({sum(path.stat().st_size for path in files) / 1e6:.1f} MB)")
 

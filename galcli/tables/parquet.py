@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HEALPIX = "_healpix_29"
 
 #: Rows are gathered until they fill this many bytes: then they become a row group.
-GROUP_BYTES = 1 << 25
+GROUP_BYTES = 1 << 23
 
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:

@@ -132,6 +132,11 @@ def test_leaves_are_sorted_and_hold_what_their_name_says(folder: Path) -> None:
     assert pq.read_metadata(folder / "dataset/_metadata").num_row_groups == groups
 
 
+def test_summary_says_where_bad_coordinates_are(odd: Survey, galcli: Run, tmp_path: Path) -> None:
+    said = galcli(*words(odd, tmp_path / "p", "--layout", "hats")).err
+    assert f"they are in {tmp_path / 'p' / 'bad-coordinates.parquet'}" in said
+
+
 def test_rows_with_bad_coordinates_are_beside(folder: Path, table: np.ndarray[Any, Any]) -> None:
     bad = pq.read_table(folder / "bad-coordinates.parquet")
     assert bad["CATALOG_ROW"].to_pylist() == BAD
