@@ -15,11 +15,11 @@ from galcli.errors import GalcliError, OutputError
 #: Command -> what it does (shown by --help without importing the command).
 COMMANDS = {
     "sample": "Unpack the embedded sample survey: catalogue, cutouts and spectra.",
-    "predict": "Predict the physics of every galaxy of a catalogue into a FITS table.",
+    "predict": "Predict the physics of every galaxy of a catalogue into a FITS table or a HATS folder.",
     "plan": "Show tiles, rows, expected time and memory before anything runs.",
     "status": "Show the progress of a run from its folder.",
-    "merge": "Join the finished tiles of a run into one table.",
-    "validate": "Check a table: structure, checksums, columns, nulls against status.",
+    "merge": "Join the finished tiles of a run into one table or HATS folder.",
+    "validate": "Check tables, tiles, runs, HATS folders and stacks of cutouts, also against a catalogue.",
     "doctor": "Check the installation: versions, devices, models, disk.",
     "models": "List, show and verify model files.",
     "cutouts": "Download cutouts from the Legacy Surveys or Pan-STARRS.",

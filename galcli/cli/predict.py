@@ -16,8 +16,13 @@ from galcli.cli import options as shared
 @shared.cutout_options
 @shared.model_options
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="FITS table to write (default: <catalog>_galcli.fits)."
-)
+    "-o", "--out", type=click.Path(path_type=Path),
+    help="FITS table or folder to write (default: <catalog>_galcli.fits or <catalog>_galcli_hats).",
+)  # fmt: skip
+@click.option(
+    "--layout", type=click.Choice(["auto", "table", "hats", "hats-fits"]), default="auto", show_default=True,
+    help="One FITS table, or a HATS folder of Parquet or FITS files; auto: a table up to 50 million rows, then hats.",
+)  # fmt: skip
 @shared.device_options
 @shared.catalog_options
 @shared.columns_option
@@ -30,9 +35,9 @@ from galcli.cli import options as shared
 @click.option("--dry-run", is_flag=True, help="Same as `galcli plan`: show what would be done.")
 @shared.json_option
 def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
-    """Predict the physics of every galaxy of CATALOG into a FITS table.
+    """Predict the physics of every galaxy of CATALOG into a FITS table or a HATS folder.
 
-    One row per catalogue row, in the same order. Interrupted runs go on where they stopped when the same command is
+    One row per catalogue row; in a table in the same order. Interrupted runs go on where they stopped when the same command is
     given again. Exit codes: 0 done, 2 usage, 3 too many rows without a prediction, 4 bad input, 5 model or device,
     6 output or disk, 75 interrupted and resumable.
     """
@@ -55,21 +60,49 @@ def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
     return 0
 
 
-def make_options(catalog: Path, out: Path | None = None, shard: str | None = None, **rest: Any) -> Any:
+def make_options(
+    catalog: Path, out: Path | None = None, shard: str | None = None, layout: str = "table", **rest: Any
+) -> Any:
     """Options of a run from the arguments of the command line."""
     from galcli.predict.options import PredictOptions, parse_shard
 
+    if layout == "auto":
+        layout = choose_layout(catalog, out, rest)
     return PredictOptions(
         catalog=catalog,
-        out=out or default_output(catalog),
+        out=out or default_output(catalog, layout),
+        layout=layout,
         shard=None if shard is None else parse_shard(shard),
         **rest,
     )
 
 
-def default_output(catalog: Path) -> Path:
-    """``galaxies.fits.gz`` -> ``galaxies_galcli.fits`` in the current folder."""
+def choose_layout(catalog: Path, out: Path | None, rest: dict[str, Any]) -> str:
+    """A table up to `LARGE` rows, then a folder; but a table whose name the user gave is never made a folder silently."""
+    from galcli.errors import UsageError
+    from galcli.predict.options import HATS, LARGE, TABLE
+    from galcli.sky.catalog import open_catalog
+
+    limit = rest.get("limit")
+    # Coordinates take more than a byte per row, packed or not: a smaller file needs no look.
+    if not catalog.is_file() or catalog.stat().st_size <= LARGE or (limit is not None and limit <= LARGE):
+        return TABLE
+    named = {name: rest.get(name) for name in ("hdu", "id_column", "ra_column", "dec_column")}
+    with open_catalog(catalog, **named) as opened:
+        rows = opened.nrows
+    if rows <= LARGE:
+        return TABLE
+    if out is not None and out.suffix.lower() in (".fits", ".fit"):
+        raise UsageError(
+            f"{catalog} has {rows:,} rows: above {LARGE:,} the output is a folder, and {out} is the name of a table",
+            f"-o {out.with_suffix('')}_hats for the folder, or --layout table for one large table",
+        )
+    return HATS
+
+
+def default_output(catalog: Path, layout: str) -> Path:
+    """``galaxies.fits.gz`` -> ``galaxies_galcli.fits``, or ``galaxies_galcli_hats``, in the current folder."""
     name = catalog.name
     for ending in (".gz", ".fz", ".fits", ".fit"):
         name = name.removesuffix(ending)
-    return Path(f"{name}_galcli.fits")
+    return Path(f"{name}_galcli.fits" if layout == "table" else f"{name}_galcli_hats")

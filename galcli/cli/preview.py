@@ -20,6 +20,9 @@ def preview(path: Path) -> None:
 
     from galcli.predict.merge import opened
 
+    if path.is_dir():
+        Console().print(f"[dim]a HATS folder: lsdb.open_catalog({str(path)!r}) opens it[/dim]", highlight=False)
+        return
     with opened(path) as table:
         names = list(table.fields)
         count = min(ROWS, table.nrows)

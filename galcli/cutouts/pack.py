@@ -28,7 +28,7 @@ from galcli.sky.rows import open_table
 from galcli.sky.tiles import MAX_ROWS, Tile, make_tiles
 from galcli.tables.atomic import atomic_write, clear_partial, output_error
 from galcli.tables.status import ROW_STATUS_MEANING
-from galcli.tables.verify import is_whole
+from galcli.tables.structure import is_whole
 
 #: Files in the folder beside the tiles.
 SETTINGS, PROBLEMS = "stacks.json", "problems.csv"

@@ -89,7 +89,7 @@ def forecast(options: PredictOptions) -> Forecast:
         open_inputs(options) as (catalog, layout, engine),
         tempfile.TemporaryDirectory(prefix="galcli-plan-") as folder,
     ):
-        plan = make_plan(dataclasses.replace(options, out=Path(folder) / "plan.fits"), catalog, engine, layout)
+        plan = make_plan(dataclasses.replace(options, out=Path(folder) / "plan"), catalog, engine, layout)
         probed, found, rate, image_bytes = _measure(plan, engine)
         sizes = [tile.stop - tile.start for tile in plan.tiles]
         rows = len(plan.catalog)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from galcli.errors import InputError
+from galcli.predict.options import TABLE
 from galcli.sky.catalog import Catalog
-from galcli.tables.columns import Column, base_columns, id_column, passed_through, renamed
+from galcli.tables.columns import Column, base_columns, dictionary, id_column, passed_through, renamed
 
 #: Field of the plan's catalogue that holds the order-29 pixel; names in FITS are ASCII, so no column is called so.
 HPX = "hpx\N{DEGREE SIGN}"
+#: Stands for the number of the row, which the plan's catalogue does not hold.
+ROW_NUMBER = "row\N{DEGREE SIGN}"
+#: Column of the row number where the order of the catalogue is lost and no identifier tells it.
+CATALOG_ROW = "CATALOG_ROW"
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class Layout:
     Attributes
     ----------
     columns : list of Column
-        id, RA, DEC, HPX, passed-through columns, STATUS.
+        id, RA, DEC, HPX, in folders CATALOG_ROW, passed-through columns, STATUS.
     copied : dict of str to str
         Table column -> field of the plan's catalogue.
     """
@@ -28,8 +33,8 @@ class Layout:
     copied: dict[str, str]
 
 
-def base_columns_of(catalog: Catalog) -> list[Column]:
-    """Identifier, RA, DEC, HPX and STATUS of a catalogue's table.
+def base_columns_of(catalog: Catalog, form: str) -> list[Column]:
+    """Identifier, RA, DEC, HPX and STATUS of a catalogue's table; where rows lie by sky, CATALOG_ROW before STATUS.
 
     Raises
     ------
@@ -39,6 +44,8 @@ def base_columns_of(catalog: Catalog) -> list[Column]:
     catalog.require_coordinates()
     meta = None if catalog.id_name is None or catalog.packed_id else catalog.column_meta(catalog.id_name)
     identifier, *others = base_columns(id_column(catalog.id_name, catalog.id_dtype, meta))
+    if form != TABLE and catalog.id_name is not None:
+        others.insert(-1, dictionary()[CATALOG_ROW])
     if identifier.name in {column.name for column in others}:
         identifier = renamed(identifier, f"IN_{identifier.name}")
     return [identifier, *others]
@@ -62,8 +69,8 @@ def catalog_layout(catalog: Catalog, base: list[Column], passed: tuple[str, ...]
     InputError
         If a column asked for does not exist, or is asked for twice.
     """
-    identifier, ra, dec, hpx, status = base
-    columns, copied = [identifier, ra, dec, hpx], {identifier.name: "id", ra.name: "ra", dec.name: "dec", hpx.name: HPX}
+    *columns, status = base
+    copied = dict(zip((column.name for column in columns), ("id", "ra", "dec", HPX, ROW_NUMBER), strict=False))
     taken = {column.name for column in base} | written
     found = [catalog.find(name) for name in passed]
     for name in found:

@@ -26,12 +26,10 @@ from galcli.sky.rows import FitsTable, open_table
 from galcli.sky.tiles import Tile
 from galcli.tables.fits import StreamingTable, TableHDU
 from galcli.tables.status import ModelStatus, RowStatus
-from galcli.tables.verify import is_whole
+from galcli.tables.structure import is_whole
 
 #: Bytes of a window; the merge holds a few times as much, whatever the size of the catalogue.
 WINDOW_BYTES = 2_000_000
-#: Rows counted at a time.
-STEP = 1 << 20
 #: Spill files open at a time; larger tables take wider windows.
 MAX_WINDOWS = 400
 
@@ -70,16 +68,6 @@ class Counts:
             "STATUS": {RowStatus(bit).name: number for bit, number in self.status.items()},
             **{n: {ModelStatus(bit).name: number for bit, number in bits.items()} for n, bits in self.models.items()},
         }
-
-    @classmethod
-    def of_table(cls, path: Path, spec: TableSpec) -> Counts:
-        """Counts of a finished table."""
-        counts = cls()
-        columns = ["STATUS", *(model.status for model in spec.models)]
-        with opened(path) as table:
-            for start in range(0, table.nrows, STEP):
-                counts.add(table.read(start, min(start + STEP, table.nrows), columns), spec)
-        return counts
 
 
 def missing_tiles(plan: Plan) -> list[Tile]:

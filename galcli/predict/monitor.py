@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from galcli.errors import InputError
+from galcli.predict.hats_tree import HatsTree
 from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan
 from galcli.predict.record import read_record
@@ -25,7 +26,7 @@ class RunState:
     ----------
     out : str
     complete : bool
-        The output table exists and no run folder is left.
+        The output exists and no run folder is left.
     rows, rows_done, tiles, tiles_done : int
     rows_per_second : float or None
         Over the tiles finished so far; None before the second one.
@@ -99,7 +100,7 @@ def run_status(out: Path) -> RunState:
 
 def _without_run(paths: RunPaths) -> RunState:
     """Not planned yet, or finished."""
-    if paths.out.is_file():
+    if paths.out.is_file() or HatsTree(paths.out, "").record.is_file():
         return RunState(str(paths.out), complete=True)
     raise InputError(f"there is no run for {paths.out}", "give the output table of a `galcli predict`")
 

@@ -7,6 +7,13 @@ from pathlib import Path
 
 from galcli.errors import UsageError
 
+#: Forms of the output: one FITS table, or a HATS folder whose leaves are Parquet or FITS files.
+TABLE, HATS, HATS_FITS = "table", "hats", "hats-fits"
+#: Rows above which a folder is the better output.
+LARGE = 50_000_000
+#: Endings that promise a file.
+_FILES = (".fits", ".fit", ".gz", ".fz", ".parquet")
+
 
 @dataclass(frozen=True)
 class PredictOptions:
@@ -17,7 +24,7 @@ class PredictOptions:
     catalog : Path
         FITS table with one row per galaxy.
     out : Path
-        FITS table to write; its run folder is ``<out>.run``.
+        FITS table or HATS folder to write; its run folder is ``<out>.run``.
     cutouts : str or None
         Folder, file, glob or template; None looks beside the catalogue.
     bricks : Path or None
@@ -57,6 +64,8 @@ class PredictOptions:
         Percent of rows without a prediction above which the run ends with exit 3.
     limit : int or None
         Only the first rows of the catalogue.
+    layout : str
+        ``table``, ``hats`` or ``hats-fits``.
     """
 
     catalog: Path
@@ -86,6 +95,7 @@ class PredictOptions:
     keep_tiles: bool = False
     max_fail: float = 10.0
     limit: int | None = None
+    layout: str = TABLE
 
     def __post_init__(self) -> None:
         if self.shard is not None and not 0 <= self.shard[0] < self.shard[1]:
@@ -98,22 +108,28 @@ class PredictOptions:
                 "--restart and --shard contradict each other: it would undo the work of the other shards",
                 f"remove the folder {self.out.name}.run first, or choose another output with -o",
             )
-        if not self.out.name or self.out.is_dir():
+        if not self.out.name or (self.layout == TABLE and self.out.is_dir()):
             raise UsageError(f"{self.out} is a folder", "name the table to write with -o")
-        require_table_name(self.out)
+        require_name(self.out, self.layout)
         if self.out.resolve() == self.catalog.resolve():
             raise UsageError("the output would overwrite the catalogue", "choose another name with -o")
 
 
-def require_table_name(out: Path) -> None:
+def require_name(out: Path, layout: str) -> None:
     """Refuse a name that promises another form than the one written.
 
     Raises
     ------
     UsageError
-        If it has an ending other than ``.fits`` and ``.fit``.
+        If a table has an ending other than ``.fits`` and ``.fit``, or a folder has that of a file.
     """
-    if out.suffix.lower() not in (".fits", ".fit", ""):
+    if layout != TABLE:
+        if out.suffix.lower() in _FILES:
+            raise UsageError(
+                f"{out}: --layout {layout} writes a folder, and this is the name of a file",
+                f"-o {out.with_suffix('')}_hats, or --layout table",
+            )
+    elif out.suffix.lower() not in (".fits", ".fit", ""):
         plain = out.with_suffix("") if out.suffix.lower() in (".gz", ".fz") else out
         hint = plain if plain.suffix.lower() in (".fits", ".fit") else plain.with_name(plain.name + ".fits")
         raise UsageError(

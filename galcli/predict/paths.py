@@ -16,7 +16,7 @@ class RunPaths:
     Attributes
     ----------
     out : Path
-        The output table.
+        The output: a table, or a folder.
     """
 
     out: Path
@@ -75,6 +75,16 @@ class RunPaths:
     def spill(self) -> Path:
         """Working folder of the merge."""
         return self.root / "merge"
+
+    @property
+    def building(self) -> Path:
+        """An output folder in the making."""
+        return self.root / "output"
+
+    @property
+    def replaced(self) -> Path:
+        """An output folder that makes room for a new one."""
+        return self.root / "replaced"
 
     @property
     def problems(self) -> Path:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import tokenize
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from galcli.models import session
 from galcli.predict import lease
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, flatten, require_same
-from galcli.predict.layout import HPX, Layout
+from galcli.predict.layout import HPX, ROW_NUMBER, Layout
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.predict.record import START_ANEW, RunRecord, read_record, write_record
@@ -197,7 +198,7 @@ def _require_same_run(paths: RunPaths, before: RunRecord, identity: Identity) ->
     )  # fmt: skip
 
 
-_BASE = ("id", "ra", "dec", HPX)
+_BASE = ("id", "ra", "dec", HPX, ROW_NUMBER)
 
 
 def load_plan(paths: RunPaths) -> Plan:
@@ -214,7 +215,7 @@ def load_plan(paths: RunPaths) -> Plan:
         return Plan(paths, table, _load(paths.catalog), _load(paths.rows), tiles)
     except FileNotFoundError as error:
         raise InputError(f"{paths.root} holds no run", "give the folder <output>.run of a `galcli predict`") from error
-    except (KeyError, TypeError, ValueError, EOFError) as error:
+    except (KeyError, TypeError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise InputError(
             f"the plan in {paths.root} is damaged, or was written by another version of galcli",
             START_ANEW,
@@ -246,6 +247,7 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
             for runner in engine.all_runners()
         ],
         "order": "auto" if options.order is None else options.order,
+        "layout": options.layout,
         "columns": [column.name for column in columns],
         "copied": {column.name: _cards(column) for column in layout.columns if column.name in layout.copied},
         "overrides": overrides,

@@ -14,10 +14,12 @@ from galcli import __version__, interrupts
 from galcli.errors import GalcliError, InputError, OutputError, TooManyFailures
 from galcli.predict.claims import claim, run_lock, waiting_lock
 from galcli.predict.engine import Engine, open_engine
-from galcli.predict.existing import entries_of, require_identity
+from galcli.predict.existing import entries_of, require_identity, require_replaceable
+from galcli.predict.hats import write_hats
 from galcli.predict.layout import Layout, base_columns_of, catalog_layout
 from galcli.predict.merge import Counts, merge, missing_tiles, require_tiles
-from galcli.predict.options import PredictOptions, require_table_name
+from galcli.predict.options import TABLE, PredictOptions, require_name
+from galcli.predict.output_rows import counts_of
 from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
 from galcli.predict.problems import write_problems
@@ -29,7 +31,7 @@ from galcli.sky.catalog import Catalog, open_catalog
 from galcli.sky.tiles import Tile
 from galcli.tables.atomic import clear_partial
 from galcli.tables.status import ModelStatus, RowStatus
-from galcli.tables.verify import is_whole
+from galcli.tables.structure import is_whole
 
 
 @dataclass
@@ -86,19 +88,19 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
     """
     began = time.monotonic()
     paths = RunPaths(options.out)
-    before = entries_of(options.out, replaced=options.overwrite)
+    before = entries_of(options.out, options.layout, replaced=options.overwrite)
     with interrupts.graceful(), open_inputs(options) as (catalog, layout, engine):
         announce(engine, catalog, progress)
         with run_lock(paths.lock, shared=options.shard is not None):
             if before is None:  # unless another process has finished it just now
-                before = entries_of(options.out, replaced=options.overwrite)
+                before = entries_of(options.out, options.layout, replaced=options.overwrite)
             fresh = not paths.record.exists()
             with waiting_lock(paths.planning):
                 plan = make_plan(options, catalog, engine, layout)
             if before is not None:
                 _require_finished(options, plan, before, fresh=fresh)
                 progress.note(f"{options.out} is complete, made from the same inputs and settings: nothing to do")
-                return Summary(options.out, Counts.of_table(options.out, plan.table), time.monotonic() - began)
+                return Summary(options.out, counts_of(options.out, plan.table), time.monotonic() - began)
             _work(plan, engine, options, progress)
             if options.shard is not None:
                 left = len(missing_tiles(plan))
@@ -128,18 +130,17 @@ def merge_run(root: Path, out: Path | None, progress: Progress, *, keep: bool, o
     InputError
         If the folder holds no run, or tiles are missing (they are listed).
     UsageError
-        If ``out`` is no name of a table.
+        If ``out`` is no name of what the run writes.
     """
     began = time.monotonic()
     if not (root.name.endswith(".run") and root.is_dir()):
         raise InputError(f"{root} is not a run folder", "give the folder <output>.run of a `galcli predict`")
     paths = paths_of(root)
     target = out or paths.out
-    require_table_name(target)
-    if target.exists() and not target.is_file():
-        raise OutputError(f"{target} is not a file", "choose another name with -o")
     with interrupts.graceful(), run_lock(paths.lock, shared=False):
         plan = load_plan(paths)
+        require_name(target, plan.table.layout)
+        require_replaceable(target, plan.table.layout)
         if target.exists() and not overwrite:
             raise OutputError(f"{target} exists", "give --overwrite to replace it, or another name with -o")
         return finish(plan, progress, keep=keep, began=began, target=target)
@@ -152,7 +153,7 @@ def open_inputs(options: PredictOptions) -> Iterator[tuple[Catalog, Layout, Engi
         options.catalog, hdu=options.hdu, id_column=options.id_column,
         ra_column=options.ra_column, dec_column=options.dec_column,
     ) as catalog:  # fmt: skip
-        base = base_columns_of(catalog)
+        base = base_columns_of(catalog, options.layout)
         engine = open_engine(options, catalog, Taken({column.name for column in base}, {PREDICTIONS, MODELS, RUN}))
         written = {column.name for runner in engine.runners for column in runner.columns}
         yield catalog, catalog_layout(catalog, base, options.columns, written), engine
@@ -175,16 +176,16 @@ def announce(engine: Engine, catalog: Catalog, progress: Progress) -> None:
 
 
 def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: Path | None = None) -> Summary:
-    """List the problems, merge all tiles, sum up, and remove the run folder.
+    """List the problems, write the output from the tiles, sum up, and remove the run folder.
 
-    The list comes first: a table that is complete is not made again, so its list must be there.
+    The list comes first: an output that is complete is not made again, so its list must be there.
     """
     out = target or plan.paths.out
     require_tiles(plan)
     problems = RunPaths(out).problems
     _sweep(plan.paths, out, problems)
     reasons = write_problems(plan, problems)
-    counts = merge(plan, out)
+    counts = merge(plan, out) if plan.table.layout == TABLE else write_hats(plan, out)
     seconds = time.monotonic() - began
     _say(counts, out, seconds, reasons, problems, progress)
     _remove_run(plan.paths, keep)
@@ -249,7 +250,10 @@ def _say(
         progress.note(f"  {number:,} x {reason}")
     if reasons:
         progress.note(f"  rows with problems are listed in {problems}")
-    progress.note(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    for bad in out.glob("bad-coordinates.*"):
+        progress.note(f"  rows with bad coordinates lie in no pixel: they are in {bad}")
+    files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
+    progress.note(f"written: {out} ({sum(path.stat().st_size for path in files) / 1e6:.1f} MB)")
 
 
 def _sweep(paths: RunPaths, out: Path, problems: Path) -> None:

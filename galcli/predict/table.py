@@ -72,6 +72,11 @@ class TableSpec:
     models: tuple[ModelRecord, ...]
     identity: Identity
 
+    @property
+    def layout(self) -> str:
+        """Form of the output: see `galcli.predict.options`."""
+        return str(self.identity["layout"])
+
     def to_json(self) -> str:
         """JSON text from which `from_json` makes an equal spec."""
         return json.dumps(dataclasses.asdict(self))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from galcli import interrupts
 from galcli.cutouts.batch import CutoutRequest, Failures
 from galcli.predict.engine import Engine
+from galcli.predict.layout import ROW_NUMBER
 from galcli.predict.plan import Plan
 from galcli.predict.runner import Columns
 from galcli.predict.stream import prefetch
@@ -69,7 +70,7 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     catalog = plan.catalog[rows]
     table = null_columns(plan.table.columns, len(rows))
     for column, field in plan.table.copied.items():
-        table[column][...] = catalog[field]
+        table[column][...] = rows if field == ROW_NUMBER else catalog[field]
     status = np.zeros(len(rows), np.int32)
     problems: list[tuple[int, str]] = []
     if tile.order < 0:

@@ -129,6 +129,18 @@ def atomic_write(path: str | Path, data: bytes | Iterable[bytes | memoryview], s
         file.commit()
 
 
+def put_in_place(folder: Path, target: Path) -> None:
+    """Give a finished folder, all of whose files are on disk, its name; both lie on one disk.
+
+    Raises
+    ------
+    OSError
+        If something stands there, or the disk refuses.
+    """
+    folder.rename(target)
+    _sync_folder(target.parent)
+
+
 def clear_partial(path: str | Path) -> None:
     """Remove temporary files that killed processes left for this path; call only while nobody else writes it."""
     target = Path(path)

@@ -89,7 +89,7 @@ def test_help_texts_of_predict_and_plan_agree(galcli: Run) -> None:
     names = [{parameter.name for parameter in command.params} for command in (predict, plan)]
     assert names[1] <= names[0]
     assert names[0] - names[1] == {
-        "out", "shard", "restart", "overwrite", "keep_tiles", "max_fail", "dry_run",
+        "out", "layout", "shard", "restart", "overwrite", "keep_tiles", "max_fail", "dry_run",
     }  # fmt: skip
 
 
@@ -162,10 +162,10 @@ def test_validate_names_every_bad_table(survey: Survey, galcli: Run) -> None:
     bad.write_bytes(survey.out.read_bytes()[:-2880])
     result = galcli("validate", survey.out, bad, survey.root / "none.fits", survey.catalog, code=4)
     assert f"{survey.out}: valid" in result.out
-    assert "3 of 4 tables" in result.error
+    assert "3 of 4 are not valid" in result.error
     found = json.loads(galcli("validate", survey.out, bad, "--json", code=4).out)
-    assert found[str(survey.out)] == []
-    assert found[str(bad)]
+    assert found[str(survey.out)]["problems"] == []
+    assert found[str(bad)]["problems"]
 
 
 def test_doctor_examines(galcli: Run, tiny_weights: Path) -> None:

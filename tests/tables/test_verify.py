@@ -16,7 +16,8 @@ from galcli.models.card import Card, Output
 from galcli.sky.healpix import pixel
 from galcli.tables.columns import Column, base_columns, from_output, id_column, renamed, status_column
 from galcli.tables.fits import TableHDU, write_table
-from galcli.tables.verify import check_file, is_whole, verify
+from galcli.tables.structure import check_file, is_whole
+from galcli.tables.verify import verify
 
 N = 400
 CARD = Card(

@@ -1,0 +1,100 @@
+"""Which check belongs to which output: tables, tiles, runs, HATS folders and stacks of cutouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from galcli.cutouts.stack_verify import StackFacts, verify_stack, without_cutout
+from galcli.errors import GalcliError
+from galcli.predict.check_hats import check_hats
+from galcli.predict.check_ids import identifiers_of
+from galcli.predict.check_run import check_run
+from galcli.predict.check_tile import check_tile, place_of
+from galcli.predict.existing import run_entries
+from galcli.predict.hats_tree import HatsTree
+from galcli.predict.merge import opened
+from galcli.predict.output_rows import rows_of
+from galcli.predict.report import Report
+from galcli.sky.catalog import open_catalog
+from galcli.tables.structure import hdu_names
+from galcli.tables.verify import verify
+
+_STACKS = "Norder=*/Dir=*/Npix=*.fits"
+
+
+def validate(path: Path, catalog: Path | None = None) -> Report:
+    """Check an output of galcli, or a folder of its making.
+
+    Parameters
+    ----------
+    path : Path
+        A table, a tile, a run folder, a HATS folder, a stack file or a folder of stacks.
+    catalog : Path, optional
+        Catalogue whose rows it should have; of stacks, whose objects should have cutouts.
+
+    Returns
+    -------
+    Report
+        Damage never raises: it is a problem in the report.
+    """
+    if path.is_dir():
+        tree = HatsTree(path, "")
+        if path.name.endswith(".run"):
+            return check_run(path, catalog)
+        if tree.record.exists() or tree.partitions.exists() or tree.properties[0].exists():
+            return check_hats(path, catalog)
+        return _check_stacks(sorted(path.glob(_STACKS)), catalog)
+    names = hdu_names(path)
+    if "PIXELS" in names:
+        return _check_stacks([path], catalog)
+    if "MODELS" not in names and place_of(path) is not None:
+        report = check_tile(path)
+        if catalog is not None:
+            report.notes.append("a tile holds only some rows of the catalogue: not compared with it")
+        return report
+    return _check_table(path, catalog)
+
+
+def _check_table(path: Path, catalog: Path | None) -> Report:
+    report = Report("table", problems=verify(path))
+    if report.problems:
+        return report
+    with opened(path) as table:
+        report.rows, name = table.nrows, next(iter(table.fields))
+    if catalog is not None:
+        try:
+            with identifiers_of(catalog, run_entries(path)["catalog.id"]) as identifiers:
+                start = 0
+                for rows in rows_of(path, [name]):
+                    identifiers.compare(np.arange(start, start + len(rows[name])), rows[name])
+                    start += len(rows[name])
+                report.problems += identifiers.problems(report.rows)
+        except (GalcliError, KeyError) as error:
+            report.problems.append(error.message if isinstance(error, GalcliError) else f"RUN has no {error}")
+    return report
+
+
+def _check_stacks(paths: list[Path], catalog: Path | None) -> Report:
+    report = Report("stacks" if len(paths) != 1 else "stack")
+    if not paths:
+        report.problems.append(f"neither a run, nor a HATS folder, nor stacks {_STACKS}")
+    found: list[StackFacts] = []
+    for path in paths:
+        facts = verify_stack(path, place_of(path))
+        found.append(facts)
+        report.rows += facts.objects
+        report.problems += [f"{path.name}: {problem}" for problem in facts.problems]
+        report.notes += [f"{path.name}: {note}" for note in facts.notes]
+    if catalog is not None and not report.problems:
+        try:
+            with open_catalog(catalog) as opened_catalog:
+                count, first = without_cutout(found, opened_catalog)
+            if count:
+                report.notes.append(
+                    f"{count} objects of {catalog} have no cutout: " + ", ".join(first) + (", ..." if count > 5 else "")
+                )
+        except GalcliError as error:
+            report.problems.append(error.message)
+    return report
