@@ -138,14 +138,21 @@ class StackFile:
         return np.asarray(self._table[self._fields["ROW"]][entry], np.int64)
 
     def status(self, entry: NDArray[np.int64]) -> NDArray[np.int32]:
-        """RowStatus bits of entries, (m,), int32; CORRUPT_CUTOUT where an entry points outside the file and does not say why."""
-        status = np.zeros(len(entry), np.int32)
-        if "STATUS" in self._fields:
-            status |= self._table[self._fields["STATUS"]][entry].astype(np.int32) & int(NO_PIXELS)
-        cutout = self.cutout(entry)
-        nowhere = (cutout < 0) | (cutout >= self.count)
-        status[nowhere & (status == 0)] |= int(RowStatus.CORRUPT_CUTOUT)
+        """RowStatus bits of entries, (m,), int32; CORRUPT_CUTOUT where one lies outside the file and does not say why."""
+        status = self.stated(entry)
+        status[~self.inside(entry) & (status == 0)] |= int(RowStatus.CORRUPT_CUTOUT)
         return status
+
+    def stated(self, entry: NDArray[np.int64]) -> NDArray[np.int32]:
+        """RowStatus bits that the INDEX table gives to entries, (m,), int32."""
+        if "STATUS" not in self._fields:
+            return np.zeros(len(entry), np.int32)
+        return np.asarray(self._table[self._fields["STATUS"]][entry].astype(np.int32) & np.int32(NO_PIXELS))
+
+    def inside(self, entry: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which entries point to a cutout of the file, (m,), bool."""
+        cutout = self.cutout(entry)
+        return (cutout >= 0) & (cutout < self.count)
 
     def pixel_scale(self, entry: NDArray[np.int64]) -> NDArray[np.float64]:
         """Pixel scale of entries, (m,), arcsec; the header's where the column has none, NaN where unknown."""

@@ -27,7 +27,7 @@ class StackFacts:
     ----------
     objects : int
     ids : list of ndarray
-        Identifiers, file by file.
+        Identifiers of those with a cutout, file by file.
     problems, notes : list of str
     """
 
@@ -52,7 +52,7 @@ def verify_stack(path: Path, place: tuple[int, int] | None) -> StackFacts:
     try:
         stack = StackFile(path, NO_OVERRIDES)
         facts.objects = len(stack)
-        facts.ids.append(stack.ids)
+        facts.ids.append(stack.ids[stack.inside(np.arange(len(stack)))])
         facts.problems += _entries(stack, place)
         if not stack.checksums:
             facts.notes.append("no checksums: damage can go unseen")
@@ -66,10 +66,10 @@ def verify_stack(path: Path, place: tuple[int, int] | None) -> StackFacts:
 
 def _entries(stack: StackFile, place: tuple[int, int] | None) -> Iterator[str]:
     """The INDEX table against the cutouts and the sky."""
-    cutout = stack.cutout(np.arange(len(stack)))
-    outside = np.count_nonzero((cutout < 0) | (cutout >= stack.count))
+    entries = np.arange(len(stack))
+    outside = np.count_nonzero(~stack.inside(entries) & (stack.stated(entries) == 0))
     if outside:
-        yield f"{outside} entries of INDEX point outside the {stack.count} cutouts"
+        yield f"{outside} entries of INDEX point outside the {stack.count} cutouts, and do not say why"
     ra, dec = stack.position()
     if place is not None:
         order, pix = place

@@ -116,6 +116,8 @@ def test_reasons_for_rows_without_a_cutout_come_back(loose: Survey, galcli: Run,
     galcli("cutouts", "pack", loose.catalog, "-o", tmp_path / "st")
     galcli("cutouts", "pack", loose.catalog, "-o", tmp_path / "st")  # there is nothing to do
     assert len((tmp_path / "st/problems.csv").read_text().splitlines()) == 4
+    said = galcli("validate", tmp_path / "st", "--catalog", loose.catalog)
+    assert "3 objects" in said.out
     galcli(*loose.predict("--cutouts", tmp_path / "st", "--overwrite", "--max-fail", 100))
     np.testing.assert_array_equal(read_predictions(loose.out)["STATUS"], expected)
     wanted = {RowStatus.MISSING_CUTOUT, RowStatus.CORRUPT_CUTOUT, RowStatus.CONSTANT}
