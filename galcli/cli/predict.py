@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from galcli.cli import options as shared
+from galcli.errors import UsageError
 
 
 @click.command("predict")
-@shared.catalog_argument
+@shared.catalogs_argument
 @shared.cutout_options
 @shared.model_options
 @click.option(
@@ -30,12 +31,14 @@ from galcli.cli import options as shared
 @click.option("--dry-run", is_flag=True, help="Same as `galcli plan`: show what would be done.")
 @shared.json_option
 def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
-    """Predict the physics of every galaxy of CATALOG into a FITS table.
+    """Predict the physics of every galaxy of CATALOGS into a FITS table.
 
-    One row per catalogue row, in the same order. Interrupted runs go on where they stopped when the same command is
+    One row per catalogue row, in the same order; the rows of several catalogues follow each other. Interrupted runs go on where they stopped when the same command is
     given again. Exit codes: 0 done, 2 usage, 3 too many rows without a prediction, 4 bad input, 5 model or device,
     6 output or disk, 75 interrupted and resumable.
     """
+    if len(arguments["catalogs"]) > 1 and arguments["out"] is None and not dry_run:
+        raise UsageError("several catalogues, and no name for their table", "name the table to write with -o")
     options = make_options(**arguments)
     if dry_run:
         from galcli.cli.plan import show_plan
@@ -55,21 +58,20 @@ def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
     return 0
 
 
-def make_options(catalog: Path, out: Path | None = None, shard: str | None = None, **rest: Any) -> Any:
+def make_options(catalogs: tuple[Path, ...], out: Path | None = None, shard: str | None = None, **rest: Any) -> Any:
     """Options of a run from the arguments of the command line."""
     from galcli.predict.options import PredictOptions, parse_shard
 
     return PredictOptions(
-        catalog=catalog,
-        out=out or default_output(catalog),
+        catalogs=catalogs,
+        out=out or default_output(catalogs[0]),
         shard=None if shard is None else parse_shard(shard),
         **rest,
     )
 
 
 def default_output(catalog: Path) -> Path:
-    """``galaxies.fits.gz`` -> ``galaxies_galcli.fits`` in the current folder."""
-    name = catalog.name
-    for ending in (".gz", ".fz", ".fits", ".fit"):
-        name = name.removesuffix(ending)
-    return Path(f"{name}_galcli.fits")
+    """``galaxies.csv.gz`` -> ``galaxies_galcli.fits`` in the current folder."""
+    from galcli.sky.formats import stem_of
+
+    return Path(f"{stem_of(catalog)}_galcli.fits")

@@ -14,8 +14,8 @@ class PredictOptions:
 
     Attributes
     ----------
-    catalog : Path
-        FITS table with one row per galaxy.
+    catalogs : tuple of Path
+        Tables with one row per galaxy, read one after the other; see `open_tables` for their formats.
     out : Path
         FITS table to write; its run folder is ``<out>.run``.
     cutouts : str or None
@@ -57,7 +57,7 @@ class PredictOptions:
         Only the first rows of the catalogue.
     """
 
-    catalog: Path
+    catalogs: tuple[Path, ...]
     out: Path
     cutouts: str | None = None
     models: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class PredictOptions:
         if not self.out.name or self.out.is_dir():
             raise UsageError(f"{self.out} is a folder", "name the table to write with -o")
         require_table_name(self.out)
-        if self.out.resolve() == self.catalog.resolve():
+        if self.out.resolve() in {catalog.resolve() for catalog in self.catalogs}:
             raise UsageError("the output would overwrite the catalogue", "choose another name with -o")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from galcli.errors import InputError
 from galcli.sky.parquet import ParquetTable, Shelf, fields_of_schema, one_line

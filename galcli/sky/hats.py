@@ -12,7 +12,7 @@ from pathlib import Path
 
 from galcli.errors import InputError
 from galcli.sky.joint import JointTable
-from galcli.sky.parquet import ParquetTable, Shelf, open_parquet
+from galcli.sky.parquet import Shelf, open_parquet
 from galcli.sky.table import Field, Table
 
 _COLLECTION = "collection.properties"
@@ -42,7 +42,9 @@ def open_folder(folder: Path) -> Table:
         raise InputError(f"{folder} holds several HATS catalogues: {', '.join(inside)}", "name one of them")
     files = _parquet_files(folder)
     if not files:
-        raise InputError(f"{folder} holds no Parquet files", "give a FITS, CSV, ECSV, VOTable or Parquet file, or a folder of these")
+        raise InputError(
+            f"{folder} holds no Parquet files", "give a FITS, CSV, ECSV, VOTable or Parquet file, or a folder of these"
+        )
     return JointTable(_opened(files), folder)
 
 
@@ -58,13 +60,14 @@ def _open_hats(folder: Path, properties: dict[str, str]) -> Table:
     return table
 
 
-def _opened(files: Iterable[Path]) -> list[ParquetTable]:
+def _opened(files: Iterable[Path]) -> list[Table]:
     shelf = Shelf()
-    tables: list[ParquetTable] = []
+    tables: list[Table] = []
     like: dict[str, Field] | None = None
     for path in files:
-        tables.append(open_parquet(path, shelf, like))
-        like = tables[-1].fields
+        table = open_parquet(path, shelf, like)
+        tables.append(table)
+        like = table.fields
     return tables
 
 
@@ -78,7 +81,9 @@ def _partitions(folder: Path, listed: Path) -> Iterable[Path]:
         files = [stem.with_name(f"{stem.name}.parquet")]
         files = _parquet_files(stem) if stem.is_dir() else [path for path in files if path.is_file()]
         if not files:
-            raise InputError(f"{folder}: partition Norder={order}, Npix={pixel} of {listed.name} is missing", _COPY_AGAIN)
+            raise InputError(
+                f"{folder}: partition Norder={order}, Npix={pixel} of {listed.name} is missing", _COPY_AGAIN
+            )
         yield from files
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
-from galcli.sky.table import Field, Table, joined, null_of, pieces
+from galcli.sky.table import Field, Table, by_capitals, joined, null_of, pieces
 
 
 class JointTable:
@@ -35,6 +35,7 @@ class JointTable:
         first = tables[0]
         self.path = path or first.path
         self.where = str(path) if path else f"{first.where} and {len(tables) - 1} more"
+        self.hdu = first.hdu
         self.mock = any(table.mock for table in tables)
         agreed = {key: said for key, said in first.header.items() if all(t.header.get(key) == said for t in tables)}
         self.header = {**agreed, **(header or {})}
@@ -45,8 +46,8 @@ class JointTable:
         self._telling = [table for table in tables if table.nrows] or [first]
         # Files of one catalogue share their fields, so that thousands of them are compared only once.
         distinct = list({id(table.fields): table for table in reversed(self._telling)}.values())[::-1]
-        self._spelled = {id(t.fields): {name.upper(): name for name in reversed(t.fields)} for t in distinct}
-        names = {name.upper(): name for table in reversed(distinct) for name in reversed(table.fields)}
+        self._spelled = {id(table.fields): by_capitals(table.fields) for table in distinct}
+        names = by_capitals({name: field for table in distinct for name, field in table.fields.items()})
         self.fields = {name: self._merged(name, distinct) for name in reversed(names.values())}
 
     @property
@@ -101,7 +102,9 @@ class JointTable:
 
     def _merged(self, name: str, tables: Sequence[Table]) -> Field:
         """A column of all tables; refused where one lacks it or holds something else."""
-        found = [(table.where, table.fields.get(self._spelled[id(table.fields)].get(name.upper(), ""))) for table in tables]
+        found = [
+            (table.where, table.fields.get(self._spelled[id(table.fields)].get(name.upper(), ""))) for table in tables
+        ]
         fields = [(where, field) for where, field in found if field is not None]
         where, first = fields[0]
         for place, field in found:

@@ -40,6 +40,7 @@ class MemoryTable:
     ) -> None:  # fmt: skip
         self.path = path
         self.where = str(path)
+        self.hdu = None
         self.files = (path,)
         self.fields = fields
         self.header = {str(key).upper(): said for key, said in header.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +58,7 @@ class ParquetTable:
     ) -> None:  # fmt: skip
         self.path = path
         self.where = str(path)
+        self.hdu = None
         self.files = (path,)
         self.fields = fields
         self.header = _header(schema)
@@ -230,10 +231,18 @@ def fields_of_schema(schema: pa.Schema, where: str) -> dict[str, Field]:
     return {column.name: arrow_field(column) for column in schema}
 
 
-def _header(schema: pa.Schema) -> dict[str, str]:
-    """The file's own key-value pairs, without those that describe its layout."""
+def _header(schema: pa.Schema) -> dict[str, str | float]:
+    """The file's own key-value pairs, without those that describe its layout; numbers are spelled there."""
     pairs = {key.decode("utf-8", "replace").upper(): value for key, value in (schema.metadata or {}).items()}
-    return {key: value.decode("utf-8", "replace") for key, value in pairs.items() if key not in _LAYOUT}
+    said = {key: value.decode("utf-8", "replace") for key, value in pairs.items() if key not in _LAYOUT}
+    return {key: _number_or_text(value) for key, value in said.items()}
+
+
+def _number_or_text(value: str) -> str | float:
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 @contextmanager

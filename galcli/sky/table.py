@@ -72,6 +72,11 @@ class Table(Protocol):
     mock: bool
 
     @property
+    def hdu(self) -> int | None:
+        """Number of the HDU in a FITS file."""
+        ...
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Files the rows come from."""
         ...
@@ -101,6 +106,11 @@ class Table(Protocol):
     def close(self) -> None:
         """Close the files."""
         ...
+
+
+def by_capitals(fields: Mapping[str, Field]) -> dict[str, str]:
+    """Names of columns in capitals -> as they are spelled; of two that differ in case only, the first."""
+    return {name.upper(): name for name in reversed(list(fields))}
 
 
 def null_of(dtype: np.dtype[Any]) -> int:
