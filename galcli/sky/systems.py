@@ -12,7 +12,7 @@ from galcli.errors import InputError
 from galcli.sky.table import Table
 
 _OTHER_COORDINATES = (("GLON", "GLAT"), ("GAL_LON", "GAL_LAT"), ("L", "B"), ("ELON", "ELAT"), ("ECL_LON", "ECL_LAT"))
-_HOURS = ("RAH", "RA_HOURS", "RAHOURS", "RA_HOUR", "RAHR", "RA_HMS")
+_HOURS = ("RAH", "RA_HOURS", "RAHOURS", "RA_HOUR", "RAHR", "RA_HMS", "AL2000")
 #: Keywords that name the system of all coordinates, and what they say where it is not equatorial.
 _SYSTEM_KEYS = ("COORDSYS", "RADESYS", "COOSYS")
 _OTHER_SYSTEMS = {
