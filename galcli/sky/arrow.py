@@ -39,7 +39,7 @@ def _numpy_type(kind: pa.DataType) -> tuple[np.dtype[Any] | None, tuple[int, ...
     import pyarrow.types as types
 
     if isinstance(kind, _tensor_type()):
-        return _numpy_type(kind.storage_type)[0], tuple(kind.shape)
+        return _numpy_type(kind.storage_type)[0], tuple(kind.shape[axis] for axis in _axes(kind))
     if types.is_fixed_size_list(kind):
         dtype, shape = _numpy_type(kind.value_type)
         return (None, ()) if dtype is None or dtype.kind in "Sb" else (dtype, (kind.list_size, *shape))
@@ -111,10 +111,13 @@ def to_numpy(array: pa.Array, field: Field) -> NDArray[Any]:
 def _tensor(array: Any, field: Field) -> NDArray[Any]:
     """Rows of arrays of one shape, whose axes may be stored in another order."""
     kind = array.type
-    order = kind.permutation or list(range(len(kind.shape)))
     flat = _list(array.storage, Field(field.name, field.dtype, (int(np.prod(kind.shape)),), null=field.null))
-    stored = flat.reshape(len(array), *(kind.shape[axis] for axis in np.argsort(order)))
-    return stored.transpose(0, *(1 + np.asarray(order)))
+    return flat.reshape(len(array), *kind.shape).transpose(0, *(1 + axis for axis in _axes(kind)))
+
+
+def _axes(kind: Any) -> list[int]:
+    """Stored axes in the order in which they are meant."""
+    return list(kind.permutation or range(len(kind.shape)))
 
 
 def _list(array: Any, field: Field) -> NDArray[Any]:
@@ -127,6 +130,16 @@ def _list(array: Any, field: Field) -> NDArray[Any]:
         values = values.copy()
         values[np.asarray(array.is_null())] = np.nan if field.null is None else field.null
     return values
+
+
+def has_nulls(array: pa.Array) -> bool:
+    """Whether a value is null, or one inside of an array per row."""
+    import pyarrow as pa
+
+    if isinstance(array.type, _tensor_type()):
+        array = array.storage
+    inside = isinstance(array.type, pa.FixedSizeListType) and has_nulls(array.flatten())
+    return bool(array.null_count) or inside
 
 
 def text_to_numpy(array: pa.Array) -> NDArray[np.bytes_]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
-from galcli.sky.arrow import arrow_field, to_numpy
+from galcli.sky.arrow import arrow_field, has_nulls, to_numpy
 from galcli.sky.table import NULLABLE_BOOL, Field, joined, null_of, pieces, says_yes
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class ParquetTable:
         if any(counts):
             return True
         arrays = (self._array(group, field.name) for group, count in enumerate(counts) if count is None)
-        return any(array.null_count or (to_numpy(array, field) == field.null).any() for array in arrays)
+        return any(map(has_nulls, arrays))
 
     def _null_counts(self, name: str) -> list[int | None]:
         """Nulls of a column in each row group, None where the file does not say."""

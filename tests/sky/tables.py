@@ -34,7 +34,9 @@ def astropy_table() -> Table:
     for name, values in columns().items():
         gone = [value is None for value in values]
         filled = [("" if kinds[name] == "U6" else 0) if value is None else value for value in values]
-        made[name] = MaskedColumn(np.array(filled, kinds[name]), mask=gone) if any(gone) else np.array(filled, kinds[name])
+        made[name] = (
+            MaskedColumn(np.array(filled, kinds[name]), mask=gone) if any(gone) else np.array(filled, kinds[name])
+        )
     table = Table(made)
     table["ra"].unit = table["dec"].unit = "deg"
     table["MAG"].unit = "mag"
@@ -48,12 +50,16 @@ def write_fits(path: Path) -> None:
     table.write(path, format="fits")
 
 
-def write_csv(path: Path, delimiter: str = ",", end: str = "\n", head: str = "", opener: Callable[..., Any] = open) -> None:
+def write_csv(
+    path: Path, delimiter: str = ",", end: str = "\n", head: str = "", opener: Callable[..., Any] = open
+) -> None:
     with opener(path, "wt", newline="", encoding="utf-8") as file:
         file.write(head)
         writer = csv.writer(file, delimiter=delimiter, lineterminator=end)
         writer.writerow(columns())
-        writer.writerows([["" if cell is None else cell for cell in row] for row in zip(*columns().values(), strict=True)])
+        writer.writerows(
+            [["" if cell is None else cell for cell in row] for row in zip(*columns().values(), strict=True)]
+        )
 
 
 def arrow_table() -> pa.Table:
