@@ -7,6 +7,8 @@ memory-mapped, because a file that shrinks under a map kills the process, while 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gzip
 import threading
 import warnings
@@ -48,13 +50,12 @@ class FitsTable:
 
     Attributes
     ----------
-    path, where, files, nrows, mock
+    path, where, files, nrows
         See `Table`.
     hdu : int
         Number of the HDU, 0 = primary.
     fields : dict of str to FitsField
         Columns in file order, by their own names.
-    header : astropy.io.fits.Header
     """
 
     def __init__(self, path: Path, hdu: _Hdu, file: IO[bytes], start: int) -> None:
@@ -62,14 +63,30 @@ class FitsTable:
         self.hdu = hdu.index
         self.where = f"{path} HDU {hdu.index}"
         self.files = (path,)
-        self.header = hdu.header
-        self.mock = says_yes(hdu.header, "MOCK")
+        self._cards = hdu.header
         self.nrows = int(hdu.header["NAXIS2"])
         self.width = int(hdu.header["NAXIS1"])
         self.fields = fields_of(hdu.header, self.where)
         self._file = file
         self._start = start
         self._lock = threading.Lock()  # seek and read belong together when threads share the table
+
+    @functools.cached_property
+    def header(self) -> dict[str, Any]:
+        """Keywords that have a value; a card that cannot be read and describes no column says nothing."""
+        from astropy.io.fits.card import Undefined
+        from astropy.io.fits.verify import VerifyError
+
+        said = {}
+        for card in self._cards.cards:
+            with contextlib.suppress(VerifyError):
+                said[card.keyword] = card.value
+        return {key: value for key, value in said.items() if key and not isinstance(value, Undefined)}
+
+    @property
+    def mock(self) -> bool:
+        """Whether its header says ``MOCK = T``."""
+        return says_yes(self.header, "MOCK")
 
     def exact(self, name: str) -> FitsField:
         """A column; its header says all about it."""
@@ -228,6 +245,8 @@ def open_table(path: str | Path, hdu: int | str | None = None) -> FitsTable:
     OutputError
         If a packed table does not fit into the temporary folder.
     """
+    from astropy.io.fits.verify import VerifyError
+
     path = Path(path)
     try:
         with path.open("rb") as plain:
@@ -238,6 +257,8 @@ def open_table(path: str | Path, hdu: int | str | None = None) -> FitsTable:
             return _open_gzip(path, cast("IO[bytes]", packed), hdu)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: the gzip data is damaged or truncated", "download or write it again") from error
+    except VerifyError as error:
+        raise InputError(f"{path}: the header is damaged ({error})", "write the file again") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}", "give the path of a FITS table") from error
 
@@ -252,7 +273,7 @@ def _open_plain(path: Path, magic: bytes, hdu: int | str | None) -> FitsTable:
     file = cast("IO[bytes]", path.open("rb", buffering=0))
     try:
         return FitsTable(path, found, file, found.start)
-    except InputError:
+    except BaseException:
         file.close()
         raise
 

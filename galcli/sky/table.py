@@ -62,14 +62,16 @@ class Table(Protocol):
     where : str
         The same for messages, with the HDU where there is one.
     nrows : int
-    mock : bool
-        Whether it says that its rows are simulated.
     """
 
     path: Path
     where: str
     nrows: int
-    mock: bool
+
+    @property
+    def mock(self) -> bool:
+        """Whether it says that its rows are simulated."""
+        ...
 
     @property
     def hdu(self) -> int | None:

@@ -47,6 +47,14 @@ def read_all(path: Path) -> int:
             return sum(len(chunk) for chunk in catalog.chunks())
 
 
+def outcome(path: Path) -> str:
+    """How many rows there are, or what is wrong."""
+    try:
+        return f"{read_all(path)} rows"
+    except GalcliError as error:
+        return error.message + error.hint
+
+
 @pytest.mark.parametrize("name", SMALL)
 @settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
@@ -54,7 +62,8 @@ def test_flipped_and_cut_bytes(tmp_path: Path, whole: Callable[[str], Path], nam
     source = whole(name)
     target = tmp_path / name
     if source.is_dir():
-        WRITERS[name](target) if not target.exists() else None
+        if not target.exists():
+            WRITERS[name](target)
         files = sorted(path for path in source.rglob("*") if path.is_file())
         source = data.draw(st.sampled_from(files))
         target = target / source.relative_to(whole(name))
@@ -64,16 +73,9 @@ def test_flipped_and_cut_bytes(tmp_path: Path, whole: Callable[[str], Path], nam
     for place in data.draw(st.lists(places, max_size=4)):
         raw[place % len(raw)] = data.draw(st.integers(0, 255))
     end = data.draw(st.one_of(st.just(len(raw)), st.integers(0, len(raw))))
-    try:
-        target.write_bytes(bytes(raw[:end]))
-        rows = read_all(tmp_path / name)
-    except GalcliError as error:
-        assert error.message
-        assert "\n" not in error.message + error.hint
-    else:
-        assert rows >= 0
-    finally:
-        target.write_bytes(source.read_bytes())
+    target.write_bytes(bytes(raw[:end]))
+    assert "\n" not in outcome(tmp_path / name)
+    target.write_bytes(source.read_bytes())
 
 
 @pytest.mark.parametrize("name", SMALL)

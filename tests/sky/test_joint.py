@@ -77,7 +77,7 @@ def test_units_must_agree_where_both_are_stated(tmp_path: Path) -> None:
     b = write(tmp_path / "b", {"V": "mJy", "W": "mag"}, RA=[1.0], DEC=[1.0], V=[1.0], W=[1.0])
     with open_catalog([a, b]) as catalog:
         assert catalog.column_meta("W").unit == "mag"
-        with pytest.raises(InputError, match="V is in Jy in .*, in mJy in"):
+        with pytest.raises(InputError, match=r"V is in Jy in .*, in mJy in"):
             catalog.column_meta("V")
     c = write(tmp_path / "c", {"RA": "rad"}, RA=[1.0], DEC=[1.0])
     with pytest.raises(InputError, match="RA is in rad"):
@@ -92,7 +92,7 @@ def test_positions_and_identifiers_must_be_in_all(tmp_path: Path) -> None:
     with open_catalog([a, b]) as catalog:
         assert catalog.ra_name == "RA"
     for pair in ([b, c], [c, b]):
-        with pytest.raises(InputError, match="TARGETID is missing in .*c HDU 1") as caught:
+        with pytest.raises(InputError, match=r"TARGETID is missing in .*c HDU 1") as caught:
             open_catalog(pair)
         assert "--id-column" in caught.value.hint
     with pytest.raises(InputError, match="is missing in"):

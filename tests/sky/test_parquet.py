@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def test_tensors(tmp_path: Path) -> None:
     ("values", "name"),
     [
         (pa.array([[1, 2], [3]]), "list"), (pa.array([{"a": 1}]), "struct"),
-        (pa.array([datetime.datetime(2020, 1, 1)]), "timestamp"), (pa.array([datetime.date(2020, 1, 1)]), "date32"),
+        (pa.array([dt.datetime(2020, 1, 1)]), "timestamp"), (pa.array([dt.date(2020, 1, 1)]), "date32"),
         (pa.array([decimal.Decimal("1.5")]), "decimal128"), (pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int8())), "map"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
