@@ -24,12 +24,31 @@ _LAYOUT = ("ARROW:SCHEMA", "PANDAS")
 
 
 class Shelf:
-    """The row group that was read last: kept, because neighbouring rows are asked for next."""
+    """The file and the row group that were read last: kept, because neighbouring rows are asked for next."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.key: tuple[object, ...] = ()
         self.columns: dict[str, NDArray[Any]] = {}
+        self._owner: ParquetTable | None = None
+        self._file: Any = None
+
+    def file(self, table: ParquetTable, source: Path | IO[bytes]) -> Any:
+        """The open Parquet file of a table; the caller holds the lock."""
+        import pyarrow.parquet as pq
+
+        if self._owner is not table:
+            self.clear()
+            self._file = pq.ParquetFile(source)
+            self._owner = table
+        return self._file
+
+    def clear(self) -> None:
+        """Let go of both."""
+        with self.lock:
+            if self._owner is not None:
+                self._file.close()
+            self._owner, self.key, self.columns = None, (), {}
 
 
 class ParquetTable:
@@ -40,7 +59,7 @@ class ParquetTable:
     path : Path
         The catalogue, for messages.
     source : Path or binary file
-        What is read: the file itself is opened anew for each row group, since a catalogue may be many files.
+        What is read; opened when its turn comes, since a catalogue may be many files.
     schema : pyarrow.Schema
     fields : dict of str to Field
         One object for all files of a catalogue that have the same columns.
@@ -108,7 +127,8 @@ class ParquetTable:
         return joined(parts, self._wanted(names), order)
 
     def close(self) -> None:
-        """Close the file, if it is a temporary one."""
+        """Close the file."""
+        self._shelf.clear()
         if not isinstance(self._source, Path):
             self._source.close()
 
@@ -123,13 +143,13 @@ class ParquetTable:
         with self._shelf.lock:
             key = (self, group, *names)
             if self._shelf.key != key:
-                self._shelf.key = ()
-                self._shelf.columns = {field.name: self._values(group, field) for field in fields}
+                self._shelf.key, self._shelf.columns = (), {}
+                arrays = self._arrays(group, names)
+                self._shelf.columns = {field.name: self._values(arrays[field.name], field) for field in fields}
                 self._shelf.key = key
             return self._shelf.columns
 
-    def _values(self, group: int, field: Field) -> NDArray[Any]:
-        array = self._array(group, field.name)
+    def _values(self, array: pa.Array, field: Field) -> NDArray[Any]:
         values = to_numpy(array, field)
         if field.null is not None and not field.shape and int((values == field.null).sum()) > array.null_count:
             self._refuse_nulls_of(field)
@@ -143,12 +163,17 @@ class ParquetTable:
                 "write the column with wider numbers",
             )
 
-    def _array(self, group: int, name: str) -> pa.Array:
+    def _arrays(self, group: int, names: Sequence[str]) -> dict[str, pa.Array]:
         with self._opened() as file:
-            column = file.read_row_group(group, columns=[name], use_threads=False).column(name).combine_chunks()
-        if len(column) != self._starts[group + 1] - self._starts[group]:
+            stored = file.read_row_group(group, columns=list(names), use_threads=False)
+            arrays = {name: stored.column(name).combine_chunks() for name in names}
+        if len(stored) != self._starts[group + 1] - self._starts[group]:
             raise InputError(f"{self.where}: row group {group} has changed or is damaged", "write the file again")
-        return self._convert(name, column) if self._convert else column
+        return {name: self._convert(name, array) if self._convert else array for name, array in arrays.items()}
+
+    def _each(self, name: str, groups: Sequence[int]) -> Iterator[pa.Array]:
+        """A column, one row group after the other."""
+        return (self._arrays(group, [name])[name] for group in groups)
 
     def _measure(self, field: Field) -> Field:
         import pyarrow as pa
@@ -157,7 +182,7 @@ class ParquetTable:
         if field.refused or field.dtype.kind == "f":
             return field
         if field.dtype.kind == "S":
-            arrays = (self._array(group, field.name) for group in range(len(self._starts) - 1))
+            arrays = self._each(field.name, range(len(self._starts) - 1))
             widths = [pc.max(pc.binary_length(array.cast(pa.large_binary()))).as_py() for array in arrays]
             return replace(field, dtype=np.dtype(f"S{max((width or 1 for width in widths), default=1)}"))
         nulls = self._has_nulls(field)
@@ -170,8 +195,8 @@ class ParquetTable:
         counts = self._null_counts(field.name)
         if any(counts):
             return True
-        arrays = (self._array(group, field.name) for group, count in enumerate(counts) if count is None)
-        return any(map(has_nulls, arrays))
+        unknown = [group for group, count in enumerate(counts) if count is None]
+        return any(map(has_nulls, self._each(field.name, unknown)))
 
     def _null_counts(self, name: str) -> list[int | None]:
         """Nulls of a column in each row group, None where the file does not say."""
@@ -186,10 +211,8 @@ class ParquetTable:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        import pyarrow.parquet as pq
-
-        with reading(self.where), pq.ParquetFile(self._source) as file:
-            yield file
+        with reading(self.where), self._shelf.lock:
+            yield self._shelf.file(self, self._source)
 
 
 def open_parquet(path: Path, shelf: Shelf | None = None, like: dict[str, Field] | None = None) -> ParquetTable:

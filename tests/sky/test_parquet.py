@@ -120,9 +120,9 @@ def test_names_with_dots_and_two_of_a_name(tmp_path: Path) -> None:
 def test_only_one_row_group_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table: Any = opened(tmp_path / "a", pa.array(range(100)), row_group_size=10)
     reads: list[int] = []
-    array = type(table)._array
+    arrays = type(table)._arrays
     monkeypatch.setattr(
-        type(table), "_array", lambda self, group, name: reads.append(group) or array(self, group, name)
+        type(table), "_arrays", lambda self, group, names: reads.append(group) or arrays(self, group, names)
     )
     for start in range(0, 100, 5):
         assert table.read(start, start + 5, ["v"])["v"].tolist() == list(range(start, start + 5))
