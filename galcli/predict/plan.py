@@ -85,7 +85,7 @@ def write_catalog(
     Raises
     ------
     InputError
-        If text that the table will hold is not ASCII, or right ascension is in hours.
+        If text that the table will hold is not printable ASCII, or right ascension is in hours.
     """
     n = catalog.nrows if limit is None else min(limit, catalog.nrows)
     source = catalog.dtype(fields)

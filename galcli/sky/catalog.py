@@ -137,7 +137,7 @@ class Catalog:
         Raises
         ------
         InputError
-            If the file ends early, or an identifier is not ASCII.
+            If the file ends early, or an identifier is not printable ASCII.
         """
         dtype = self.dtype(names)
         end = self.nrows if stop is None else min(stop, self.nrows)
@@ -164,7 +164,7 @@ class Catalog:
         Raises
         ------
         InputError
-            If the file ends early, or an identifier is not ASCII.
+            If the file ends early, or an identifier is not printable ASCII.
         """
         return self._assemble(rows, self._table.take(rows, self._needed(names)), names, self.dtype(names))
 
@@ -213,8 +213,8 @@ class Catalog:
             at = int(np.argmax(foreign))
             option = "name another column with --id-column" if name == self.id_name else "leave it out of --columns"
             raise InputError(
-                f"{self.where}: {name} = {values[at].tolist()!r} in row {int(rows[at])} is not ASCII",
-                f"FITS tables hold ASCII text only: {option}",
+                f"{self.where}: {name} = {values[at].tolist()!r} in row {int(rows[at])} is not printable ASCII",
+                f"FITS tables hold nothing else: {option}",
             )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Bytes of text per row group of the copy; no line may be longer.
-_BLOCK = 1 << 24
+_BLOCK = 1 << 22
 #: Bytes within which the names of the columns must stand.
 _HEAD = 1 << 20
 _DELIMITERS = ",\t;|"

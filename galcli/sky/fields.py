@@ -106,7 +106,7 @@ def _clean_text(raw: NDArray[Any]) -> NDArray[Any]:
 
 
 def foreign_text(values: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    """Which rows of a text column hold bytes that FITS tables may not: all but ASCII.
+    """Which rows of a text column hold bytes that FITS tables may not: all but printable ASCII (section 7.3.3.1).
 
     Parameters
     ----------
@@ -117,7 +117,8 @@ def foreign_text(values: NDArray[np.bytes_]) -> NDArray[np.bool_]:
     ndarray (N,), bool
     """
     octets = np.frombuffer(values.tobytes(), np.uint8)
-    return np.asarray((octets > 0x7E).reshape(len(values), octets.size // max(len(values), 1)).any(axis=1), bool)
+    foreign = (octets > 0x7E) | ((octets < 0x20) & (octets != 0))
+    return np.asarray(foreign.reshape(len(values), octets.size // max(len(values), 1)).any(axis=1), bool)
 
 
 def fields_of(header: Any, where: str) -> dict[str, FitsField]:

@@ -200,7 +200,7 @@ def _text_rules(table: FitsTable) -> Iterator[Rule]:
 
     for name, field in table.fields.items():
         if field.dtype.kind == "S":
-            yield f"{name} holds bytes that are not ASCII", foreign(name)
+            yield f"{name} holds bytes that are not printable ASCII", foreign(name)
 
 
 @dataclass(frozen=True)
