@@ -123,21 +123,25 @@ class JointTable:
         self, table: Table, own: Mapping[str, str], columns: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
         """Columns of one table under the common names, numbers and nulls as in all of them."""
-        return {name: self._fit(name, table.fields[own[name]], columns[own[name]], table.where) for name in own}
+        return {name: self._fit(name, table, own[name], columns[own[name]]) for name in own}
 
-    def _fit(self, name: str, own: Field, values: NDArray[Any], where: str) -> NDArray[Any]:
-        field = self.fields[name]
+    def _fit(self, name: str, table: Table, own_name: str, values: NDArray[Any]) -> NDArray[Any]:
+        field, own = self.fields[name], table.fields[own_name]
         if field.dtype.kind not in "iuf":
             return values
         values = values.astype(field.dtype, copy=False)
-        if field.null is None or own.null == field.null:
+        if field.null is None:
             return values
-        if (values == field.null).any() and self.exact(name).null is not None:
-            raise InputError(
-                f"{where}: column {name} has the value {field.null}, which marks nulls in the other catalogues",
-                "predict the catalogues one by one",
-            )
-        return values if own.null is None else np.where(values == own.null, field.null, values).astype(field.dtype)
+        if (values == field.null).any():  # its own nulls, or values that would become nulls
+            numbers = own.null != field.null or table.exact(own_name).null is None
+            if numbers and self.exact(name).null is not None:
+                raise InputError(
+                    f"{table.where}: column {name} has the value {field.null}, which marks nulls elsewhere",
+                    "write the column with wider numbers, or leave it out",
+                )
+        if own.null is None or own.null == field.null:
+            return values
+        return np.where(values == own.null, field.null, values).astype(field.dtype)
 
 
 def _difference(where: str, first: Field, place: str, field: Field) -> str:

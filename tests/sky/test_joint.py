@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.table import Table
@@ -122,6 +124,17 @@ def test_nulls_of_all_become_one(tmp_path: Path) -> None:
     clash = integers(tmp_path / "e", None, -(2**31))
     with open_catalog([a, clash]) as catalog, pytest.raises(InputError, match="e HDU 1: column N has the value"):
         list(catalog.chunks(["N"]))
+
+
+def test_a_value_is_no_null_because_another_file_has_nulls(tmp_path: Path) -> None:
+    for name, values in (("a", [1, None]), ("b", [255, 2])):
+        columns = {"RA": [1.0, 2.0], "DEC": [1.0, 2.0], "N": pa.array(values, pa.uint8())}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    with open_catalog(tmp_path) as catalog, pytest.raises(InputError, match=r"b\.parquet: column N has the value 255"):
+        list(catalog.chunks(["N"]))
+    (tmp_path / "a.parquet").unlink()
+    with open_catalog(tmp_path) as catalog:
+        assert next(catalog.chunks(["N"]))["N"].tolist() == [255, 2]
 
 
 def test_a_table_without_rows_has_no_say(tmp_path: Path) -> None:
