@@ -24,7 +24,7 @@ def command() -> None:
 
 
 @command.command("download")
-@shared.catalog_argument
+@shared.catalogs_argument
 @click.option(
     "--survey", type=click.Choice(["legacy", "panstarrs"]), required=True,
     help="Service to ask: the Legacy Surveys' sky viewer, or Pan-STARRS at STScI.",
@@ -56,15 +56,15 @@ def command() -> None:
 @_max_fail
 @shared.json_option
 def download(
-    catalog: Path, survey: str, out: Path, layer: str | None, bands: tuple[str, ...] | None, size: int | None,
+    catalogs: tuple[Path, ...], survey: str, out: Path, layer: str | None, bands: tuple[str, ...] | None, size: int | None,
     pixel_scale: float | None, jobs: int, rate: float, timeout: float, url: str | None, hdu: int | None,
     id_column: str | None, ra_column: str | None, dec_column: str | None, limit: int | None, max_fail: float,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Fetch one FITS cutout per row of CATALOG into a folder.
+    """Fetch one FITS cutout per row of CATALOGS into a folder.
 
     The same command again fetches what is missing. Busy services are asked again after a while, up to three times; rows
-    that stay without a cutout are listed in problems.csv. Then: galcli predict CATALOG --cutouts FOLDER.
+    that stay without a cutout are listed in problems.csv. Then: galcli predict CATALOGS --cutouts FOLDER.
     """
     from galcli import interrupts
     from galcli.cutouts.download import PROBLEMS, download
@@ -77,7 +77,7 @@ def download(
     began = time.monotonic()
     service = make_service(survey, layer, bands, size, pixel_scale)
     progress = choose_progress(as_json=as_json, name="download")
-    with interrupts.graceful(), open_catalog(catalog, hdu, id_column, ra_column, dec_column) as rows:
+    with interrupts.graceful(), open_catalog(catalogs, hdu, id_column, ra_column, dec_column) as rows:
         rows.require_coordinates()
         with run_lock(out / ".lock", shared=False):
             manners = Manners(jobs, rate, timeout)
@@ -112,7 +112,7 @@ def _stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Folder for the stacks, new or of the same kind.",
         ),
         shared.source_options,
-        shared.catalog_argument,
+        shared.catalogs_argument,
     ):  # fmt: skip
         function = decorate(function)
     return function
@@ -122,10 +122,10 @@ def _stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @_stack_options
 @click.option("--size", type=click.IntRange(8, 4096), help="Side in pixels (default: 40 arcsec).")
 def cut(**arguments: Any) -> None:
-    """Cut a stamp around each row of CATALOG from large images, into stacks by HEALPix tile.
+    """Cut a stamp around each row of CATALOGS from large images, into stacks by HEALPix tile.
 
     The images are coadds, bricks, frames or exposures, in any number of files: --cutouts 'coadd/**/*-image-*.fits.fz'.
-    The same command again goes on. Then: galcli predict CATALOG --cutouts FOLDER.
+    The same command again goes on. Then: galcli predict CATALOGS --cutouts FOLDER.
     """
     _stack("cut", **arguments)
 
@@ -136,16 +136,16 @@ def cut(**arguments: Any) -> None:
     "--size", type=click.IntRange(8, 4096), help="Side in pixels (default: the largest of the first cutouts)."
 )
 def pack(**arguments: Any) -> None:
-    """Pack the cutouts of CATALOG, one file each, into stacks by HEALPix tile.
+    """Pack the cutouts of CATALOGS, one file each, into stacks by HEALPix tile.
 
     Stacks are read many times faster than files of their own. The same command again goes on.
-    Then: galcli predict CATALOG --cutouts FOLDER.
+    Then: galcli predict CATALOGS --cutouts FOLDER.
     """
     _stack("pack", **arguments)
 
 
 def _stack(
-    name: str, catalog: Path, cutouts: str | None, bricks: Path | None, bands: tuple[str, ...] | None,
+    name: str, catalogs: tuple[Path, ...], cutouts: str | None, bricks: Path | None, bands: tuple[str, ...] | None,
     zeropoint: float | None, pixel_scale: float | None, out: Path, compression: str, size: int | None, hdu: int | None,
     id_column: str | None, ra_column: str | None, dec_column: str | None, limit: int | None, max_fail: float,
     as_json: bool,
@@ -162,7 +162,7 @@ def _stack(
 
     began = time.monotonic()
     progress = choose_progress(as_json=as_json, name=name)
-    with interrupts.graceful(), open_catalog(catalog, hdu, id_column, ra_column, dec_column) as rows:
+    with interrupts.graceful(), open_catalog(catalogs, hdu, id_column, ra_column, dec_column) as rows:
         rows.require_coordinates()
         source = find_source(
             rows, cutouts, bands=bands, zeropoint=zeropoint, pixel_scale=pixel_scale, bricks=bricks, size=size

@@ -15,7 +15,10 @@ from galcli.errors import UsageError
 
 @click.command("evaluate")
 @click.argument("model")
-@click.option("--catalog", type=click.Path(path_type=Path), help="Labelled catalogue (default: the embedded sample).")
+@click.option(
+    "--catalog", "catalogs", multiple=True, type=click.Path(path_type=Path),
+    help="Labelled catalogue; repeat for more (default: the embedded sample).",
+)  # fmt: skip
 @click.option(
     "--label", "labels", multiple=True, metavar="OUTPUT=COLUMN", help="Label column of an output (default: the card's)."
 )
@@ -23,7 +26,9 @@ from galcli.errors import UsageError
 @shared.device_options
 @shared.catalog_options
 @shared.json_option
-def command(model: str, catalog: Path | None, labels: tuple[str, ...], as_json: bool, **rest: Any) -> None:
+def command(
+    model: str, catalogs: tuple[Path, ...], labels: tuple[str, ...], as_json: bool, **rest: Any
+) -> None:  # fmt: skip
     """Measure MODEL (name or path) on a labelled catalogue, through the same runtime as predict."""
     import tempfile
 
@@ -35,8 +40,8 @@ def command(model: str, catalog: Path | None, labels: tuple[str, ...], as_json: 
 
     pairs = dict(_pair(text) for text in labels)
     with tempfile.TemporaryDirectory(prefix="galcli-sample-") as folder:
-        sample = "the embedded mock sample" if catalog is None else str(catalog)
-        options = make_options(catalog or unpack(Path(folder) / "sample"), **rest)
+        sample = ", ".join(map(str, catalogs)) or "the embedded mock sample"
+        options = make_options(catalogs or (unpack(Path(folder) / "sample"),), **rest)
         scores = evaluate(options, model, pairs, Lines() if as_json else choose_progress(as_json=False))
     if as_json:
         click.echo(json.dumps({"sample": sample, "scores": [dataclasses.asdict(score) for score in scores]}))

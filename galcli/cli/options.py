@@ -57,7 +57,7 @@ class Finite(click.FloatRange):
 
 #: Where the catalogue has what every command needs.
 table_options = _all(
-    click.option("--hdu", type=click.IntRange(min=1), help="Table HDU of the catalogue (default: the first table)."),
+    click.option("--hdu", type=click.IntRange(min=1), help="Table HDU of FITS catalogues (default: the first table)."),
     click.option("--id-column", help="Column with the identifiers (default: found by its usual names, else row numbers)."),
     click.option("--ra-column", help="Column with the right ascension in degrees (default: found)."),
     click.option("--dec-column", help="Column with the declination in degrees (default: found)."),
@@ -124,7 +124,7 @@ order_option = click.option(
 )
 columns_option = click.option("--columns", callback=_comma_list, help="Catalogue columns to pass through, a,b,c.")
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for machines.")
-catalog_argument = click.argument("catalog", type=click.Path(path_type=Path))
+catalogs_argument = click.argument("catalogs", nargs=-1, required=True, type=click.Path(path_type=Path))
 max_fail_option = click.option(
     "--max-fail", type=Finite(0, 100), default=10.0, show_default=True, metavar="PCT",
     help="Exit 3 if more percent of the rows stay without a prediction (the table is written all the same).",

@@ -12,7 +12,7 @@ from galcli.cli import options as shared
 
 
 @click.command("plan")
-@shared.catalog_argument
+@shared.catalogs_argument
 @shared.cutout_options
 @shared.model_options
 @shared.device_options
@@ -20,14 +20,14 @@ from galcli.cli import options as shared
 @shared.columns_option
 @shared.order_option
 @shared.json_option
-def command(catalog: Path, as_json: bool, **rest: Any) -> int:
+def command(catalogs: tuple[Path, ...], as_json: bool, **rest: Any) -> int:
     """Show tiles, rows, expected time and memory of a prediction before anything is written.
 
     The rate is measured on the first cutouts of the catalogue with the models that would run.
     """
     from galcli.cli.predict import make_options
 
-    return show_plan(make_options(catalog, **rest), as_json=as_json)
+    return show_plan(make_options(catalogs, **rest), as_json=as_json)
 
 
 def show_plan(options: Any, *, as_json: bool) -> int:

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from galcli.cli import options as shared
+from galcli.errors import UsageError
 
 
 @click.command("predict")
-@shared.catalog_argument
+@shared.catalogs_argument
 @shared.cutout_options
 @shared.model_options
 @click.option(
@@ -35,12 +36,14 @@ from galcli.cli import options as shared
 @click.option("--dry-run", is_flag=True, help="Same as `galcli plan`: show what would be done.")
 @shared.json_option
 def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
-    """Predict the physics of every galaxy of CATALOG into a FITS table or a HATS folder.
+    """Predict the physics of every galaxy of CATALOGS into a FITS table or a HATS folder.
 
-    One row per catalogue row; in a table in the same order. Interrupted runs go on where they stopped when the same command is
-    given again. Exit codes: 0 done, 2 usage, 3 too many rows without a prediction, 4 bad input, 5 model or device,
-    6 output or disk, 75 interrupted and resumable.
+    One row per catalogue row, in a table in the same order; the rows of several catalogues follow each other.
+    Interrupted runs go on where they stopped when the same command is given again. Exit codes: 0 done, 2 usage, 3 too
+    many rows without a prediction, 4 bad input, 5 model or device, 6 output or disk, 75 interrupted and resumable.
     """
+    if len(arguments["catalogs"]) > 1 and arguments["out"] is None and not dry_run:
+        raise UsageError("several catalogues, and no name for their table", "name the table to write with -o")
     options = make_options(**arguments)
     if dry_run:
         from galcli.cli.plan import show_plan
@@ -61,48 +64,47 @@ def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
 
 
 def make_options(
-    catalog: Path, out: Path | None = None, shard: str | None = None, layout: str = "table", **rest: Any
+    catalogs: tuple[Path, ...], out: Path | None = None, shard: str | None = None, layout: str = "table", **rest: Any
 ) -> Any:
     """Options of a run from the arguments of the command line."""
     from galcli.predict.options import PredictOptions, parse_shard
 
     if layout == "auto":
-        layout = choose_layout(catalog, out, rest)
+        layout = choose_layout(catalogs, out, rest)
     return PredictOptions(
-        catalog=catalog,
-        out=out or default_output(catalog, layout),
+        catalogs=catalogs,
+        out=out or default_output(catalogs[0], layout),
         layout=layout,
         shard=None if shard is None else parse_shard(shard),
         **rest,
     )
 
 
-def choose_layout(catalog: Path, out: Path | None, rest: dict[str, Any]) -> str:
+def choose_layout(catalogs: tuple[Path, ...], out: Path | None, rest: dict[str, Any]) -> str:
     """A table up to `LARGE` rows, then a folder; but a table whose name the user gave is never made a folder silently."""
-    from galcli.errors import UsageError
     from galcli.predict.options import HATS, LARGE, TABLE
     from galcli.sky.catalog import open_catalog
 
     limit = rest.get("limit")
-    # Coordinates take more than a byte per row, packed or not: a smaller file needs no look.
-    if not catalog.is_file() or catalog.stat().st_size <= LARGE or (limit is not None and limit <= LARGE):
+    small = all(path.is_file() for path in catalogs) and sum(path.stat().st_size for path in catalogs) <= LARGE
+    # Coordinates take more than a byte per row, packed or not: smaller files need no look.
+    if small or not all(path.exists() for path in catalogs) or (limit is not None and limit <= LARGE):
         return TABLE
     named = {name: rest.get(name) for name in ("hdu", "id_column", "ra_column", "dec_column")}
-    with open_catalog(catalog, **named) as opened:
+    with open_catalog(catalogs, **named) as opened:
         rows = opened.nrows
     if rows <= LARGE:
         return TABLE
     if out is not None and out.suffix.lower() in (".fits", ".fit"):
         raise UsageError(
-            f"{catalog} has {rows:,} rows: above {LARGE:,} the output is a folder, and {out} is the name of a table",
+            f"{rows:,} rows: above {LARGE:,} the output is a folder, and {out} is the name of a table",
             f"-o {out.with_suffix('')}_hats for the folder, or --layout table for one large table",
         )
     return HATS
 
 
 def default_output(catalog: Path, layout: str) -> Path:
-    """``galaxies.fits.gz`` -> ``galaxies_galcli.fits``, or ``galaxies_galcli_hats``, in the current folder."""
-    name = catalog.name
-    for ending in (".gz", ".fz", ".fits", ".fit"):
-        name = name.removesuffix(ending)
-    return Path(f"{name}_galcli.fits" if layout == "table" else f"{name}_galcli_hats")
+    """``galaxies.csv.gz`` -> ``galaxies_galcli.fits``, or ``galaxies_galcli_hats``, in the current folder."""
+    from galcli.sky.formats import stem_of
+
+    return Path(f"{stem_of(catalog)}_galcli" + (".fits" if layout == "table" else "_hats"))

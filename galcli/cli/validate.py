@@ -14,10 +14,14 @@ from galcli.errors import InputError
 @click.command("validate")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option(
-    "--catalog", type=click.Path(path_type=Path), help="Compare number of rows and identifiers with this catalogue."
+    "--catalog",
+    "catalogs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Compare rows and identifiers with this catalogue; repeat for several that were predicted together.",
 )
 @shared.json_option
-def command(paths: tuple[Path, ...], catalog: Path | None, as_json: bool) -> None:
+def command(paths: tuple[Path, ...], catalogs: tuple[Path, ...], as_json: bool) -> None:
     """Check outputs: tables, tiles, run folders, HATS folders, stacks of cutouts.
 
     Structure, checksums, columns, nulls against status, and positions against the pixels that paths name.
@@ -25,9 +29,9 @@ def command(paths: tuple[Path, ...], catalog: Path | None, as_json: bool) -> Non
     from galcli.predict.validate import validate
     from galcli.sky.catalog import open_catalog
 
-    if catalog is not None:
-        open_catalog(catalog).close()  # a bad catalogue is no fault of the outputs
-    reports = {str(path): validate(path, catalog) for path in paths}
+    if catalogs:
+        open_catalog(catalogs).close()  # a bad catalogue is no fault of the outputs
+    reports = {str(path): validate(path, catalogs) for path in paths}
     if as_json:
         click.echo(json.dumps({path: report.to_dict() for path, report in reports.items()}))
     else:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CutoutRequest, Failures, Kind, PixelBatch, survey_pixels, without_signal
-from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.header import NO_OVERRIDES, Convention, Overrides, convention
 from galcli.errors import InputError
-from galcli.sky.catalog import Catalog, open_catalog
+from galcli.sky.catalog import Catalog
 
 #: Columns that may hold images; compared without case.
 IMAGE_NAMES = ("IMAGE", "IMG", "STAMP", "CUTOUT", "IMAGES")
@@ -55,31 +53,29 @@ class ColumnSource:
     needs: tuple[str, ...] = ()
 
     def __init__(self, catalog: Catalog, name: str, overrides: Overrides = NO_OVERRIDES) -> None:
-        self._path, self._hdu, self._name = Path(catalog.path), catalog.hdu, name
-        self._columns = (None if catalog.packed_id else catalog.id_name, catalog.ra_name, catalog.dec_name)
+        self._catalog, self._name = catalog, name
         shape = catalog.column_meta(name).shape
         self._shape = (1, *shape) if len(shape) == 2 else shape
-        with open_fits(self._path) as file:
-            header = file[self._hdu].read_header()
-        cards = {key: header[key] for key in header.keys() if key}  # noqa: SIM118 - FITSHDR is no mapping
+        cards = dict(catalog.header)
         cards.setdefault("BUNIT", catalog.column_meta(name).unit)
         try:
             self._rule: Convention = convention(cards, self._shape[0], overrides)
         except InputError as error:
-            raise InputError(f"column {name} of {self._path}: {error.message}", error.hint) from error
-        self._sum = header.get("DATASUM", None)
+            raise InputError(f"column {name} of {catalog.where}: {error.message}", error.hint) from error
+        self._sum = catalog.header.get("DATASUM") if len(catalog.files) == 1 else None
         self.bands = self._rule.bands
         self.survey = self._rule.survey
 
     def fingerprint(self) -> dict[str, Any]:
-        """DATASUM of the table; size and modification time where it has none."""
-        facts = self._path.stat()
-        mark = str(self._sum) if self._sum is not None else f"{facts.st_size} bytes, {facts.st_mtime_ns}"
+        """DATASUM of the table; sizes and modification times of its files where there is none."""
+        facts = [path.stat() for path in self._catalog.files]
+        marks = [f"{fact.st_size} bytes, {fact.st_mtime_ns}" for fact in facts]
+        mark = str(self._sum) if self._sum is not None else "; ".join(marks)
         return {"source": "column", "name": self._name, "sum": mark}
 
     def describe(self) -> str:
         """One line for people."""
-        return f"column {self._name} of {self._path}, bands {''.join(self.bands)}"
+        return f"column {self._name} of {self._catalog.where}, bands {''.join(self.bands)}"
 
     def counters(self) -> dict[str, int]:
         """The catalogue's table, if it carries no checksum."""
@@ -88,16 +84,14 @@ class ColumnSource:
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Yield the rows in the order of the catalogue; see ``CutoutSource``."""
         order = np.argsort(request.row, kind="stable")
-        # A handle of its own: the catalogue's may be in use by another thread.
-        with open_catalog(self._path, self._hdu, *self._columns) as reader:
-            for start in range(0, len(order), batch_size):
-                index = order[start : start + batch_size]
-                raw = reader.read(request.row[index], [self._name])[self._name]
-                rest, constant = without_signal(self._settle(index, raw.reshape(len(index), *self._shape)))
-                if constant is not None:
-                    yield constant
-                if rest is not None:
-                    yield rest
+        for start in range(0, len(order), batch_size):
+            index = order[start : start + batch_size]
+            raw = self._catalog.read(request.row[index], [self._name])[self._name]
+            rest, constant = without_signal(self._settle(index, raw.reshape(len(index), *self._shape)))
+            if constant is not None:
+                yield constant
+            if rest is not None:
+                yield rest
 
     def _settle(self, index: NDArray[np.int64], raw: NDArray[Any]) -> PixelBatch:
         """A batch from the column's values."""

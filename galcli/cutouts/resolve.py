@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from galcli.cutouts.lookup import (
 from galcli.cutouts.stack import StackSource
 from galcli.errors import InputError
 from galcli.sky.catalog import Catalog
+from galcli.sky.formats import stem_of
 
 #: Rows looked at to tell what a text column holds.
 _SAMPLE = 64
@@ -102,7 +102,7 @@ def find_source(
         found = _first_with_file(catalog, PathColumn(name, folder))
         if found is not None:
             return _file_source(catalog, PathColumn(name, folder), overrides, found)
-    stem = re.sub(r"\.(fits?|fit)(\.gz|\.fz)?$", "", catalog.path.name, flags=re.IGNORECASE)
+    stem = stem_of(catalog.path)
     beside = [folder / "cutouts", folder / f"{stem}_cutouts.fits", folder / f"{stem}_cutouts"]
     refused: list[InputError] = []
     for path in beside:
@@ -296,17 +296,10 @@ def _first_with_file(catalog: Catalog, lookup: Lookup) -> CutoutRequest | None:
 
 def _file_name_column(catalog: Catalog) -> str | None:
     """A text column whose values end like image files."""
-    if not catalog.nrows:
-        return None
-    rows = np.arange(min(_SAMPLE, catalog.nrows), dtype=np.int64)
-    for name in catalog.names:
-        try:
-            meta = catalog.column_meta(name)
-        except InputError:
+    for name in catalog.text_columns():
+        if name.lower() in ("id", "ra", "dec"):
             continue
-        if meta.dtype.kind != "S" or meta.shape or name.lower() in ("id", "ra", "dec"):
-            continue
-        values = [value.decode("ascii", "replace").strip() for value in catalog.read(rows, [name])[name].tolist()]
+        values = [value.decode("ascii", "replace").strip() for value in catalog.head(name, _SAMPLE).tolist()]
         if any(values) and all(kind_of(value) is not None for value in values if value):
             return name
     return None

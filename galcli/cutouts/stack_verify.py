@@ -88,7 +88,7 @@ def without_cutout(facts: list[StackFacts], catalog: Catalog) -> tuple[int, list
         If the catalogue has no identifiers or cannot be read, or the stacks name objects in different ways.
     """
     if catalog.id_name is None:
-        raise InputError(f"{catalog.path} has no identifiers to look for", "name another catalogue with --catalog")
+        raise InputError(f"{catalog.where} has no identifiers to look for", "name another catalogue with --catalog")
     kinds = {ids.dtype.kind for one in facts for ids in one.ids}
     if len(kinds) > 1:
         raise InputError("identifiers are text in some stacks and numbers in others", "pack them again")

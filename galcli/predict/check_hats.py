@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -28,13 +28,13 @@ from galcli.tables.structure import check_file
 _BAD = (NO_PIXEL, NO_PIXEL)
 
 
-def check_hats(root: Path, catalog: Path | None) -> Report:
+def check_hats(root: Path, catalogs: Sequence[Path]) -> Report:
     """Check a HATS folder that galcli wrote, with Parquet or FITS leaves.
 
     Parameters
     ----------
     root : Path
-    catalog : Path or None
+    catalogs : sequence of Path
         Catalogue whose rows it should have.
     """
     tree = HatsTree(root, ".fits" if any(root.glob("dataset/Norder=*/Dir=*/*.fits")) else ".parquet")
@@ -48,7 +48,7 @@ def check_hats(root: Path, catalog: Path | None) -> Report:
             return report
         places = read_partitions(tree)
         report.problems += _place_problems(tree, places)
-        _check_rows(tree, places, catalog, report)
+        _check_rows(tree, places, catalogs, report)
     except GalcliError as error:
         report.problems.append(error.message)
     except (KeyError, ValueError) as error:
@@ -67,7 +67,7 @@ def _place_problems(tree: HatsTree, places: list[tuple[int, int]]) -> Iterator[s
         yield "leaves overlap"
 
 
-def _check_rows(tree: HatsTree, places: list[tuple[int, int]], catalog: Path | None, report: Report) -> None:
+def _check_rows(tree: HatsTree, places: list[tuple[int, int]], catalogs: Sequence[Path], report: Report) -> None:
     """Read all rows once."""
     entries = run_entries(tree.record)
     table = open_table(tree.record, "PREDICTIONS")
@@ -76,7 +76,7 @@ def _check_rows(tree: HatsTree, places: list[tuple[int, int]], catalog: Path | N
     report.problems += column_problems(table, cards)
     if report.problems:
         return
-    with nullcontext() if catalog is None else identifiers_of(catalog, entries["catalog.id"]) as identifiers:
+    with identifiers_of(catalogs, entries["catalog.id"]) if catalogs else nullcontext() as identifiers:
         checker = _Checker(tree, table, RuleBook(table, cards), int(entries["catalog.rows"]), identifiers)
         checker.run(places, report)
         if identifiers is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,21 +52,22 @@ class Identifiers:
         """What differs, one line each, where the output has that many rows."""
         lines = []
         if rows != self._catalog.nrows:
-            lines.append(f"{rows} rows, but {self._catalog.path} has {self._catalog.nrows}")
+            lines.append(f"{rows} rows, but {self._catalog.where} has {self._catalog.nrows}")
         if self._others:
             lines.append(
-                f"{self._others} rows have another identifier than in {self._catalog.path}, the first is row {self._first}"
+                f"{self._others} rows have another identifier than in {self._catalog.where}, the first is row {self._first}"
             )
         return lines
 
 
 @contextmanager
-def identifiers_of(path: Path, id_name: str) -> Iterator[Identifiers]:
+def identifiers_of(catalogs: Sequence[Path], id_name: str) -> Iterator[Identifiers]:
     """Open the catalogue that an output is to be compared with.
 
     Parameters
     ----------
-    path : Path
+    catalogs : sequence of Path
+        Their rows follow each other.
     id_name : str
         Column of the identifier when the output was made; ``ROW`` where there was none.
 
@@ -75,9 +76,9 @@ def identifiers_of(path: Path, id_name: str) -> Iterator[Identifiers]:
     GalcliError
         If it cannot be read.
     """
-    with open_catalog(path) as catalog:
+    with open_catalog(catalogs) as catalog:
         if catalog.id_name == id_name or id_name not in catalog.names:
             yield Identifiers(catalog)
             return
-    with open_catalog(path, id_column=id_name) as catalog:
+    with open_catalog(catalogs, id_column=id_name) as catalog:
         yield Identifiers(catalog)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,13 @@ from galcli.sky.tiles import Tile
 from galcli.tables.structure import check_file
 
 
-def check_run(root: Path, catalog: Path | None) -> Report:
+def check_run(root: Path, catalogs: Sequence[Path]) -> Report:
     """Check a run folder; tiles that are missing are no fault.
 
     Parameters
     ----------
     root : Path
-    catalog : Path or None
+    catalogs : sequence of Path
         Catalogue whose rows the run should have.
     """
     report = Report("run")
@@ -47,8 +48,8 @@ def check_run(root: Path, catalog: Path | None) -> Report:
     if missing:
         named = ", ".join(tile.path for tile in list(missing)[:5]) + (", ..." if len(missing) > 5 else "")
         report.notes.append(f"{len(missing)} of {len(plan.tiles)} tiles are still to be made: {named}")
-    if catalog is not None:
-        report.problems += _against(plan, catalog)
+    if catalogs:
+        report.problems += _against(plan, catalogs)
     return report
 
 
@@ -100,9 +101,9 @@ def _strangers(plan: Plan) -> list[str]:
     return [f"{name} does not belong to the plan" for name in sorted(found) if name not in known]
 
 
-def _against(plan: Plan, catalog: Path) -> list[str]:
+def _against(plan: Plan, catalogs: Sequence[Path]) -> list[str]:
     try:
-        with identifiers_of(catalog, plan.table.identity["catalog"]["id"]) as identifiers:
+        with identifiers_of(catalogs, plan.table.identity["catalog"]["id"]) as identifiers:
             for start in range(0, len(plan.catalog), STEP):
                 ids = plan.catalog["id"][start : start + STEP]
                 identifiers.compare(np.arange(start, start + len(ids)), ids)

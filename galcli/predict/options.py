@@ -21,8 +21,8 @@ class PredictOptions:
 
     Attributes
     ----------
-    catalog : Path
-        FITS table with one row per galaxy.
+    catalogs : tuple of Path
+        Tables with one row per galaxy, read one after the other; see `open_tables` for their formats.
     out : Path
         FITS table or HATS folder to write; its run folder is ``<out>.run``.
     cutouts : str or None
@@ -68,7 +68,7 @@ class PredictOptions:
         ``table``, ``hats`` or ``hats-fits``.
     """
 
-    catalog: Path
+    catalogs: tuple[Path, ...]
     out: Path
     cutouts: str | None = None
     bricks: Path | None = None
@@ -111,7 +111,7 @@ class PredictOptions:
         if not self.out.name or (self.layout == TABLE and self.out.is_dir()):
             raise UsageError(f"{self.out} is a folder", "name the table to write with -o")
         require_name(self.out, self.layout)
-        if self.out.resolve() == self.catalog.resolve():
+        if self.out.resolve() in {catalog.resolve() for catalog in self.catalogs}:
             raise UsageError("the output would overwrite the catalogue", "choose another name with -o")
 
 

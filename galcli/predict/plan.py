@@ -29,6 +29,7 @@ from galcli.predict.record import START_ANEW, RunRecord, read_record, write_reco
 from galcli.predict.table import TableSpec, table_spec
 from galcli.sky import healpix
 from galcli.sky.catalog import Catalog
+from galcli.sky.systems import HourCheck
 from galcli.sky.tiles import Tile, make_tiles
 from galcli.tables.atomic import atomic_write, output_error
 from galcli.tables.columns import Column
@@ -85,7 +86,7 @@ def write_catalog(
     Raises
     ------
     InputError
-        If text that the table will hold is not ASCII.
+        If text that the table will hold is not printable ASCII, or right ascension is in hours.
     """
     n = catalog.nrows if limit is None else min(limit, catalog.nrows)
     source = catalog.dtype(fields)
@@ -93,9 +94,10 @@ def write_catalog(
     dtype = np.dtype([(HPX, np.dtype(np.int64)), *((name, source[name]) for name in names)])
     target = _new_array(path, n, dtype)
     sha = hashlib.sha256(repr([(name, source[name].str, source[name].shape) for name in names]).encode())
-    start = 0
+    start, hours = 0, HourCheck()
     for chunk in catalog.chunks(fields, stop=n):
         interrupts.check()
+        hours.see(chunk["ra"], chunk["dec"])
         part = target[start : start + len(chunk)]
         for name in names:
             if name in shown and source[name].base.kind == "S":
@@ -104,6 +106,7 @@ def write_catalog(
         part[HPX] = healpix.pixel(chunk["ra"], chunk["dec"], healpix.ORDER_MAX)
         sha.update(np.ascontiguousarray(chunk).tobytes())
         start += len(chunk)
+    catalog.refuse_hours(hours)
     if isinstance(target, np.memmap):
         target.flush()
     return {"rows": n, "sha256": sha.hexdigest(), "id": catalog.id_name or "ROW"}
@@ -179,9 +182,10 @@ def _build(
 
 
 def _stat(catalog: Catalog) -> dict[str, Any]:
-    """Whether the file is the same, untouched one: cheaper than reading it again."""
-    stat = catalog.path.stat()
-    known = catalog.fingerprint() | {"path": str(catalog.path.resolve()), "mtime_ns": stat.st_mtime_ns}
+    """Whether the files are the same, untouched ones: cheaper than reading them again."""
+    stats = [(str(path.resolve()), path.stat()) for path in catalog.files]
+    files = json.dumps([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
+    known = catalog.fingerprint() | {"files": hashlib.sha256(files.encode()).hexdigest()}
     return json.loads(json.dumps(known))  # type: ignore[no-any-return]
 
 

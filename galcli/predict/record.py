@@ -29,7 +29,7 @@ class RunRecord(BaseModel):
 
     identity: dict[str, Any] = Field(description="everything that determines the values of the table")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the identity, as in the table's header")
-    catalog: dict[str, Any] = Field(description="the catalogue's file when it was read, to tell whether it changed")
+    catalog: dict[str, Any] = Field(description="the catalogue's files when it was read, to tell whether they changed")
     options: dict[str, Any] = Field(description="arguments of the command")
     argv: tuple[str, ...] = Field(description="command line")
     folder: str = Field(description="folder it was given in")
@@ -46,7 +46,7 @@ class RunRecord(BaseModel):
 def write_record(paths: RunPaths, identity: Identity, options: PredictOptions, catalog: dict[str, Any]) -> None:
     """Write the record of a run that begins here and now."""
     settings = dataclasses.asdict(options) | {
-        "catalog": str(options.catalog.resolve()),
+        "catalogs": [str(catalog.resolve()) for catalog in options.catalogs],
         "out": str(options.out.resolve()),
         "bricks": None if options.bricks is None else str(options.bricks.resolve()),
     }

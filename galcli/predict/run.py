@@ -150,7 +150,7 @@ def merge_run(root: Path, out: Path | None, progress: Progress, *, keep: bool, o
 def open_inputs(options: PredictOptions) -> Iterator[tuple[Catalog, Layout, Engine]]:
     """Open catalogue, cutouts and models."""
     with open_catalog(
-        options.catalog, hdu=options.hdu, id_column=options.id_column,
+        options.catalogs, hdu=options.hdu, id_column=options.id_column,
         ra_column=options.ra_column, dec_column=options.dec_column,
     ) as catalog:  # fmt: skip
         base = base_columns_of(catalog, options.layout)
@@ -163,7 +163,7 @@ def announce(engine: Engine, catalog: Catalog, progress: Progress) -> None:
     """Say on what the run computes, with which models, and where their weights come from."""
     session = engine.runners[0].session
     progress.note(f"galcli {__version__} on {session.provider.removesuffix('ExecutionProvider')}, {session.precision}")
-    progress.note(f"catalogue {catalog.path}: {catalog.nrows:,} rows; cutouts: {engine.source.describe()}")
+    progress.note(f"catalogue {catalog.where}: {catalog.nrows:,} rows; cutouts: {engine.source.describe()}")
     for runner in engine.runners:
         card = runner.model.card
         front = card.fronts[runner.front].name if card.fronts else "columns"

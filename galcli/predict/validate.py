@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +25,15 @@ from galcli.tables.verify import verify
 _STACKS = "Norder=*/Dir=*/Npix=*.fits"
 
 
-def validate(path: Path, catalog: Path | None = None) -> Report:
+def validate(path: Path, catalogs: Sequence[Path] = ()) -> Report:
     """Check an output of galcli, or a folder of its making.
 
     Parameters
     ----------
     path : Path
         A table, a tile, a run folder, a HATS folder, a stack file or a folder of stacks.
-    catalog : Path, optional
-        Catalogue whose rows it should have; of stacks, whose objects should have cutouts.
+    catalogs : sequence of Path
+        Catalogues whose rows, one after the other, it should have; of stacks, whose objects should have cutouts.
 
     Returns
     -------
@@ -42,30 +43,30 @@ def validate(path: Path, catalog: Path | None = None) -> Report:
     if path.is_dir():
         tree = HatsTree(path, "")
         if path.name.endswith(".run"):
-            return check_run(path, catalog)
+            return check_run(path, catalogs)
         if tree.record.exists() or tree.partitions.exists() or tree.properties[0].exists():
-            return check_hats(path, catalog)
-        return _check_stacks(sorted(path.glob(_STACKS)), catalog)
+            return check_hats(path, catalogs)
+        return _check_stacks(sorted(path.glob(_STACKS)), catalogs)
     names = hdu_names(path)
     if "PIXELS" in names:
-        return _check_stacks([path], catalog)
+        return _check_stacks([path], catalogs)
     if "MODELS" not in names and place_of(path) is not None:
         report = check_tile(path)
-        if catalog is not None:
+        if catalogs:
             report.notes.append("a tile holds only some rows of the catalogue: not compared with it")
         return report
-    return _check_table(path, catalog)
+    return _check_table(path, catalogs)
 
 
-def _check_table(path: Path, catalog: Path | None) -> Report:
+def _check_table(path: Path, catalogs: Sequence[Path]) -> Report:
     report = Report("table", problems=verify(path))
     if report.problems:
         return report
     with opened(path) as table:
         report.rows, name = table.nrows, next(iter(table.fields))
-    if catalog is not None:
+    if catalogs:
         try:
-            with identifiers_of(catalog, run_entries(path)["catalog.id"]) as identifiers:
+            with identifiers_of(catalogs, run_entries(path)["catalog.id"]) as identifiers:
                 start = 0
                 for rows in rows_of(path, [name]):
                     identifiers.compare(np.arange(start, start + len(rows[name])), rows[name])
@@ -76,7 +77,7 @@ def _check_table(path: Path, catalog: Path | None) -> Report:
     return report
 
 
-def _check_stacks(paths: list[Path], catalog: Path | None) -> Report:
+def _check_stacks(paths: list[Path], catalogs: Sequence[Path]) -> Report:
     report = Report("stacks" if len(paths) != 1 else "stack")
     if not paths:
         report.problems.append(f"neither a run, nor a HATS folder, nor stacks {_STACKS}")
@@ -87,13 +88,15 @@ def _check_stacks(paths: list[Path], catalog: Path | None) -> Report:
         report.rows += facts.objects
         report.problems += [f"{path.name}: {problem}" for problem in facts.problems]
         report.notes += [f"{path.name}: {note}" for note in facts.notes]
-    if catalog is not None and not report.problems:
+    if catalogs and not report.problems:
         try:
-            with open_catalog(catalog) as opened_catalog:
-                count, first = without_cutout(found, opened_catalog)
+            with open_catalog(catalogs) as catalog:
+                count, first = without_cutout(found, catalog)
             if count:
                 report.notes.append(
-                    f"{count} objects of {catalog} have no cutout: " + ", ".join(first) + (", ..." if count > 5 else "")
+                    f"{count} objects of {catalog.where} have no cutout: "
+                    + ", ".join(first)
+                    + (", ..." if count > 5 else "")
                 )
         except GalcliError as error:
             report.problems.append(error.message)

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
-from galcli.sky.fields import Field, foreign_text
+from galcli.sky.fields import foreign_text
+from galcli.sky.formats import open_tables
 from galcli.sky.naming import LEGACY_ID, find_column, find_coordinates, find_id, listed
-from galcli.sky.rows import FitsTable, open_table
+from galcli.sky.systems import HourCheck, refuse_ring
+from galcli.sky.table import Field, Table
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,13 @@ class Catalog:
     Attributes
     ----------
     path : Path
-    hdu : int
-        Number of the table's HDU.
+        The first file or folder.
+    where : str
+        All of it, for messages.
+    files : tuple of Path
+        Files the rows come from.
+    header : mapping of str to object
+        What the catalogue says about all of its rows, by keywords in capitals.
     nrows : int
     names : list of str
         Columns in file order.
@@ -63,18 +70,25 @@ class Catalog:
     packed_id : bool
     mock : bool
         Whether its header says that it is simulated (``MOCK = T``).
+    ra_named : bool
+        Whether the user named the column of right ascension, and thereby says that it is in degrees.
     """
 
-    def __init__(self, table: FitsTable, id_name: str | None, packed_id: bool, ra: str | None, dec: str | None) -> None:
+    def __init__(
+        self, table: Table, id_name: str | None, packed_id: bool, ra: str | None, dec: str | None, ra_named: bool
+    ) -> None:
         self.path = table.path
-        self.hdu = table.hdu
+        self.where = table.where
+        self.files = table.files
+        self.header = table.header
         self.nrows = table.nrows
         self.names = list(table.fields)
         self.id_name = id_name
         self.packed_id = packed_id
-        self.mock = bool(table.header.get("MOCK", False))
+        self.mock = table.mock
         self.ra_name = ra
         self.dec_name = dec
+        self.ra_named = ra_named
         self.id_dtype = self._id_dtype(table)
         self._table = table
 
@@ -123,7 +137,7 @@ class Catalog:
         Raises
         ------
         InputError
-            If the file ends early, or an identifier is not ASCII.
+            If the file ends early, or an identifier is not printable ASCII.
         """
         dtype = self.dtype(names)
         end = self.nrows if stop is None else min(stop, self.nrows)
@@ -150,7 +164,7 @@ class Catalog:
         Raises
         ------
         InputError
-            If the file ends early, or an identifier is not ASCII.
+            If the file ends early, or an identifier is not printable ASCII.
         """
         return self._assemble(rows, self._table.take(rows, self._needed(names)), names, self.dtype(names))
 
@@ -169,13 +183,28 @@ class Catalog:
         field = self._readable(name)
         return ColumnMeta(field.name, field.dtype, field.shape, field.unit, field.description, field.ucd, field.null)
 
+    def text_columns(self) -> list[str]:
+        """Columns with one text per row."""
+        fields = self._table.fields.values()
+        return [field.name for field in fields if field.dtype.kind == "S" and not field.shape and not field.refused]
+
+    def head(self, name: str, number: int) -> NDArray[Any]:
+        """The first values of a column, at most ``number``; text as wide as these need."""
+        found = self.find(name)
+        return self._table.read(0, min(number, self.nrows), [found])[found]
+
     def require_coordinates(self) -> None:
         """Raise `InputError` if the catalogue has no right ascension and declination."""
         if self.ra_name is None or self.dec_name is None:
             raise InputError(
-                f"{self.path} HDU {self.hdu}: no right ascension and declination among {listed(self.names)}",
+                f"{self.where}: no right ascension and declination among {listed(self.names)}",
                 "name them with --ra-column and --dec-column, or another table with --hdu",
             )
+
+    def refuse_hours(self, seen: HourCheck) -> None:
+        """Raise `InputError` if all positions seen say that right ascension is in hours, and nothing says degrees."""
+        if self.ra_name is not None and not self.ra_named and not self._table.fields[self.ra_name].unit:
+            seen.judge(self.where, self.ra_name)
 
     def require_ascii(self, name: str, values: NDArray[Any], rows: NDArray[np.int64]) -> None:
         """Raise `InputError` if text of a column could not be written as ASCII again; ``rows`` are its row numbers."""
@@ -184,15 +213,15 @@ class Catalog:
             at = int(np.argmax(foreign))
             option = "name another column with --id-column" if name == self.id_name else "leave it out of --columns"
             raise InputError(
-                f"{self.path}: {name} = {values[at].tolist()!r} in row {int(rows[at])} is not ASCII",
-                f"FITS tables hold ASCII text only: {option}",
+                f"{self.where}: {name} = {values[at].tolist()!r} in row {int(rows[at])} is not printable ASCII",
+                f"FITS tables hold nothing else: {option}",
             )
 
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the catalogue's layout, whatever its path (JSON-able)."""
         return {
-            "size": self.path.stat().st_size,
-            "hdu": self.hdu,
+            "size": sum(path.stat().st_size for path in self.files),
+            "hdu": self._table.hdu,
             "nrows": self.nrows,
             "columns": [[f.name, f.dtype.str, list(f.shape)] for f in self._table.fields.values()],
             "id": self.id_name,
@@ -211,14 +240,14 @@ class Catalog:
         self.close()
 
     def _readable(self, name: str) -> Field:
-        field = self._table.fields[self.find(name)]
-        field.require_readable(f"{self.path} HDU {self.hdu}")
-        return field
+        found = self.find(name)
+        self._table.fields[found].require_readable(self.where)
+        return self._table.exact(found)
 
-    def _id_dtype(self, table: FitsTable) -> np.dtype[Any]:
+    def _id_dtype(self, table: Table) -> np.dtype[Any]:
         if self.id_name is None or self.packed_id:
             return np.dtype(np.int64)
-        dtype = table.fields[self.id_name].dtype
+        dtype = table.exact(self.id_name).dtype
         return dtype if dtype.kind == "S" or dtype == np.uint64 else np.dtype(np.int64)
 
     def _id_columns(self) -> list[str]:
@@ -264,7 +293,7 @@ class Catalog:
             if outside.any():
                 row = int(rows[np.argmax(outside)])
                 raise InputError(
-                    f"{self.path}: row {row} has {name} = {int(part[np.argmax(outside)])}, too large for a packed id",
+                    f"{self.where}: row {row} has {name} = {int(part[np.argmax(outside)])}, too large for a packed id",
                     "name an identifier with --id-column",
                 )
             packed |= part << shift
@@ -272,7 +301,7 @@ class Catalog:
 
 
 def open_catalog(
-    path: str | Path,
+    path: str | Path | Sequence[Path],
     hdu: int | str | None = None,
     id_column: str | None = None,
     ra_column: str | None = None,
@@ -282,10 +311,10 @@ def open_catalog(
 
     Parameters
     ----------
-    path : str or Path
-        FITS file: plain, gzipped or fpacked.
+    path : str or Path, or sequence of Path
+        File or folder of a format that `open_tables` knows; the rows of several follow each other.
     hdu : int or str, optional
-        Number or EXTNAME of the table; by default the first one.
+        Number or EXTNAME of the table in FITS files; by default the first one.
     id_column, ra_column, dec_column : str, optional
         Column names, without regard to case; by default the common survey names are tried.
 
@@ -298,13 +327,14 @@ def open_catalog(
     ------
     InputError
         If the file cannot be read, a named column is missing or of the wrong kind, or the coordinates are in
-        hours, sexagesimal or Galactic.
+        hours, radians, sexagesimal or Galactic, or the rows are HEALPix pixels in RING order.
     """
-    table = open_table(path, hdu)
+    table = open_tables([Path(path)] if isinstance(path, str | Path) else path, hdu)
     try:
+        refuse_ring(table)
         ra, dec = find_coordinates(table, ra_column, dec_column)
         id_name, packed = find_id(table, id_column)
-        return Catalog(table, id_name, packed, ra, dec)
+        return Catalog(table, id_name, packed, ra, dec, ra_named=ra_column is not None)
     except BaseException:
         table.close()
         raise

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
+from galcli.sky.table import Field
 
 Kind = Literal["plain", "logical", "unsigned", "scaled", "text", "ascii int", "ascii float"]
 
 _BINARY = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 ELEMENT_BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
 _REFUSED = {
-    "P": "variable-length arrays",
-    "Q": "variable-length arrays",
-    "C": "complex numbers",
-    "M": "complex numbers",
-    "X": "bit arrays",
+    "P": "holds variable-length arrays",
+    "Q": "holds variable-length arrays",
+    "C": "holds complex numbers",
+    "M": "holds complex numbers",
+    "X": "holds bit arrays",
 }
 #: Comment of TTYPE cards that nobody described.
 _CFITSIO_SAYS = re.compile(r"label for field\s*\d+\s*")
@@ -28,36 +29,20 @@ _CFITSIO_SAYS = re.compile(r"label for field\s*\d+\s*")
 _TWINS = {("B", -128.0): "i1", ("I", 2.0**15): "u2", ("J", 2.0**31): "u4", ("K", 2.0**63): "u8"}
 
 
-@dataclass(frozen=True)
-class Field:
+@dataclass(frozen=True, kw_only=True)
+class FitsField(Field):
     """One column of a FITS table.
 
     Attributes
     ----------
-    name : str
-    dtype : numpy.dtype
-        Native type of the values as read.
-    shape : tuple of int
-        Shape per row; () is a scalar column.
-    unit, description, ucd : str
-        TUNIT, TCOMM (or the comment of TTYPE) and TUCD; '' where absent.
-    null : int or None
-        Value that means "no value" in an integer column, as read.
     raw, raw_shape, offset, nbytes
         Type, shape, position and size in bytes in the row on disk.
     kind : str
         How the bytes become values.
-    refused : str
-        Why this column cannot be read; '' if it can.
+    scale, zero, raw_null
+        TSCAL, TZERO and TNULL as stored.
     """
 
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    unit: str
-    description: str
-    ucd: str
-    null: int | None
     raw: np.dtype[Any]
     raw_shape: tuple[int, ...]
     offset: int
@@ -66,12 +51,6 @@ class Field:
     scale: float = 1.0
     zero: float = 0.0
     raw_null: int | bytes | None = None
-    refused: str = ""
-
-    def require_readable(self, where: str) -> None:
-        """Raise `InputError` if the column is of a kind that cannot be read."""
-        if self.refused:
-            raise InputError(f"{where}: column {self.name} holds {self.refused}", "leave this column out")
 
     def decode(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
         """Turn stored values into native ones.
@@ -127,7 +106,7 @@ def _clean_text(raw: NDArray[Any]) -> NDArray[Any]:
 
 
 def foreign_text(values: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    """Which rows of a text column hold bytes that FITS tables may not: all but ASCII.
+    """Which rows of a text column hold bytes that FITS tables may not: all but printable ASCII (section 7.3.3.1).
 
     Parameters
     ----------
@@ -138,10 +117,11 @@ def foreign_text(values: NDArray[np.bytes_]) -> NDArray[np.bool_]:
     ndarray (N,), bool
     """
     octets = np.frombuffer(values.tobytes(), np.uint8)
-    return np.asarray((octets > 0x7E).reshape(len(values), octets.size // max(len(values), 1)).any(axis=1), bool)
+    foreign = (octets > 0x7E) | ((octets < 0x20) & (octets != 0))
+    return np.asarray(foreign.reshape(len(values), octets.size // max(len(values), 1)).any(axis=1), bool)
 
 
-def fields_of(header: Any, where: str) -> dict[str, Field]:
+def fields_of(header: Any, where: str) -> dict[str, FitsField]:
     """Columns that a table header declares.
 
     Parameters
@@ -153,7 +133,7 @@ def fields_of(header: Any, where: str) -> dict[str, Field]:
 
     Returns
     -------
-    dict of str to Field
+    dict of str to FitsField
         In file order. A nameless column is called ``COLn``; of two with one name the second gets ``_n``.
 
     Raises
@@ -162,7 +142,7 @@ def fields_of(header: Any, where: str) -> dict[str, Field]:
         If the header contradicts itself.
     """
     ascii_table = header["XTENSION"].strip() == "TABLE"
-    fields: dict[str, Field] = {}
+    fields: dict[str, FitsField] = {}
     offset = 0
     try:
         for n in range(1, int(header["TFIELDS"]) + 1):
@@ -191,7 +171,7 @@ def _words(header: Any, n: int) -> dict[str, Any]:
     }
 
 
-def _binary(header: Any, n: int, name: str, offset: int) -> Field:
+def _binary(header: Any, n: int, name: str, offset: int) -> FitsField:
     form = str(header[f"TFORM{n}"]).strip()
     match = re.match(r"(\d*)([LXBIJKAEDCMPQ])", form)
     if match is None:
@@ -201,8 +181,8 @@ def _binary(header: Any, n: int, name: str, offset: int) -> Field:
     if letter in _REFUSED or repeat == 0:
         nbytes = -(-repeat // 8) if letter == "X" else repeat * ELEMENT_BYTES.get(letter, 1)
         raw = np.dtype("V1")
-        why = _REFUSED.get(letter, "nothing (its width is zero)")
-        return Field(name, raw, (), **words, null=None, raw=raw, raw_shape=(nbytes,), offset=offset, nbytes=nbytes,
+        why = _REFUSED.get(letter, "holds nothing (its width is zero)")
+        return FitsField(name, raw, (), **words, null=None, raw=raw, raw_shape=(nbytes,), offset=offset, nbytes=nbytes,
                      kind="plain", refused=why)  # fmt: skip
     dims = _dims(header.get(f"TDIM{n}"))
     if int(np.prod(dims)) != repeat:  # a TDIM that contradicts TFORM says nothing
@@ -211,7 +191,7 @@ def _binary(header: Any, n: int, name: str, offset: int) -> Field:
         *shape_list, width = dims or (repeat,)
         shape = tuple(shape_list)
         raw = np.dtype(f"S{width}")
-        return Field(name, raw, shape, **words, null=None, raw=raw, raw_shape=shape, offset=offset, nbytes=repeat,
+        return FitsField(name, raw, shape, **words, null=None, raw=raw, raw_shape=shape, offset=offset, nbytes=repeat,
                      kind="text")  # fmt: skip
     raw = np.dtype(_BINARY[letter])
     shape = dims or ((repeat,) if repeat > 1 else ())
@@ -227,11 +207,11 @@ def _binary(header: Any, n: int, name: str, offset: int) -> Field:
         null = None if null is None else null + int(zero)
     elif scale != 1.0 or zero != 0.0:
         kind, dtype, null = "scaled", np.dtype(np.float64), None
-    return Field(name, dtype, shape, **words, null=null, raw=raw, raw_shape=shape, offset=offset,
+    return FitsField(name, dtype, shape, **words, null=null, raw=raw, raw_shape=shape, offset=offset,
                  nbytes=repeat * raw.itemsize, kind=kind, scale=scale, zero=zero, raw_null=stored)  # fmt: skip
 
 
-def _ascii(header: Any, n: int, name: str) -> Field:
+def _ascii(header: Any, n: int, name: str) -> FitsField:
     form = str(header[f"TFORM{n}"]).strip()
     match = re.match(r"([AIFED])(\d+)", form)
     if match is None:
@@ -245,7 +225,7 @@ def _ascii(header: Any, n: int, name: str) -> Field:
     stored = header.get(f"TNULL{n}")
     text = None if stored is None else str(stored).strip().encode("ascii")
     null = int(text) if kind == "ascii int" and text else None
-    return Field(name, dtype, (), **_words(header, n), null=null, raw=np.dtype(f"S{width}"), raw_shape=(),
+    return FitsField(name, dtype, (), **_words(header, n), null=null, raw=np.dtype(f"S{width}"), raw_shape=(),
                  offset=int(header[f"TBCOL{n}"]) - 1, nbytes=width, kind=kind, scale=scale, zero=zero,
                  raw_null=text)  # fmt: skip
 

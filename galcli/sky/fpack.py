@@ -23,7 +23,7 @@ _ANY_GZIP = 47  # zlib's window bits: 15, and "take gzip or zlib headers"
 _RICE_BLOCK = 32
 
 
-def unpack_table(file: IO[bytes], header: Any, start: int, where: str, write: Callable[[memoryview], None]) -> Any:
+def unpack_table(file: IO[bytes], header: Any, start: int, where: str, write: Callable[[memoryview], int]) -> Any:
     """Write the rows of a packed table, in order, as a plain table would hold them.
 
     Parameters

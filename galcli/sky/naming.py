@@ -8,18 +8,21 @@ import importlib.resources
 import json
 
 from galcli.errors import InputError
-from galcli.sky.fields import Field
-from galcli.sky.rows import FitsTable
+from galcli.sky.systems import other_system
+from galcli.sky.table import Field, Table, by_capitals
 
 #: Columns whose values, packed into one number, name an object of the Legacy Surveys: (name, lowest bit, bits).
 LEGACY_ID = (("OBJID", 0, 22), ("BRICKID", 22, 20), ("RELEASE", 42, 16))
 
-_GALACTIC = (("GLON", "GLAT"), ("GAL_LON", "GAL_LAT"), ("L", "B"), ("ELON", "ELAT"))
-_HOURS = ("RAH", "RA_HOURS", "RAHOURS", "RA_HOUR", "RAHR")
 _DEGREE_UNITS = ("", "deg", "degree", "degrees", "degs", "angle[deg]")
+_HOUR_UNITS = ("h", "hr", "hour", "hours", "hourangle", "angle[hms]", '"h:m:s"')
+_RADIAN_UNITS = ("rad", "radian", "radians")
 
 
-def find_column(table: FitsTable, name: str) -> str:
+_TO_DEGREES = "add RA and Dec in degrees (astropy.coordinates.SkyCoord)"
+
+
+def find_column(table: Table, name: str) -> str:
     """The table's own spelling of a column name, compared without case.
 
     Raises
@@ -29,22 +32,20 @@ def find_column(table: FitsTable, name: str) -> str:
     """
     if name in table.fields:
         return name
-    folded = {known.upper(): known for known in reversed(table.fields)}
+    folded = by_capitals(table.fields)
     if name.upper() in folded:
         return folded[name.upper()]
     close = difflib.get_close_matches(name.upper(), folded, n=3)
     hint = "did you mean " + " or ".join(folded[match] for match in close) + "?" if close else ""
-    raise InputError(
-        f"{table.path} HDU {table.hdu}: no column {name}", hint or f"its columns are {listed(list(table.fields))}"
-    )
+    raise InputError(f"{table.where}: no column {name}", hint or f"its columns are {listed(list(table.fields))}")
 
 
-def find_coordinates(table: FitsTable, ra: str | None, dec: str | None) -> tuple[str | None, str | None]:
+def find_coordinates(table: Table, ra: str | None, dec: str | None) -> tuple[str | None, str | None]:
     """Columns of right ascension and declination.
 
     Parameters
     ----------
-    table : FitsTable
+    table : Table
     ra, dec : str, optional
         Names given by the user.
 
@@ -60,32 +61,36 @@ def find_coordinates(table: FitsTable, ra: str | None, dec: str | None) -> tuple
     """
     ra = None if ra is None else find_column(table, ra)
     dec = None if dec is None else find_column(table, dec)
-    folded = {name.upper(): name for name in reversed(table.fields)}
+    folded = by_capitals(table.fields)
     known = [(entry["ra"], entry["dec"]) for entry in _known_names()["coordinates"]]
     pairs = [(folded[a], folded[b]) for a, b in known if a in folded and b in folded]
+    declared = tuple(folded.get(str(table.header.get(key, "")).upper()) for key in ("HATS_COL_RA", "HATS_COL_DEC"))
+    if declared[0] and declared[1]:
+        pairs.insert(0, (declared[0], declared[1]))
     choices = [pair for pair in pairs if ra in (None, pair[0]) and dec in (None, pair[1])]
     if ra is not None and dec is not None:
         choices = [(ra, dec)]
     if not choices and (ra or dec):
         other = "--ra-column" if ra is None else "--dec-column"
-        raise InputError(f"{table.path} HDU {table.hdu}: only {ra or dec} is named", f"give {other} too")
+        raise InputError(f"{table.where}: only {ra or dec} is named", f"give {other} too")
     if not choices:
-        _refuse_other_systems(table, folded)
+        other = other_system(table.header, folded)
+        if other:
+            raise InputError(
+                f"{table.where}: {other}", f"{_TO_DEGREES}, or name columns with --ra-column and --dec-column"
+            )
         return None, None
     for choice in choices:  # a survey may give sexagesimal text beside degrees
         if all(_fault(table.fields[name]) == "" for name in choice):
             return choice
-    name = next(name for name in choices[0] if _fault(table.fields[name]))
-    raise InputError(
-        f"{table.path} HDU {table.hdu}: column {name} {_fault(table.fields[name])}",
-        "convert the coordinates to degrees (astropy.coordinates.SkyCoord), or name other columns",
-    )
+    field = next(table.fields[name] for name in choices[0] if _fault(table.fields[name]))
+    raise InputError(f"{table.where}: column {field.name} {_fault(field)}", _remedy(field))
 
 
 def _fault(field: Field) -> str:
     """Why a column cannot be a coordinate; '' if it can."""
     if field.refused:
-        return f"holds {field.refused}"
+        return field.refused
     if field.dtype.kind == "S":
         return "is text, coordinates must be numbers in degrees"
     if field.shape or field.dtype.kind not in "iuf":
@@ -93,23 +98,21 @@ def _fault(field: Field) -> str:
     return "" if field.unit.lower() in _DEGREE_UNITS else f"is in {field.unit}, coordinates must be in degrees"
 
 
-def _refuse_other_systems(table: FitsTable, folded: dict[str, str]) -> None:
-    hint = "add RA and Dec in degrees (astropy.coordinates.SkyCoord), or name columns with --ra-column and --dec-column"
-    hours = [folded[name] for name in _HOURS if name in folded]
-    if hours:
-        raise InputError(f"{table.path} HDU {table.hdu}: right ascension only in hours ({hours[0]})", hint)
-    for lon, lat in _GALACTIC:
-        if lon in folded and lat in folded:
-            found = f"{folded[lon]}, {folded[lat]}"
-            raise InputError(f"{table.path} HDU {table.hdu}: no equatorial coordinates, only {found}", hint)
+def _remedy(field: Field) -> str:
+    """How to make a column a coordinate."""
+    if field.unit.lower() in _HOUR_UNITS and field.dtype.kind != "S":
+        return f"multiply {field.name} by 15 to have degrees, or name other columns"
+    if field.unit.lower() in _RADIAN_UNITS:
+        return f"convert it to degrees (numpy.degrees({field.name})), or name other columns"
+    return "convert the coordinates to degrees (astropy.coordinates.SkyCoord), or name other columns"
 
 
-def find_id(table: FitsTable, wanted: str | None) -> tuple[str | None, bool]:
+def find_id(table: Table, wanted: str | None) -> tuple[str | None, bool]:
     """Column of the identifier.
 
     Parameters
     ----------
-    table : FitsTable
+    table : Table
     wanted : str, optional
         Name given by the user.
 
@@ -127,23 +130,28 @@ def find_id(table: FitsTable, wanted: str | None) -> tuple[str | None, bool]:
     """
     if wanted is not None:
         field = table.fields[find_column(table, wanted)]
-        field.require_readable(f"{table.path} HDU {table.hdu}")
+        field.require_readable(table.where)
         if not _is_id(field):
             raise InputError(
-                f"{table.path} HDU {table.hdu}: column {field.name} ({field.dtype}) cannot name rows",
+                f"{table.where}: column {field.name} ({field.dtype}) cannot name rows",
                 "identifiers are whole numbers or text, one per row: floating point loses their last digits",
             )
         return field.name, False
-    folded = {name.upper(): name for name in reversed(table.fields)}
+    folded = by_capitals(table.fields)
+    partly: Field | None = None
     for name in (entry["name"] for entry in _known_names()["identifiers"]):
         if name == "OBJID" and _has_legacy_id(table, folded):
             return "TARGETID", True
         if name in folded and _is_id(table.fields[folded[name]]):
             return folded[name], False
+        if name in folded and _names_some_rows(table.fields[folded[name]]):
+            partly = partly or table.fields[folded[name]]
+    if partly:
+        raise InputError(f"{table.where}: column {partly.name} {partly.refused}", "name an identifier with --id-column")
     return None, False
 
 
-def _has_legacy_id(table: FitsTable, folded: dict[str, str]) -> bool:
+def _has_legacy_id(table: Table, folded: dict[str, str]) -> bool:
     """OBJID of the Legacy Surveys is unique only within a brick and a release."""
     names = [name for name, _, _ in LEGACY_ID]
     return all(name in folded and table.fields[folded[name]].dtype.kind in "iu" for name in names)
@@ -151,6 +159,11 @@ def _has_legacy_id(table: FitsTable, folded: dict[str, str]) -> bool:
 
 def _is_id(field: Field) -> bool:
     return not field.refused and field.shape == () and field.dtype.kind in "iuS"
+
+
+def _names_some_rows(field: Field) -> bool:
+    """An identifier in some of several catalogues only."""
+    return bool(field.refused) and field.shape == () and field.dtype.kind in "iuS"
 
 
 @functools.cache

@@ -7,8 +7,9 @@ memory-mapped, because a file that shrinks under a map kills the process, while 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gzip
-import tempfile
 import threading
 import warnings
 import zlib
@@ -16,13 +17,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.errors import InputError, OutputError
-from galcli.sky.fields import Field, fields_of
+from galcli.errors import InputError
+from galcli.sky.fields import FitsField, fields_of
+from galcli.sky.scratch import Scratch
+from galcli.sky.table import says_yes
 
 _BLOCK = 1 << 22  # bytes read at a time: large enough for full disk speed, small enough to stay in a cache
 _GAP = 1 << 12  # bytes worth reading rather than seeking over
@@ -47,25 +50,47 @@ class FitsTable:
 
     Attributes
     ----------
-    path : Path
+    path, where, files, nrows
+        See `Table`.
     hdu : int
         Number of the HDU, 0 = primary.
-    nrows : int
-    fields : dict of str to Field
+    fields : dict of str to FitsField
         Columns in file order, by their own names.
-    header : astropy.io.fits.Header
     """
 
     def __init__(self, path: Path, hdu: _Hdu, file: IO[bytes], start: int) -> None:
         self.path = path
         self.hdu = hdu.index
-        self.header = hdu.header
+        self.where = f"{path} HDU {hdu.index}"
+        self.files = (path,)
+        self._cards = hdu.header
         self.nrows = int(hdu.header["NAXIS2"])
         self.width = int(hdu.header["NAXIS1"])
-        self.fields = fields_of(hdu.header, f"{path} HDU {hdu.index}")
+        self.fields = fields_of(hdu.header, self.where)
         self._file = file
         self._start = start
         self._lock = threading.Lock()  # seek and read belong together when threads share the table
+
+    @functools.cached_property
+    def header(self) -> dict[str, Any]:
+        """Keywords that have a value; a card that cannot be read and describes no column says nothing."""
+        from astropy.io.fits.card import Undefined
+        from astropy.io.fits.verify import VerifyError
+
+        said = {}
+        for card in self._cards.cards:
+            with contextlib.suppress(VerifyError):
+                said[card.keyword] = card.value
+        return {key: value for key, value in said.items() if key and not isinstance(value, Undefined)}
+
+    @property
+    def mock(self) -> bool:
+        """Whether its header says ``MOCK = T``."""
+        return says_yes(self.header, "MOCK")
+
+    def exact(self, name: str) -> FitsField:
+        """A column; its header says all about it."""
+        return self.fields[name]
 
     def read(self, start: int, stop: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Columns of the rows ``start`` to ``stop``.
@@ -132,12 +157,12 @@ class FitsTable:
 
     def _allocate(self, n: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         for name in names:
-            self.fields[name].require_readable(f"{self.path} HDU {self.hdu}")
+            self.fields[name].require_readable(self.where)
         return {name: np.empty((n, *self.fields[name].shape), self.fields[name].dtype) for name in names}
 
-    def _spans(self, names: Sequence[str]) -> list[tuple[int, int, list[Field]]]:
+    def _spans(self, names: Sequence[str]) -> list[tuple[int, int, list[FitsField]]]:
         """Byte ranges of a row that hold the wanted columns: (low, high, columns in it)."""
-        spans: list[tuple[int, int, list[Field]]] = []
+        spans: list[tuple[int, int, list[FitsField]]] = []
         for field in sorted((self.fields[name] for name in set(names)), key=lambda field: field.offset):
             end = field.offset + field.nbytes
             if spans and field.offset - spans[-1][1] <= _GAP:
@@ -170,7 +195,7 @@ class FitsTable:
 
     @staticmethod
     def _decode(
-        raw: NDArray[np.uint8], width: int, low: int, fields: list[Field], out: dict[str, NDArray[Any]], part: slice
+        raw: NDArray[np.uint8], width: int, low: int, fields: list[FitsField], out: dict[str, NDArray[Any]], part: slice
     ) -> None:
         layout = np.dtype(
             {
@@ -220,6 +245,8 @@ def open_table(path: str | Path, hdu: int | str | None = None) -> FitsTable:
     OutputError
         If a packed table does not fit into the temporary folder.
     """
+    from astropy.io.fits.verify import VerifyError
+
     path = Path(path)
     try:
         with path.open("rb") as plain:
@@ -230,6 +257,8 @@ def open_table(path: str | Path, hdu: int | str | None = None) -> FitsTable:
             return _open_gzip(path, cast("IO[bytes]", packed), hdu)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: the gzip data is damaged or truncated", "download or write it again") from error
+    except VerifyError as error:
+        raise InputError(f"{path}: the header is damaged ({error})", "write the file again") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}", "give the path of a FITS table") from error
 
@@ -244,7 +273,7 @@ def _open_plain(path: Path, magic: bytes, hdu: int | str | None) -> FitsTable:
     file = cast("IO[bytes]", path.open("rb", buffering=0))
     try:
         return FitsTable(path, found, file, found.start)
-    except InputError:
+    except BaseException:
         file.close()
         raise
 
@@ -252,7 +281,7 @@ def _open_plain(path: Path, magic: bytes, hdu: int | str | None) -> FitsTable:
 def _open_fpacked(path: Path, packed: IO[bytes], found: _Hdu) -> FitsTable:
     from galcli.sky.fpack import unpack_table
 
-    with _Scratch() as scratch:
+    with Scratch() as scratch:
         header = unpack_table(packed, found.header, found.start, f"{path} HDU {found.index}", scratch.write)
         return FitsTable(path, _Hdu(found.index, header, 0, found.size), scratch.keep(), 0)
 
@@ -264,7 +293,7 @@ def _open_gzip(path: Path, packed: IO[bytes], hdu: int | str | None) -> FitsTabl
     if found.header.get("ZTABLE", False):
         raise InputError(f"{path}: HDU {found.index} is an fpacked table inside a gzip file", "run gunzip first")
     packed.seek(found.start)
-    with _Scratch() as scratch:
+    with Scratch() as scratch:
         left = int(found.header["NAXIS1"]) * int(found.header["NAXIS2"])
         while left:
             block = packed.read(min(_BLOCK, left))
@@ -275,45 +304,6 @@ def _open_gzip(path: Path, packed: IO[bytes], hdu: int | str | None) -> FitsTabl
         while packed.read(_BLOCK):  # gzip's own checksum stands at the end: without it a flipped bit goes unseen
             pass
         return FitsTable(path, found, scratch.keep(), 0)
-
-
-class _Scratch:
-    """An anonymous temporary file for unpacked rows, gone when closed; closed at the end of the block unless kept."""
-
-    def __init__(self) -> None:
-        self._kept = False
-        try:
-            self._file = cast("IO[bytes]", tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - outlives the block
-        except OSError as error:
-            raise self._error(error) from error
-
-    def write(self, block: bytes | memoryview) -> None:
-        """Append bytes; a full disk is an `OutputError`, not a fault of the catalogue."""
-        view = memoryview(block).cast("B")
-        try:
-            while view:
-                view = view[self._file.write(view) :]
-        except OSError as error:
-            raise self._error(error) from error
-
-    def keep(self) -> IO[bytes]:
-        """The file itself, which now stays open."""
-        self._kept = True
-        return self._file
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
-        if failed or not self._kept:
-            self._file.close()
-
-    @staticmethod
-    def _error(error: OSError) -> OutputError:
-        return OutputError(
-            f"unpacking the catalogue into {tempfile.gettempdir()}: {error.strerror or error}",
-            "set TMPDIR to a folder with free space",
-        )
 
 
 def _find(path: Path, magic: bytes, stream: IO[bytes], wanted: int | str | None) -> _Hdu:

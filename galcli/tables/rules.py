@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.models.card import Card, Output, parse_card
-from galcli.sky.fields import Field, foreign_text
+from galcli.sky.fields import foreign_text
 from galcli.sky.healpix import pixel
 from galcli.sky.rows import FitsTable, open_table
+from galcli.sky.table import Field
 from galcli.tables.columns import Column, dictionary, from_output, status_column
 from galcli.tables.status import NO_PIXELS, NULL_BITS, RowStatus
 
@@ -134,7 +135,7 @@ def _text_rules(table: FitsTable) -> Iterator[Rule]:
 
     for name, field in table.fields.items():
         if field.dtype.kind == "S":
-            yield f"{name} holds bytes that are not ASCII", foreign(name)
+            yield f"{name} holds bytes that are not printable ASCII", foreign(name)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def main() -> None:
     watch = Watch()
     watch.start()
     began = time.monotonic()
-    predict(options(catalog.parent, model, catalog=catalog, out=out, cutouts=str(cutouts)), Silent())
+    predict(options(catalog.parent, model, catalogs=(catalog,), out=out, cutouts=str(cutouts)), Silent())
     print(watch.stop())
     print(f"{catalog}: {time.monotonic() - began:.1f} s", file=sys.stderr)
 

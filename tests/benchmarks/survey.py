@@ -82,7 +82,7 @@ def write_stacks(folder: Path, files: int, each: int, side: int, order: int = 4)
 def options(folder: Path, model: Path, **changes: Any) -> PredictOptions:
     """Options of a run over a survey, writing ``predictions.fits`` anew."""
     settings: dict[str, Any] = {
-        "catalog": folder / "catalog.fits", "out": folder / "predictions.fits", "cutouts": str(folder / "cutouts"),
+        "catalogs": (folder / "catalog.fits",), "out": folder / "predictions.fits", "cutouts": str(folder / "cutouts"),
         "models": (str(model),), "overwrite": True, "device": "cpu",
     }  # fmt: skip
     return PredictOptions(**settings | changes)

@@ -57,7 +57,7 @@ def test_shard_says_what_is_left(survey: Survey, galcli: Run) -> None:
 def test_run_record_tells_who_ran_what(survey: Survey, galcli: Run) -> None:
     galcli(*survey.predict("--shard", "0/1"))
     record = json.loads((survey.root / "predictions.fits.run" / "run.json").read_text())
-    assert record["options"]["catalog"] == str(survey.catalog.resolve())
+    assert record["options"]["catalogs"] == [str(survey.catalog.resolve())]
     assert record["options"]["shard"] == [0, 1]
     schema = json.loads(files("galcli.schemas").joinpath("run-record.schema.json").read_text())
     jsonschema.validate(record, schema)

@@ -253,7 +253,7 @@ def test_unusable_catalogue_is_refused_by_name(survey: Survey, galcli: Run, dama
     elif damage == "no table":
         fits.PrimaryHDU(np.zeros((3, 3), np.float32)).writeto(path)
     elif damage != "absent":
-        content = {"cut": raw[:6000], "not FITS": b"RA,DEC\n1,2\n", "cut gz": gzip.compress(raw)[:-20]}
+        content = {"cut": raw[:6000], "not FITS": b"\x89HDF\r\n", "cut gz": gzip.compress(raw)[:-20]}
         path.write_bytes(content.get(damage, b""))
     result = galcli("predict", path, "--model", survey.model, "-o", survey.out, "--threads", 1, code=4)
     assert path.name in result.error

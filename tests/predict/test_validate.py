@@ -116,8 +116,8 @@ def test_rows_of_another_catalogue_are_told(made: Survey, tmp_path: Path, name: 
 
 
 def test_objects_without_cutout_are_counted(made: Survey) -> None:
-    notes = validate(made.cutouts, made.catalog).notes
-    assert notes == [f"1 objects of {made.catalog} have no cutout: {made.ids[5] - 1}"]
+    notes = validate(made.cutouts, [made.catalog]).notes
+    assert notes == [f"1 objects of {made.catalog} HDU 1 have no cutout: {made.ids[5] - 1}"]
 
 
 # --- what can be wrong -----------------------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def test_damage_is_a_problem_and_never_a_crash(copies: Callable[[str], Path], ma
         at = int(where * len(raw))
         path.write_bytes(raw[:at] if cut else raw[:at] + bytes([raw[at] ^ flip]) + raw[at + 1 :])
         try:
-            found = validate(root, made.catalog).problems
+            found = validate(root, [made.catalog]).problems
         finally:
             path.write_bytes(raw)
         if path.suffix == ".fits" or name.startswith("hats"):

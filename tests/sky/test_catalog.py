@@ -165,7 +165,7 @@ def test_identifier_that_is_not_ascii_is_named(tmp_path: Path) -> None:
     write(tmp_path / "a.fits", NAME=["abcdef", "uvwxyz"], ra=np.zeros(2), dec=np.zeros(2))
     raw = (tmp_path / "a.fits").read_bytes()
     (tmp_path / "b.fits").write_bytes(raw.replace(b"uvwxyz", "uvwü ".encode()))
-    with pytest.raises(InputError, match=r"NAME = .* in row 1 is not ASCII"):
+    with pytest.raises(InputError, match=r"NAME = .* in row 1 is not printable ASCII"):
         rows_of(open_catalog(tmp_path / "b.fits"))
 
 

@@ -118,7 +118,8 @@ def set_to(name: str, row: int, value: Any) -> Callable[[Data], None]:
         (set_to("STATUS", 30, 1024), "unknown bits"),
         (set_to("HPX", 30, 5), "HPX is not the pixel"),
         (set_to("HPX", 7, 5), "HPX is not the pixel"),
-        (set_to("LABEL", 30, b"a\xe9"), "LABEL holds bytes that are not ASCII in 1 rows.*row 30"),
+        (set_to("LABEL", 30, b"a\xe9"), "LABEL holds bytes that are not printable ASCII in 1 rows.*row 30"),
+        (set_to("LABEL", 30, b"a\tb"), "LABEL holds bytes that are not printable ASCII in 1 rows.*row 30"),
     ],
 )
 def test_contradictions_are_named(tmp_path: Path, change: Callable[[Data], None], message: str) -> None:

@@ -32,7 +32,7 @@ def make_pictures(folder: Path, models: tuple[str, ...] = ()) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix="galcli-pictures-") as scratch:
         catalog = unpack(Path(scratch) / "sample")
         table = Path(scratch) / "predictions.fits"
-        predict(PredictOptions(catalog, table, models=models), Lines())
+        predict(PredictOptions((catalog,), table, models=models), Lines())
         return [
             save(bpt_figure(table, catalog), folder / "bpt.png"),
             save(gallery_figure(table, catalog), folder / "features.png", dpi=100),
