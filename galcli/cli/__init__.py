@@ -22,7 +22,7 @@ COMMANDS = {
     "validate": "Check tables, tiles, runs, HATS folders and stacks of cutouts, also against a catalogue.",
     "doctor": "Check the installation: versions, devices, models, disk.",
     "models": "List, show and verify model files.",
-    "cutouts": "Download cutouts from the Legacy Surveys or Pan-STARRS.",
+    "cutouts": "Cut, pack and download cutouts.",
     "evaluate": "Measure a model on a labelled catalogue, through the same runtime as predict.",
     "mock": "Write a mock survey of any size, with known truth.",
     "train": "Train a model and export it.",

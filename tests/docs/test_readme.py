@@ -79,12 +79,12 @@ def test_pictures_show_the_sample(folder: Path) -> None:
 @pytest.mark.parametrize("words", COMMAND_LINES, ids=" ".join)
 def test_every_command_line_has_options_that_exist(words: list[str]) -> None:
     command: click.Command = cli
-    context, rest = click.Context(cli), list(words)
+    context, rest = click.Context(cli, **cli.context_settings), list(words)
     while isinstance(command, click.Group):
         found = command.get_command(context, rest[0])
         assert found is not None, rest[0]
         command, rest = found, rest[1:]
-    with command.make_context(words[0], rest):
+    with command.make_context(words[0], rest, parent=context):
         pass
 
 
