@@ -48,6 +48,8 @@ class _Hit:
         Where the object lies in the settled image.
     depth : float
         Distance to the nearest edge in arcsec; negative outside.
+    scale : float
+        Pixel scale there, arcsec.
     """
 
     image: CoaddImage
@@ -55,6 +57,7 @@ class _Hit:
     x: float
     y: float
     depth: float
+    scale: float
 
 
 class CoaddSource:
@@ -161,8 +164,7 @@ class CoaddSource:
 
     def _side(self, grid: _Hit) -> int:
         """Side of a stamp in pixels: the field and a pixel to spare on each side, so that any crop of it fits."""
-        scale = grid.image.sky.scale_at(grid.x, grid.y)
-        return self._size or math.ceil(self._field / scale - 1e-6) + 2
+        return self._size or math.ceil(self._field / grid.scale - 1e-6) + 2
 
     def _hits(self, request: CutoutRequest) -> list[list[_Hit]]:
         """The images that hold a part of each row's stamp, those first in which the object stands deepest."""
@@ -178,11 +180,12 @@ class CoaddSource:
             # Rounded, so that noise in the last digit cannot decide between two pixels.
             x, y = (np.round(axis, 4) for axis in image.sky.to_pixel(request.ra[near], request.dec[near]))
             height, width = image.sky.shape
-            scale = image.rule.pixel_scale
+            scale = image.sky.scale_at(x, y)
             half = (self._size or self._field / scale) / 2 + 2
             depth = np.minimum(np.minimum(x + 0.5, width - 0.5 - x), np.minimum(y + 0.5, height - 0.5 - y))
             for at in np.flatnonzero(depth > -half).tolist():
-                hits[near[at]].append(_Hit(image, number, float(x[at]), float(y[at]), float(depth[at] * scale)))
+                place = (float(x[at]), float(y[at]), float(depth[at] * scale[at]), float(scale[at]))
+                hits[near[at]].append(_Hit(image, number, *place))
         for row in hits:
             row.sort(key=lambda hit: (-hit.depth, hit.number))
         return hits
@@ -205,7 +208,7 @@ class CoaddSource:
                 continue
             good.append(at)
             center[at] = round(grid.x - corner[0], 4), round(grid.y - corner[1], 4)
-            scale[at] = grid.image.sky.scale_at(grid.x, grid.y)
+            scale[at] = grid.scale
         if not good:
             return
         pixels, index = pixels[good], np.array(rows, np.int64)[good]
@@ -244,9 +247,7 @@ def _grid_of(hits: list[_Hit]) -> _Hit | None:
             for band in hit.image.rule.bands:
                 best.setdefault(band, hit)
     # Scales are compared as printed: the same grid must win whatever the last digit says.
-    return min(
-        best.values(), key=lambda hit: (round(hit.image.rule.pixel_scale, 3), -hit.depth, hit.number), default=None
-    )
+    return min(best.values(), key=lambda hit: (round(hit.scale, 3), -hit.depth, hit.number), default=None)
 
 
 def _runs(sides: list[int], batch_size: int) -> Iterator[tuple[int, int]]:

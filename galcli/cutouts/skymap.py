@@ -90,11 +90,13 @@ class SkyMap:
         y = self.shape[0] - 1 - y if rule.flip_rows else y
         return self._file_to_sky(*((y, x) if rule.transpose else (x, y)))
 
-    def scale_at(self, x: float, y: float) -> float:
-        """Pixel scale in arcsec: the square root of the area of the pixel there."""
-        corners = unit_vectors(*self.to_sky(x + np.array([-0.5, 0.5, -0.5]), y + np.array([-0.5, -0.5, 0.5])))
-        sides = corners[1:] - corners[0]
-        return float(np.degrees(np.sqrt(np.linalg.norm(np.cross(sides[0], sides[1]))))) * 3600
+    def scale_at(self, x: Floats, y: Floats) -> Floats:
+        """Pixel scale in arcsec at pixels (N,): the square root of the area of each."""
+        corner, right, above = (
+            unit_vectors(*self.to_sky(x + i, y + j)) for i, j in ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5))
+        )
+        area = np.linalg.norm(np.cross(right - corner, above - corner), axis=1)
+        return np.asarray(np.degrees(np.sqrt(area)) * 3600, np.float64)
 
     @cached_property
     def _wcs(self) -> Any:

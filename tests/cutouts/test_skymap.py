@@ -50,11 +50,11 @@ def test_footprint_holds_every_pixel_and_little_more(case: str) -> None:
 
 def test_scale_is_the_root_of_the_area() -> None:
     sky, wcs = sky_of(turn=20)
-    assert sky.scale_at(60.0, 45.0) == pytest.approx(0.262, rel=1e-6)
+    assert sky.scale_at(np.array([60.0]), np.array([45.0]))[0] == pytest.approx(0.262, rel=1e-6)
     x, y = np.array([59.5, 60.5, 59.5]), np.array([44.5, 44.5, 45.5])
     corners = SkyCoord(*wcs.all_pix2world(x, y, 0), unit="deg")
     sides = [corners[0].separation(corners[k]).arcsec for k in (1, 2)]
-    assert sky.scale_at(60.0, 45.0) == pytest.approx(np.sqrt(sides[0] * sides[1]), rel=1e-4)
+    assert sky.scale_at(np.array([60.0]), np.array([45.0]))[0] == pytest.approx(np.sqrt(sides[0] * sides[1]), rel=1e-4)
 
 
 def test_galactic_images() -> None:
