@@ -264,7 +264,8 @@ class StackSource:
             start = part.stop
             batch.index[part] = segment.index
             batch.pixel_scale[part] = stack.pixel_scale(segment.entry)
-        yield from _judged(batch, low, high, start)
+        if start:
+            yield from _judged(batch, low, high, start)
 
 
 def _find_files(path: Path) -> dict[tuple[int, int], Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,19 @@ def test_file_vanishes_or_shrinks_during_the_run(survey: Any, ask: Any, drain: A
     source = StackSource(folder)
     path.unlink()
     assert drain(source, ask(IDS, RA, DEC)).status == {3: CORRUPT, 4: CORRUPT, 5: CORRUPT}
+
+
+def test_file_that_can_no_longer_be_read(tmp_path: Path, ask: Any, drain: Any, monkeypatch: Any) -> None:
+    """Damaged after its sums were checked: its rows are corrupt, even where they are a whole batch."""
+    pixels = np.random.default_rng(1).normal(size=(3, 2, 10, 12)).astype(np.float32)
+    write_stack(tmp_path / "a.fits", IDS[:3], RA[:3], DEC[:3], pixels, "gr", 0.262)
+    source = StackSource(tmp_path / "a.fits")
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("galcli.cutouts.stack_file.StackFile.read_into", fail)
+    assert drain(source, ask(IDS[:3])).status == {0: CORRUPT, 1: CORRUPT, 2: CORRUPT}
 
 
 def test_nothing_but_damage_is_refused(survey: Any) -> None:
