@@ -6,6 +6,7 @@ optimiser). What is not a tensor stands as JSON in the metadata. Nothing is ever
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from galcli.tables.atomic import atomic_write
 
 #: Metadata key of the JSON.
 KEY = "galcli.training"
+#: Metadata key of the SHA-256 over that JSON and all tensors; safetensors itself notices no changed value.
+DIGEST = "galcli.sha256"
 _MODEL = "model/"
 #: State of RAdam per parameter.
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -51,7 +54,17 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
         If the file cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    atomic_write(path, serialize(plain, {KEY: json.dumps(dict(info))}))
+    text = json.dumps(dict(info))
+    atomic_write(path, serialize(plain, {KEY: text, DIGEST: _digest(plain, text)}))
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    sha = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,13 +73,16 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises
     ------
     ModelError
-        If the file is missing or damaged.
+        If the file is missing or damaged: no value of a file that galcli wrote can change unnoticed.
     """
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             metadata = file.metadata() or {}
-        return tensors, json.loads(metadata.get(KEY, "{}"))
+        text = metadata.get(KEY, "{}")
+        if DIGEST in metadata and metadata[DIGEST] != _digest(tensors, text):
+            raise ValueError("its values are not those that were written")
+        return tensors, json.loads(text)
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: no readable safetensors file: {error}", "give a .safetensors file") from error
 
