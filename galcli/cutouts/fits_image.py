@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import warnings
 import os
 import zlib
 from collections.abc import Iterator
@@ -211,14 +212,32 @@ def _plain(cards: dict[str, Any], data: bytes, start: int) -> NDArray[Any]:
 
 def _compressed(path: str | Path, number: int, cards: dict[str, Any]) -> NDArray[Any]:
     """Pixels of a tile-compressed image; the HDU's own cards take the place of the table's."""
+    if str(cards.get("ZCMPTYPE", "")).startswith("GZIP"):
+        return _gzip_compressed(path, number)
     with open_fits(path) as file:
-        values: NDArray[Any] = file[number].read()
+        values: NDArray[Any] | None = file[number].read()
+    if values is None:
+        raise ValueError("the image is empty")
     blank = cards.get("BLANK", cards.get("ZBLANK"))
     if values.dtype.kind != "f" and blank is not None:
         missing = values == int(blank)
         values = values.astype(np.float64)
         values[missing] = np.nan
     return values
+
+
+def _gzip_compressed(path: str | Path, number: int) -> NDArray[Any]:
+    """Pixels of an image whose tiles are gzipped, through astropy: on some damaged ones cfitsio never ends."""
+    from astropy.io import fits
+    from astropy.io.fits.verify import VerifyError
+    from astropy.utils.exceptions import AstropyWarning
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)  # of sloppy headers; damage is an exception
+            return np.asarray(fits.getdata(path, number))
+    except (VerifyError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"the compressed image is damaged ({error})") from error
 
 
 @lru_cache(maxsize=256)

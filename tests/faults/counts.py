@@ -26,7 +26,7 @@ POSITIONS = _tries(1_000_000, 100_000)
 #: Rows of the small and the large catalogue whose peak memory is compared.
 MEMORY_ROWS = (_tries(100_000, 10_000), _tries(1_000_000, 100_000))
 #: Examples that hypothesis makes for each command line, and damaged files of each kind.
-EXAMPLES, FUZZED = _tries(60, 6), _tries(400, 30)
+EXAMPLES, FUZZED = _tries(25, 2), _tries(250, 15)
 
 
 def spread(events: int, tries: int) -> range:

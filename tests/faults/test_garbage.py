@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from galcli.cli import cli, main
-from tests.conftest import run_main
+from tests.conftest import Result, check_ending, run_main
 from tests.faults.counts import EXAMPLES
 from tests.survey import Survey
 
@@ -65,21 +65,15 @@ def cheap(path: tuple[str, ...], survey: Survey, folder: Path) -> list[str]:
 
 
 def check(words: list[str], folder: Path) -> None:
-    """Run a command in a folder of its own, and again to look at how it refuses."""
-    with contextlib.chdir(folder):
-        code = code_of(words)
-        assert code in EXPECTED, (words, code)
-        if code:
-            run_main(words, code)
-
-
-def code_of(words: list[str]) -> Any:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    """Run a command in a folder of its own."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main(words)
         except SystemExit as stop:
-            return stop.code or 0
-    return None
+            code = stop.code or 0
+    assert code in EXPECTED, (words, code, err.getvalue())
+    check_ending(Result(int(code), out.getvalue(), err.getvalue()), int(code))
 
 
 @pytest.fixture(scope="module")
