@@ -51,7 +51,7 @@ def check(folder: Path, ask: Any, drain: Any, undamaged: Any, *, may_survive: bo
     return False
 
 
-def test_200_truncations(survey: Any, ask: Any, drain: Any, undamaged: Any) -> None:
+def test_200_truncations(survey: Any, ask: Any, drain: Any, undamaged: Any, record_fault: Any) -> None:
     folder, path, data = survey
     cuts = np.random.default_rng(2).integers(0, len(data), 200)
     survivors = []
@@ -59,11 +59,12 @@ def test_200_truncations(survey: Any, ask: Any, drain: Any, undamaged: Any) -> N
         path.write_bytes(data[:cut])
         if check(folder, ask, drain, undamaged, may_survive=True):
             survivors.append(cut)
+        record_fault()
     # What is cut off inside the last padding block of the file is not data.
     assert all(cut > len(data) - 2880 for cut in survivors)
 
 
-def test_100_flipped_bits(survey: Any, ask: Any, drain: Any, undamaged: Any) -> None:
+def test_100_flipped_bits(survey: Any, ask: Any, drain: Any, undamaged: Any, record_fault: Any) -> None:
     folder, path, data = survey
     rng = np.random.default_rng(3)
     for at, bit in zip(rng.integers(2880, len(data), 100).tolist(), rng.integers(0, 8, 100).tolist(), strict=True):
@@ -72,9 +73,10 @@ def test_100_flipped_bits(survey: Any, ask: Any, drain: Any, undamaged: Any) -> 
         path.write_bytes(damaged)
         # A flip in the name of a CHECKSUM card leaves nothing to compare with: then the pixels must be right.
         check(folder, ask, drain, undamaged, may_survive=True)
+        record_fault()
 
 
-def test_flipped_pixels_are_all_found(survey: Any, ask: Any, drain: Any, undamaged: Any) -> None:
+def test_flipped_pixels_are_all_found(survey: Any, ask: Any, drain: Any, undamaged: Any, record_fault: Any) -> None:
     folder, path, data = survey
     start = data.index(b"EXTNAME = 'PIXELS") // 2880 * 2880 + 2880 * (2 if b"ZIMAGE" in data else 1)
     rng = np.random.default_rng(4)
@@ -83,6 +85,7 @@ def test_flipped_pixels_are_all_found(survey: Any, ask: Any, drain: Any, undamag
         damaged[start + int(rng.integers(0, 400))] ^= 1 << int(rng.integers(0, 8))
         path.write_bytes(damaged)
         check(folder, ask, drain, undamaged)
+        record_fault()
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>", b"SIMPLE  =" + b" " * 3000, b"\0" * 5760])
