@@ -145,11 +145,12 @@ FAULTS: dict[str, Fault] = {
     ),
     "F17": Fault(
         "ONNX files cut, with flipped bits, empty, text, of another opset, with data elsewhere, custom operators, 2 GB",
-        "shipped models: always refused; others: exit 5 or a run that does not crash; no other file opened",
+        "shipped models and those that galcli exported: refused, or the same values (damage to the seal alone); foreign "
+        "ones: exit 5 or a run that does not crash; no other file opened",
         _in(_MODELS, "damage_to_a_shipped_model_is_always_found", "damage_to_a_users_model_never_crashes",
             "files_that_are_no_usable_model")
         + _in("models/test_library", "no_other_file_is_opened_for_a_model", "changed_file_is_not_opened"),
-        "a flipped weight in a user's own model file is not noticed, since nobody knows its SHA-256: see the notes",
+        "a flipped weight in a model file that carries no seal is not noticed, since nobody knows its SHA-256: see the notes",
     ),
     "F18": Fault(
         "pickles as .pth, .pt, .npz, a zip bomb, a member outside its folder, as --init, --model and models show",
