@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import gzip
 import math
-import warnings
 import os
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass

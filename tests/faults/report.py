@@ -5,7 +5,7 @@ With ``--fault-report FILE`` only the tests of the table (tests/faults/table.py)
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import platform
 import subprocess
 from collections import defaultdict
@@ -105,12 +105,15 @@ def _reason(report: pytest.TestReport) -> str:
 
 def render(records: dict[str, Record]) -> str:
     """The report as Markdown."""
+    made_by = (
+        f"Written by `make faults` on {dt.datetime.now(dt.UTC).date()}: galcli {version('galcli')}"
+        f"{_commit()}, Python {platform.python_version()}, onnxruntime {_onnxruntime()}"
+        f"{'' if FULL else ', **reduced counts**'}."
+    )
     lines = [
         "# Fault report",
         "",
-        f"Written by `make faults` on {datetime.datetime.now(datetime.UTC).date()}: galcli {version('galcli')}"
-        f"{_commit()}, Python {platform.python_version()}, onnxruntime {_onnxruntime()}"
-        f"{'' if FULL else ', **reduced counts**'}.",
+        made_by,
         "Each fault is injected on purpose by the tests named in [table.py](table.py); a try counts as passed when it",
         "ends as the last column says.",
         "",

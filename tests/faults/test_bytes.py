@@ -124,7 +124,9 @@ def spoil(data: bytes, chance: random.Random) -> bytes:
             case 4:
                 raw[at : at + size] = chance.choice([b"\0", b"\xff", b"9", b" ", b"'"]) * size
             case _:
-                raw[at : at + 20] = chance.choice([b"= -1", b"= 99999999999999999999", b"= 1E999", b"= 'x", b"= 0"]).ljust(20)
+                raw[at : at + 20] = chance.choice(
+                    [b"= -1", b"= 99999999999999999999", b"= 1E999", b"= 'x", b"= 0"]
+                ).ljust(20)
     return bytes(raw)
 
 
@@ -139,7 +141,7 @@ def outcome(read: Callable[[Path], None], path: Path) -> str:
             read(path)
         except GalcliError as error:
             said = "refused" if error.hint else f"no hint: {error.message}"
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test wants to know
             said = f"{type(error).__name__}: {error}"
         finally:
             os.write(send, said.encode(errors="replace")[:4000])

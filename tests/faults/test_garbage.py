@@ -6,7 +6,6 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -88,7 +87,9 @@ def test_garbage_after_every_option(
 ) -> None:
     tried = []
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(
+        max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+    )
     @given(value=st.one_of(TYPED, TEXT))
     def garbage(value: str) -> None:
         tried.append(value)
@@ -104,14 +105,16 @@ def test_garbage_after_every_option(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_garbage_as_arguments(
-    shared_survey: Survey, folder: Path, path: tuple[str, ...], record_fault: Record
-) -> None:
+def test_garbage_as_arguments(shared_survey: Survey, folder: Path, path: tuple[str, ...], record_fault: Record) -> None:
     """Options in any order and number, words that are none."""
     tried = []
-    known = st.sampled_from([option.opts[-1] for option in COMMANDS[path].params if isinstance(option, click.Option)] or [""])
+    known = st.sampled_from(
+        [option.opts[-1] for option in COMMANDS[path].params if isinstance(option, click.Option)] or [""]
+    )
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(
+        max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+    )
     @given(words=st.lists(st.one_of(known, TYPED, TEXT), min_size=1, max_size=5))
     def garbage(words: list[str]) -> None:
         tried.append(words)

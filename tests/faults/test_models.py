@@ -18,7 +18,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from galcli.errors import GalcliError
+from galcli.errors import GalcliError, ModelError
 from galcli.models.library import sealed
 from tests.conftest import run_main
 from tests.faults.counts import FLIPS, TRUNCATIONS
@@ -67,13 +67,13 @@ def trial(path: Path) -> str:
     try:
         session = Session(find(path), device="cpu", threads=1)
     except GalcliError as error:
-        assert (error.exit_code, bool(error.hint), "\n" in error.message) == (5, True, False)
-        return "refused"
+        return (
+            "refused" if (error.exit_code, bool(error.hint), "\n" in error.message) == (5, True, False) else repr(error)
+        )
     try:
         return b"".join(value.tobytes() for value in session.run(feeds).values()).hex()
     except GalcliError as error:
-        assert error.exit_code == 5
-        return "failed"
+        return "failed" if error.exit_code == 5 else repr(error)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +136,7 @@ def test_damage_to_a_users_model_never_crashes(
     fates = in_child(work)
     if how == "cut":
         assert set(fates) - ({good} if exported else set()) == {"refused"}  # a cut may take away the seal alone
+    assert not [fate for fate in fates if "Error" in fate]
     changed = sum(fate not in ("refused", "failed", good) for fate in fates)
     if exported:
         assert not changed
@@ -274,8 +275,7 @@ def test_damaged_checkpoint(tmp_path: Path, how: str, record_fault: Record) -> N
         path.write_bytes(data)
         try:
             checkpoint.load(path)
-        except GalcliError as error:
-            assert error.exit_code == 5
+        except ModelError:
             refused += 1
     record_fault(refused, f"safetensors {how}: {refused} of {len(files)} refused")
     assert refused == len(files)

@@ -6,7 +6,6 @@ import errno
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -39,9 +38,7 @@ def pictures(root: Path) -> Survey:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("make", [stacks, fits_files, pictures])
-def test_failing_read(
-    launcher: Launcher, tmp_path: Path, make: Callable[[Path], Survey], record_fault: Record
-) -> None:
+def test_failing_read(launcher: Launcher, tmp_path: Path, make: Callable[[Path], Survey], record_fault: Record) -> None:
     survey = make(tmp_path / "survey")
     how = {"reads": True, "where": str(tmp_path)}
     whole = launcher.run(survey.predict("--order", 1, out=tmp_path / "whole.fits"), **how)
