@@ -12,11 +12,11 @@ def _tries(full: int, quick: int) -> int:
 
 
 #: Kills at random moments, and rows of the survey they hit (about 40 tiles).
-KILLS, KILLED_ROWS = _tries(50, 8), 56
+KILLS, KILLED_ROWS = _tries(50, 6), 56
 #: Moments at which a run is killed or refused a change of the disk: these many, spread over all there are.
-DISK_CHANGES = _tries(400, 12)
+DISK_CHANGES = _tries(200, 10)
 #: Calls that read and fail with EIO, for each kind of cutouts.
-READS = _tries(1000, 10)
+READS = _tries(1000, 8)
 #: Sizes of a disk that is too small.
 DISK_SIZES = _tries(12, 4)
 #: Random damage to model files and checkpoints.

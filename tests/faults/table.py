@@ -153,9 +153,10 @@ FAULTS: dict[str, Fault] = {
         "a flipped weight in a model file that carries no seal is not noticed, since nobody knows its SHA-256: see the notes",
     ),
     "F18": Fault(
-        "pickles as .pth, .pt, .npz, a zip bomb, a member outside its folder, as --init, --model and models show",
-        "exit 5, the canary is not run",
-        _in(_MODELS, "hostile_files_are_not_run"),
+        "pickles as .pth, .pt, .npz, a zip bomb, a member outside its folder, as --init, --model and models show; damaged "
+        "state dicts",
+        "exit 5, the canary is not run; nothing but a refusal of galcli's own",
+        _in(_MODELS, "hostile_files_are_not_run", "damaged_state_dict_is_read_or_refused"),
     ),
     "F19": Fault("safetensors checkpoints cut and with flipped bits", "refused", _in(_MODELS, "damaged_checkpoint"),
                  "checkpoints of others, and those written before they carried a SHA-256, are taken as they are"),

@@ -260,6 +260,27 @@ def test_hostile_files_are_not_run(shared_survey: Survey, tmp_path: Path, record
 # --- checkpoints --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore")  # torch may warn of what it refuses
+@pytest.mark.parametrize("form", ["zip", "plain"])
+def test_damaged_state_dict_is_read_or_refused(tmp_path: Path, form: str, record_fault: Record) -> None:
+    """Torch's own files carry no digest that covers them; whatever is wrong with one, it is a `ModelError`."""
+    import torch
+
+    from galcli.training import checkpoint
+
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.arange(30.0)}, path, _use_new_zipfile_serialization=form == "zip")
+    files = [b"", *damaged(path.read_bytes(), "cut"), *damaged(path.read_bytes(), "flipped")]
+    refused = 0
+    for data in files:
+        path.write_bytes(data)
+        try:
+            checkpoint.load_weights(path)
+        except ModelError:
+            refused += 1
+    record_fault(len(files), f"torch state dicts ({form}), cut and flipped: {refused} of {len(files)} refused")
+
+
 @pytest.mark.parametrize("how", ["cut", "flipped"])
 def test_damaged_checkpoint(tmp_path: Path, how: str, record_fault: Record) -> None:
     import torch
