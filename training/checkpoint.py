@@ -118,7 +118,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path}: a pickled module or other objects, not a plain state dict", convert) from error
-    except Exception as error:  # noqa: BLE001 - on damaged bytes torch's reader raises whatever comes
+    except Exception as error:  # on damaged bytes torch's reader raises whatever comes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path}: cannot be read: {reason}", convert) from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
