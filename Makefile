@@ -5,7 +5,7 @@ ENV := .venv
 DEMO := .venv-demo
 PIP := -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: env demo test test-slow lint bench sample clean
+.PHONY: env demo test test-slow faults lint bench sample clean
 
 # --- environments ---------------------------------------------------------------------------------------------------
 
@@ -37,6 +37,9 @@ test: $(ENV)/.ready  ## the tests (under 12 minutes on two cores)
 
 test-slow: $(ENV)/.ready  ## the tests that need minutes each
 	$(ENV)/bin/python -m pytest -m slow
+
+faults: $(ENV)/.ready  ## the fault tests with full counts (under 10 minutes); writes tests/faults/REPORT.md
+	GALCLI_FAULTS=full $(ENV)/bin/python -m pytest --fault-report tests/faults/REPORT.md
 
 lint: $(ENV)/.ready  ## ruff and mypy
 	$(ENV)/bin/ruff check .

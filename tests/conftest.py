@@ -17,6 +17,8 @@ import pytest
 from tests.launcher import ROOT, Launcher
 from tests.survey import Survey, make_survey
 
+pytest_plugins = ["tests.faults.report"]
+
 
 @dataclass
 class Result:

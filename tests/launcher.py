@@ -8,14 +8,18 @@ Run as ``python -m tests.launcher``, it obeys JSON lines on stdin and answers on
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import errno
+import importlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +27,11 @@ from typing import Any, Self
 ROOT = Path(__file__).parents[1]
 #: File system events that change something; with what they are asked about in ``args[0]``.
 CHANGES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "write", "sync")
+#: What a run imports sooner or later.
+PRELOADED = (
+    "astropy.io.fits", "astropy.table", "galcli.cli.predict", "galcli.cli.preview", "galcli.predict.run", "healpy",
+    "onnxruntime", "PIL.Image", "rich.console", "rich.table",
+)  # fmt: skip
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -35,15 +44,15 @@ class Ended:
     code : int
         Exit code; the negative number of the signal that killed it; 0 and ``stopped`` while it is stopped.
     out, err : str
-    events : int
-        Changes of the file system it made.
+    events : list of str
+        What it did to the file system, one line each: ``os.rename /path``.
     seconds : float
     """
 
     code: int
     out: str
     err: str
-    events: int
+    events: list[str]
     seconds: float
     stopped: bool = False
 
@@ -96,47 +105,110 @@ def child(order: dict[str, Any]) -> None:
     Parameters
     ----------
     order : dict
-        ``argv``; ``log``: prefix of the files for stdout, stderr and the number of events; ``at``: number of the event
-        at which ``do`` happens: the number of a signal to the whole group, or ``error``; ``times``: at how many events
-        in a row; ``where``: count only events on paths that contain this; ``pause``: seconds to wait before each batch.
+        ``argv``; ``log``: prefix of the files for stdout, stderr and the events; ``at``: number of the event
+        at which ``do`` happens: the number of a signal to the whole group, or ``error`` with the number ``errno``;
+        ``times``: at how many events in a row; ``where``: count only events on paths that contain this; ``reads``: the
+        events are calls that open or read files instead; ``pause``: seconds to wait before each batch.
     """
     os.setpgid(0, 0)
     log = order["log"]
     for name, descriptor in (("out", 1), ("err", 2)):
         os.dup2(os.open(f"{log}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    counter = os.open(f"{log}.events", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    diary, note = os.open(f"{log}.events", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND), os.write
     if order.get("pause"):
         slow_down(order["pause"])
     first, action, where = order.get("at", 0), order.get("do"), order.get("where", "")
+    number = order.get("errno", errno.ENOSPC)
     events = 0
 
-    def hook(event: str, args: tuple[Any, ...]) -> None:
+    def happen(event: str, path: object) -> None:
         nonlocal events
-        if event not in CHANGES or where not in str(args[0]):
+        if where not in str(path):
+            return
+        events += 1
+        note(diary, f"{event} {str(path)!r}\n".encode(errors="backslashreplace"))
+        if first and first <= events < first + order.get("times", 1):
+            if action == "error":
+                raise OSError(number, os.strerror(number), str(path))
+            os.killpg(0, action)
+
+    if order.get("reads"):
+        watch_reads(happen)
+    else:
+        watch_changes(happen)
+    from galcli.cli import main
+
+    sys.argv = ["galcli", *order["argv"]]
+    main()
+
+
+def watch_changes(happen: Callable[[str, object], None]) -> None:
+    """Call ``happen`` with what and where before each change of the file system."""
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event not in CHANGES:
             return
         if (event == "open" and not args[2] & WRITING) or (event == "os.mkdir" and Path(os.fsdecode(args[0])).is_dir()):
             return
-        events += 1
-        os.pwrite(counter, str(events).encode(), 0)
-        if first and first <= events < first + order.get("times", 1):
-            if action == "error":
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(args[0]))
-            os.killpg(0, action)
+        happen(event, args[0])
 
     sys.addaudithook(hook)
     write = os.write
 
     def counted_write(descriptor: int, data: Any) -> int:
-        hook("write", (Path(f"/proc/self/fd/{descriptor}").readlink(),))
+        happen("write", Path(f"/proc/self/fd/{descriptor}").readlink())
         return write(descriptor, data)
 
     os.write = counted_write
     # What a killed process wrote stays in the system's cache: only a power cut needs the wait for the disk.
-    os.fsync = lambda descriptor: hook("sync", (Path(f"/proc/self/fd/{descriptor}").readlink(),))
-    from galcli.cli import main
+    os.fsync = lambda descriptor: happen("sync", Path(f"/proc/self/fd/{descriptor}").readlink())
 
-    sys.argv = ["galcli", *order["argv"]]
-    main()
+
+def watch_reads(happen: Callable[[str, object], None]) -> None:
+    """Call ``happen`` with what and where before each call that opens a file to read, or reads from it, in Python's view.
+
+    What the C library cfitsio reads for itself is not seen.
+    """
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(args[0], str | bytes) and not args[2] & WRITING:
+            happen(event, os.fsdecode(args[0]))
+
+    class File(io.FileIO):
+        def readinto(self, buffer: Any, /) -> int | None:
+            happen("read", self.name)
+            return super().readinto(buffer)
+
+        def readall(self) -> bytes | None:
+            happen("read", self.name)
+            return super().readall()
+
+        def read(self, size: int | None = -1, /) -> bytes | None:
+            happen("read", self.name)
+            return super().read(-1 if size is None else size)
+
+    plain_open = builtins.open
+
+    def watched_open(file: Any, mode: str = "r", buffering: int = -1, *text: Any, **how: Any) -> Any:
+        if set(mode) & set("wax+") or isinstance(file, int) or how.get("opener"):
+            return plain_open(file, mode, buffering, *text, **how)
+        raw = File(file)
+        if buffering == 0:
+            return raw
+        buffered = io.BufferedReader(raw)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, *text, **how)
+
+    def watched(read: Callable[..., Any]) -> Callable[..., Any]:
+        def call(descriptor: int, *args: Any) -> Any:
+            happen("read", Path(f"/proc/self/fd/{descriptor}").readlink())
+            return read(descriptor, *args)
+
+        return call
+
+    sys.addaudithook(hook)
+    builtins.open = io.open = watched_open
+    for name in ("read", "pread", "preadv", "readv"):
+        setattr(os, name, watched(getattr(os, name)))
 
 
 def slow_down(seconds: float) -> None:
@@ -154,8 +226,8 @@ def slow_down(seconds: float) -> None:
 
 def serve() -> None:
     """Obey the test."""
-    import galcli.cli.predict
-    import galcli.predict.run  # noqa: F401 - imported here, once, for all children
+    for name in PRELOADED:  # once, for all children
+        importlib.import_module(name)
 
     began: dict[int, float] = {}
     for line in sys.stdin:
@@ -192,7 +264,7 @@ def ended(run: dict[str, Any], began: dict[int, float]) -> dict[str, Any]:
     read = {name: path.read_text() if path.exists() else "" for name, path in texts.items()}
     return {
         "code": 0 if stopped else os.waitstatus_to_exitcode(status), "out": read["out"], "err": read["err"],
-        "events": int(read["events"] or 0), "seconds": time.monotonic() - began[pid], "stopped": stopped,
+        "events": read["events"].splitlines(), "seconds": time.monotonic() - began[pid], "stopped": stopped,
     }  # fmt: skip
 
 

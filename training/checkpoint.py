@@ -6,6 +6,7 @@ optimiser). What is not a tensor stands as JSON in the metadata. Nothing is ever
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from galcli.tables.atomic import atomic_write
 
 #: Metadata key of the JSON.
 KEY = "galcli.training"
+#: Metadata key of the SHA-256 over that JSON and all tensors; safetensors itself notices no changed value.
+DIGEST = "galcli.sha256"
 _MODEL = "model/"
 #: State of RAdam per parameter.
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -51,7 +54,17 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
         If the file cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    atomic_write(path, serialize(plain, {KEY: json.dumps(dict(info))}))
+    text = json.dumps(dict(info))
+    atomic_write(path, serialize(plain, {KEY: text, DIGEST: _digest(plain, text)}))
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    sha = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,13 +73,16 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises
     ------
     ModelError
-        If the file is missing or damaged.
+        If the file is missing or damaged: no value of a file that galcli wrote can change unnoticed.
     """
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             metadata = file.metadata() or {}
-        return tensors, json.loads(metadata.get(KEY, "{}"))
+        text = metadata.get(KEY, "{}")
+        if DIGEST in metadata and metadata[DIGEST] != _digest(tensors, text):
+            raise ValueError("its values are not those that were written")
+        return tensors, json.loads(text)
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: no readable safetensors file: {error}", "give a .safetensors file") from error
 
@@ -102,8 +118,9 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path}: a pickled module or other objects, not a plain state dict", convert) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {str(error).splitlines()[0]}", convert) from error
+    except Exception as error:  # on damaged bytes torch's reader raises whatever comes
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path}: cannot be read: {reason}", convert) from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{path}: holds no state dict (names to tensors)", convert)
     return content, {}

@@ -32,7 +32,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 import galcli
 from galcli.errors import ModelError
 from galcli.models.card import CARD_KEY, Card
-from galcli.models.library import INDEX, inspect
+from galcli.models.library import INDEX, inspect, sealed
 from galcli.models.session import Graph
 from galcli.tables.atomic import atomic_write
 from galcli.training.make_resample import IR_VERSION, OPSET
@@ -267,7 +267,7 @@ def save(model: onnx.ModelProto, card: Card, path: Path) -> None:
     del model.metadata_props[:]
     text = json.dumps(card.model_dump(mode="json", exclude_defaults=True), separators=(",", ":"))
     model.metadata_props.add(key=CARD_KEY, value=text)
-    data = model.SerializeToString(deterministic=True)
+    data = sealed(model.SerializeToString(deterministic=True))
     inspect(data, str(path))
     atomic_write(path, data)
 

@@ -95,7 +95,8 @@ def verify(model: str | None) -> None:
     if model is not None:
         found = library.find(model)
         is_shipped = model in {known.name for known in library.shipped()}
-        told = "good" if is_shipped else "readable; only you know whether its SHA-256 is right"
+        whole = is_shipped or library.is_sealed(found.path.read_bytes())
+        told = "good" if whole else "readable; it carries no seal, so only you know whether its SHA-256 is right"
         click.echo(f"{found.name}: {told}, SHA-256 {found.sha256}")
         return
     problems = library.verify()

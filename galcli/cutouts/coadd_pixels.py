@@ -19,6 +19,8 @@ from galcli.cutouts.hdus import (
     Bytes,
     BytesOnDisk,
     Cards,
+    gzipped_pixels,
+    gzipped_tiles,
     hdus,
     packing,
     plain_pixels,
@@ -46,6 +48,9 @@ class _OpenPlane:
             return
         with BytesOnDisk(plane.path) as there:
             self.cards = _hdu_of(there, plane.hdu)[0]
+        if gzipped_tiles(self.cards):
+            self._values = gzipped_pixels(plane.path, plane.hdu)
+            return
         self._values = None
         self._file = open_fits(plane.path)
         self._hdu = self._file[plane.hdu]

@@ -10,6 +10,7 @@ import gzip
 import io
 import math
 import os
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,8 +232,32 @@ def plain_pixels(cards: Cards, data: bytes) -> NDArray[Any]:
 
 def compressed_pixels(path: str | Path, number: int, cards: Cards) -> NDArray[Any]:
     """Pixels of a tile-compressed image; the HDU's own cards take the place of the table's."""
+    if gzipped_tiles(cards):
+        return gzipped_pixels(path, number)
     with open_fits(path) as file:
-        return without_blanks(file[number].read(), cards)
+        values: NDArray[Any] | None = file[number].read()
+    if values is None:
+        raise ValueError("the image is empty")
+    return without_blanks(values, cards)
+
+
+def gzipped_tiles(cards: Cards) -> bool:
+    """Whether the tiles of a compressed image are gzipped."""
+    return bool(cards.get("ZIMAGE")) and str(cards.get("ZCMPTYPE", "")).startswith("GZIP")
+
+
+def gzipped_pixels(path: str | Path, number: int) -> NDArray[Any]:
+    """Pixels of an image whose tiles are gzipped, through astropy: on some damaged ones cfitsio never ends."""
+    from astropy.io import fits
+    from astropy.io.fits.verify import VerifyError
+    from astropy.utils.exceptions import AstropyWarning
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)  # of sloppy headers; damage is an exception
+            return np.asarray(fits.getdata(path, number))
+    except (VerifyError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"the compressed image is damaged ({error})") from error
 
 
 def without_blanks(values: NDArray[Any], cards: Cards) -> NDArray[Any]:

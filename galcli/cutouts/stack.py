@@ -265,7 +265,8 @@ class StackSource:
             batch.index[part] = segment.index
             batch.pixel_scale[part] = stack.pixel_scale(segment.entry)
             batch.center[part] = stack.center(segment.entry)
-        yield from _judged(batch, low, high, start)
+        if start:
+            yield from _judged(batch, low, high, start)
 
 
 def _find_files(path: Path) -> dict[tuple[int, int], Path]:

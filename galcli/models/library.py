@@ -18,6 +18,10 @@ from galcli.models.session import Graph, TensorInfo
 INDEX = "index.json"
 #: Largest file that protobuf, and so ONNX in one file, allows.
 MAX_BYTES = 2**31
+#: How the seal of an exported file begins: one more entry of ONNX's ``metadata_props`` (field 14: key, value), whose
+#: value is the SHA-256 of all bytes before it. Written at the end, it needs no other reader than this module.
+_SEAL = b"\x72\x4f\x0a\x0bgalcli.seal\x12\x40"
+_SEAL_BYTES = len(_SEAL) + 64
 
 _KINDS = {"float16": "f", "float32": "f", "float64": "f", "bool": "b"} | dict.fromkeys(
     ("int8", "int16", "int32", "int64", "uint8"), "i"
@@ -72,6 +76,7 @@ def find(name_or_path: str | Path) -> ModelFile:
     path = Path(text)
     if path.exists() or path.suffix == ".onnx" or path.name != text:
         data = _read(path)
+        _require_seal(data, text)
         card = inspect(data, text)
         return ModelFile(card.name, path, hashlib.sha256(data).hexdigest(), len(data), card)
     close = difflib.get_close_matches(text, index, n=3, cutoff=0.4)
@@ -132,6 +137,28 @@ def inspect(data: bytes, where: str) -> Card:
     if fault:
         raise ModelError(f"{where}: the graph does not fit its card: {fault}", "export the model again")
     return card
+
+
+def sealed(data: bytes) -> bytes:
+    """An ONNX file with its own SHA-256 at its end, by which `find` notices damage.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    """
+    return data + _SEAL + hashlib.sha256(data).hexdigest().encode()
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether the file tells its own SHA-256."""
+    return data[-_SEAL_BYTES:-64] == _SEAL
+
+
+def _require_seal(data: bytes, where: str) -> None:
+    """Refuse a file that differs from what was sealed; one that never was is taken as it is."""
+    if is_sealed(data) and sealed(data[:-_SEAL_BYTES]) != data:
+        raise ModelError(f"{where}: the file is damaged: it is not the one that was exported", "get the file again")
 
 
 def _index() -> dict[str, dict[str, Any]]:

@@ -257,8 +257,8 @@ def open_table(path: str | Path, hdu: int | str | None = None) -> FitsTable:
             return _open_gzip(path, cast("IO[bytes]", packed), hdu)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: the gzip data is damaged or truncated", "download or write it again") from error
-    except VerifyError as error:
-        raise InputError(f"{path}: the header is damaged ({error})", "write the file again") from error
+    except VerifyError as error:  # a card that is looked at only now
+        raise InputError(f"{path}: a header is damaged ({error})", "write the file again") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}", "give the path of a FITS table") from error
 

@@ -109,6 +109,8 @@ def sealed_header(cards: Iterable[Card], data_sum: int) -> bytes:
         A multiple of 2880.
     """
     text = "".join(card_text(*card) for card in cards)
+    if any(text.startswith("CONTINUE", at) for at in range(0, len(text), _CARD)):
+        text += card_text("LONGSTRN", "OGIP 1.0", "long strings continue")  # fitsverify warns without it
     at = len(text) + 11
     text += card_text("CHECKSUM", _ZERO_SUM, CHECKSUM_COMMENT)
     text += card_text("DATASUM", str(data_sum), DATASUM_COMMENT)

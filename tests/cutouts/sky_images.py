@@ -58,8 +58,9 @@ def write(
     """Write an image of the sky, or other pixels on its grid; what was written."""
     values = view(head, seed) if pixels is None else pixels
     path.parent.mkdir(parents=True, exist_ok=True)
-    if compress:  # losslessly
-        hdu = fits.CompImageHDU(values, head, compression_type="GZIP_2", quantize_level=0, tile_shape=(50, 50))
+    if compress:  # losslessly, by Rice: whole numbers that float32 holds exactly
+        values = np.round(values * 1e4).astype(np.int32)
+        hdu = fits.CompImageHDU(values, head, compression_type="RICE_1", tile_shape=(50, 50))
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
     else:
         fits.PrimaryHDU(values, head).writeto(path, overwrite=True)

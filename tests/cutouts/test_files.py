@@ -226,28 +226,38 @@ def test_odd_card_costs_its_row_only_if_it_matters(
     assert result.status == {3: CORRUPT, 4: CORRUPT}
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_200_truncations(folder: Path, pixels: Any, ask: Any, drain: Any, packed: bool) -> None:
-    path = folder / "2.fits"
-    data = path.read_bytes()
-    if packed:
-        path.unlink()
-        path, data = folder / "2.fits.gz", gzip.compress(data)
+def packed_as(path: Path, ending: str) -> bytes:
+    """Content of the file as ``.fits``, ``.fits.gz`` or ``.fits.fz``."""
+    if ending == "fits.gz":
+        return gzip.compress(path.read_bytes())
+    if ending == "fits.fz":
+        with fits.open(path) as hdus:
+            header = hdus[0].header.copy(strip=True)
+            hdu = fits.CompImageHDU(hdus[0].data, header, compression_type="RICE_1", quantize_level=0.1)
+            fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path.with_suffix(".fz"), checksum=True)
+        return path.with_suffix(".fz").read_bytes()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("ending", ["fits", "fits.gz", "fits.fz"])
+def test_200_truncations(folder: Path, pixels: Any, ask: Any, drain: Any, ending: str, record_fault: Any) -> None:
+    path = folder / f"2.{ending}"
+    data = packed_as(folder / "2.fits", ending)
+    (folder / "2.fits").unlink()
+    path.write_bytes(data)
     source = source_of(folder, ask([1]))
-    if packed:
-        path.write_bytes(data)
-        source = source_of(folder, ask([1]))
-    last = 2880 + pixels.nbytes  # what follows is padding
+    last = 2880 + pixels.nbytes if ending == "fits" else len(data) - (2880 if ending == "fits.fz" else 0)
     for cut in np.random.default_rng(2).integers(0, len(data), 200).tolist():
         path.write_bytes(data[:cut])
         result = drain(source, ask([1, 2, 3]))
         neighbours_are_whole(result, pixels)
-        if packed or cut < last:
+        if cut < last:  # what follows is padding
             assert result.status == {1: CORRUPT}
             assert "2.fits" in result.reason[1]
+        record_fault()
 
 
-def test_100_flipped_bits(folder: Path, pixels: Any, ask: Any, drain: Any) -> None:
+def test_100_flipped_bits(folder: Path, pixels: Any, ask: Any, drain: Any, record_fault: Any) -> None:
     path = folder / "2.fits"
     data = path.read_bytes()
     source = source_of(folder, ask([1]))
@@ -259,6 +269,7 @@ def test_100_flipped_bits(folder: Path, pixels: Any, ask: Any, drain: Any) -> No
         result = drain(source, ask([1, 2, 3]))
         neighbours_are_whole(result, pixels)
         assert result.status == {1: CORRUPT}
+        record_fault()
 
 
 def test_flipped_bits_in_the_header(folder: Path, pixels: Any, ask: Any, drain: Any) -> None:

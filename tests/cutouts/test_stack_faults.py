@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def check(folder: Path, ask: Any, drain: Any, undamaged: Any, *, may_survive: bo
     return False
 
 
-def test_200_truncations(survey: Any, ask: Any, drain: Any, undamaged: Any) -> None:
+def test_200_truncations(survey: Any, ask: Any, drain: Any, undamaged: Any, record_fault: Any) -> None:
     folder, path, data = survey
     cuts = np.random.default_rng(2).integers(0, len(data), 200)
     survivors = []
@@ -58,11 +59,12 @@ def test_200_truncations(survey: Any, ask: Any, drain: Any, undamaged: Any) -> N
         path.write_bytes(data[:cut])
         if check(folder, ask, drain, undamaged, may_survive=True):
             survivors.append(cut)
+        record_fault()
     # What is cut off inside the last padding block of the file is not data.
     assert all(cut > len(data) - 2880 for cut in survivors)
 
 
-def test_100_flipped_bits(survey: Any, ask: Any, drain: Any, undamaged: Any) -> None:
+def test_100_flipped_bits(survey: Any, ask: Any, drain: Any, undamaged: Any, record_fault: Any) -> None:
     folder, path, data = survey
     rng = np.random.default_rng(3)
     for at, bit in zip(rng.integers(2880, len(data), 100).tolist(), rng.integers(0, 8, 100).tolist(), strict=True):
@@ -71,9 +73,10 @@ def test_100_flipped_bits(survey: Any, ask: Any, drain: Any, undamaged: Any) -> 
         path.write_bytes(damaged)
         # A flip in the name of a CHECKSUM card leaves nothing to compare with: then the pixels must be right.
         check(folder, ask, drain, undamaged, may_survive=True)
+        record_fault()
 
 
-def test_flipped_pixels_are_all_found(survey: Any, ask: Any, drain: Any, undamaged: Any) -> None:
+def test_flipped_pixels_are_all_found(survey: Any, ask: Any, drain: Any, undamaged: Any, record_fault: Any) -> None:
     folder, path, data = survey
     start = data.index(b"EXTNAME = 'PIXELS") // 2880 * 2880 + 2880 * (2 if b"ZIMAGE" in data else 1)
     rng = np.random.default_rng(4)
@@ -82,6 +85,7 @@ def test_flipped_pixels_are_all_found(survey: Any, ask: Any, drain: Any, undamag
         damaged[start + int(rng.integers(0, 400))] ^= 1 << int(rng.integers(0, 8))
         path.write_bytes(damaged)
         check(folder, ask, drain, undamaged)
+        record_fault()
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>", b"SIMPLE  =" + b" " * 3000, b"\0" * 5760])
@@ -102,6 +106,19 @@ def test_file_vanishes_or_shrinks_during_the_run(survey: Any, ask: Any, drain: A
     source = StackSource(folder)
     path.unlink()
     assert drain(source, ask(IDS, RA, DEC)).status == {3: CORRUPT, 4: CORRUPT, 5: CORRUPT}
+
+
+def test_file_that_can_no_longer_be_read(tmp_path: Path, ask: Any, drain: Any, monkeypatch: Any) -> None:
+    """Damaged after its sums were checked: its rows are corrupt, even where they are a whole batch."""
+    pixels = np.random.default_rng(1).normal(size=(3, 2, 10, 12)).astype(np.float32)
+    write_stack(tmp_path / "a.fits", IDS[:3], RA[:3], DEC[:3], pixels, "gr", 0.262)
+    source = StackSource(tmp_path / "a.fits")
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("galcli.cutouts.stack_file.StackFile.read_into", fail)
+    assert drain(source, ask(IDS[:3])).status == {0: CORRUPT, 1: CORRUPT, 2: CORRUPT}
 
 
 def test_nothing_but_damage_is_refused(survey: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 from galcli.predict.paths import RunPaths
+from tests.faults.counts import DISK_CHANGES, spread
 from tests.launcher import Launcher
 from tests.survey import Survey, make_survey, read_predictions
 
 Run = Callable[..., Any]
+Record = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +31,21 @@ def reference(small: Survey, launcher: Launcher, tmp_path_factory: pytest.TempPa
     out = tmp_path_factory.mktemp("reference") / "p.fits"
     ended = launcher.run(small.predict("--order", 2, out=out))
     assert ended.code == 0
-    return out.read_bytes(), ended.events
+    return out.read_bytes(), len(ended.events)
 
 
-def check_failure_at(event: int, small: Survey, launcher: Launcher, expected: bytes, out: Path) -> int:
+def check_failure_at(
+    event: int, small: Survey, launcher: Launcher, expected: bytes, out: Path, number: int = errno.ENOSPC
+) -> int:
     """The exit code of a run whose n-th change of the disk fails; what follows must be as if it had never been."""
     words = small.predict("--order", 2, out=out)
-    ended = launcher.run(words, at=event, do="error")
+    ended = launcher.run(words, at=event, do="error", errno=number)
     assert ended.code in (0, 6), (event, ended.code, ended.err)
     assert "Traceback" not in ended.err
     if ended.code:
         assert ended.err.count("error: ") == 1, ended.err
         assert ended.err.count("hint:") == 1, ended.err
-        assert "No space left" in ended.err
+        assert os.strerror(number) in ended.err
         assert not out.exists() or out.read_bytes() == expected
     assert not list(out.parent.glob(".*.tmp")), event
     again = launcher.run(words)
@@ -50,32 +55,31 @@ def check_failure_at(event: int, small: Survey, launcher: Launcher, expected: by
     return ended.code
 
 
-def test_disk_that_refuses_one_change(small: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
+def test_disk_that_refuses_one_change(
+    small: Survey, launcher: Launcher, reference: Any, tmp_path: Path, number: int, record_fault: Record
+) -> None:
     expected, events = reference
-    codes = [
-        check_failure_at(event, small, launcher, expected, tmp_path / str(event) / "p.fits")
-        for event in range(1, events + 1, events // 10)
-    ]
+    codes = []
+    for event in spread(events, DISK_CHANGES):
+        codes.append(check_failure_at(event, small, launcher, expected, tmp_path / str(event) / "p.fits", number))
+        record_fault()
     # Where only a removal fails nothing is lost; everything before that must have been noticed.
     assert codes.count(6) > len(codes) / 2
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_disk_that_refuses_any_change(small: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
+def test_disk_that_stays_full(
+    small: Survey, launcher: Launcher, reference: Any, tmp_path: Path, record_fault: Record
+) -> None:
     expected, events = reference
-    for event in range(1, events + 1):
-        check_failure_at(event, small, launcher, expected, tmp_path / str(event) / "p.fits")
-
-
-def test_disk_that_stays_full(small: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
-    expected, events = reference
-    for number, event in enumerate(range(1, events, events // 4)):
-        out = tmp_path / str(number) / "p.fits"
+    for event in spread(events, DISK_CHANGES // 4):
+        out = tmp_path / str(event) / "p.fits"
         ended = launcher.run(small.predict("--order", 2, out=out), at=event, times=10**6, do="error")
         assert ended.code in (0, 6), ended.err
         assert launcher.run(small.predict("--order", 2, out=out)).code == 0
         assert out.read_bytes() == expected
+        record_fault()
 
 
 @pytest.mark.parametrize("limit", [2000, 9000, 30_000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,18 +12,39 @@ from typing import Any
 import pytest
 
 from galcli.predict.paths import RunPaths
+from tests.faults.counts import DISK_CHANGES, KILLED_ROWS, KILLS, spread
 from tests.launcher import Launcher
 from tests.survey import Survey, make_survey, write_catalog
 
 Run = Callable[..., Any]
+Record = Callable[..., None]
 
-KILLS = 20
+#: Where a run passes from one state to the next: name -> the change of the disk at which it is killed, the n-th such.
+COMMIT_POINTS = {
+    "the run folder is made": (r"os\.mkdir .*\.run'", 0),
+    "the plan is begun": (r"os\.mkdir .*/plan\.new", 0),
+    "the tiles are planned": (r"os\.rename .*/\.tiles\.json", 0),
+    "the plan is moved into place": (r"os\.rename .*/plan\.new-\d+'", 0),
+    "the run is recorded": (r"os\.rename .*/\.run\.json", 0),
+    "a tile is claimed": (r"open .*/claims/", 0),
+    "a tile is written": (r"write .*/\.Npix", 3),
+    "a tile is synced": (r"sync .*/\.Npix", 3),
+    "a tile is moved into place": (r"os\.rename .*/\.Npix", 3),
+    "the last tile is moved into place": (r"os\.rename .*/\.Npix", -1),
+    "the merge begins": (r"os\.mkdir .*/merge", 0),
+    "the problems are moved into place": (r"os\.rename .*/\.p\.fits\.problems\.csv", 0),
+    "the table is written": (r"write .*/\.p\.fits\.\d", 0),
+    "the table is synced": (r"sync .*/\.p\.fits\.\d", 0),
+    "the table is moved into place": (r"os\.rename .*/\.p\.fits\.\d", 0),
+    "the run record is removed": (r"os\.remove .*run\.json'", -1),
+    "the run folder is removed": (r"os\.rmdir .*\.run'", -1),
+}
 
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Survey:
-    """A survey with missing cutouts and bad coordinates: its runs write problem lists too. About 20 tiles."""
-    survey = make_survey(tmp_path_factory.mktemp("kill") / "survey", 30)
+    """A survey with missing cutouts and bad coordinates: its runs write problem lists too. About 40 tiles."""
+    survey = make_survey(tmp_path_factory.mktemp("kill") / "survey", KILLED_ROWS)
     ra, ids = survey.ra.copy(), survey.ids.copy()
     ra[[4, 9]] = float("nan")
     ids[[5, 11]] -= 1
@@ -31,7 +53,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Survey:
 
 
 def words(survey: Survey, out: Path) -> list[str]:
-    return survey.predict("--order", 3, "--max-fail", 50, out=out)
+    return survey.predict("--order", 4, "--max-fail", 50, out=out)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +72,14 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_reference_has_two_files(reference: tuple[dict[str, bytes], Any]) -> None:
+def test_reference_has_two_files_of_forty_tiles(reference: tuple[dict[str, bytes], Any]) -> None:
     assert sorted(reference[0]) == ["p.fits", "p.fits.problems.csv"]
+    assert 40 <= sum(bool(re.search(r"rename .*/\.Npix", event)) for event in reference[1].events) <= 60
 
 
-def test_killed_at_random_moments(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
+def test_killed_at_random_moments(
+    faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path, record_fault: Record
+) -> None:
     """Each kill hits a run that goes on from the one before it, until one ends; then all begins anew."""
     files, _ = reference
     pause = 0.01
@@ -75,6 +100,7 @@ def test_killed_at_random_moments(faulty: Survey, launcher: Launcher, reference:
         folder = tmp_path / str(completed)
     assert launcher.run(words(faulty, folder / "p.fits")).code == 0
     assert files_of(folder) == files
+    record_fault(KILLS, f"{KILLS} kills at random moments hit {completed + 1} runs")
 
 
 def check_kill_at(event: int, faulty: Survey, launcher: Launcher, files: dict[str, bytes], folder: Path) -> None:
@@ -85,28 +111,24 @@ def check_kill_at(event: int, faulty: Survey, launcher: Launcher, files: dict[st
     assert files_of(folder) == files, event
 
 
-def test_killed_at_many_a_change_of_the_disk(
-    faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path
+def test_killed_at_changes_of_the_disk(
+    faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path, record_fault: Record
 ) -> None:
-    """Before a file is opened, renamed or removed: the moments at which something could be half done."""
+    """Before a file is opened, written, synced, renamed or removed: the moments at which something is half done."""
     files, whole = reference
-    for event in range(1, whole.events + 1, whole.events // 11):
+    for event in spread(len(whole.events), DISK_CHANGES):
         check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
+        record_fault()
 
 
-def test_killed_around_the_end(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
-    """Between the last tile and the last folder removed lie the merge, both renames and the removal of the run."""
+@pytest.mark.parametrize("point", COMMIT_POINTS)
+def test_killed_at_commit_points(
+    faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path, point: str
+) -> None:
     files, whole = reference
-    for event in range(whole.events - 70, whole.events + 1, 13):
-        check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_killed_at_every_change_of_the_disk(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
-    files, whole = reference
-    for event in range(1, whole.events + 1):
-        check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
+    pattern, which = COMMIT_POINTS[point]
+    events = [number for number, event in enumerate(whole.events, start=1) if re.match(pattern, event)]
+    check_kill_at(events[which], faulty, launcher, files, tmp_path)
 
 
 def test_killed_while_it_replaces_a_table(survey: Survey, launcher: Launcher, tmp_path: Path, galcli: Run) -> None:

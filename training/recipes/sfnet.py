@@ -120,14 +120,14 @@ def train(
     source = Source(cache or out / "cache", seed, objects, catalog, cutouts, tuple(label_columns or ()), reading)
     if catalog is None:
         say("no catalogue given: training on the mock survey")
+    torch.manual_seed(seed)
+    network = SFNet(len(chosen.outputs), k)
+    start = None if init is None else _provenance(init, checkpoint.initialise(network, init, say))
     sample = gather(chosen, plan, source, split)
     feeds: list[AnyFeed] = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
     if stream is not None:
         seeds = [mix(seed, 7, number) for number in range(len(plan.stages))]
         feeds = [_streamed(chosen, stage, plan, one, device) for stage, one in zip(plan.stages, seeds, strict=True)]
-    torch.manual_seed(seed)
-    network = SFNet(len(chosen.outputs), k)
-    start = None if init is None else _provenance(init, checkpoint.initialise(network, init, say))
     if plan.centred:
         with torch.no_grad():
             network.fc.bias.copy_(torch.from_numpy(sample.target[sample.rows(0, False)].mean(0)))
