@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from galcli.cutouts.hdus import Cards, headers, holds_pixels, packing
 from galcli.cutouts.header import Convention, Overrides, convention
 from galcli.cutouts.skymap import SkyMap
@@ -108,8 +110,11 @@ def images_of(path: str, overrides: Overrides) -> Iterator[CoaddImage]:
             continue
         weight = _weight_within(found, number, shape)
         rule = convention(cards, shape[0], overrides)
+        sky = SkyMap(cards, shape[1:], rule)
+        if not np.isfinite(sky.footprint[1]):
+            raise ValueError("the image has no position on the sky")
         yield CoaddImage(
-            Plane(path, number), cards, rule, shape, SkyMap(cards, shape[1:], rule),
+            Plane(path, number), cards, rule, shape, sky,
             Plane(path, weight) if weight is not None else Plane(beside, number) if beside else None, bool(packing(path)),
         )  # fmt: skip
 

@@ -177,10 +177,14 @@ class CoaddSource:
             near = usable[points @ center >= math.cos(math.radians(min(radius + self._reach, 180)))]
             if not len(near):
                 continue
-            # Rounded, so that noise in the last digit cannot decide between two pixels.
-            x, y = (np.round(axis, 4) for axis in image.sky.to_pixel(request.ra[near], request.dec[near]))
+            try:
+                # Rounded, so that noise in the last digit cannot decide between two pixels.
+                x, y = (np.round(axis, 4) for axis in image.sky.to_pixel(request.ra[near], request.dec[near]))
+                scale = image.sky.scale_at(x, y)
+            except DAMAGE as error:  # a projection that does not exist, or has no inverse
+                self._index.unreadable[image.path] = str(error)
+                continue
             height, width = image.sky.shape
-            scale = image.sky.scale_at(x, y)
             half = (self._size or self._field / scale) / 2 + 2
             depth = np.minimum(np.minimum(x + 0.5, width - 0.5 - x), np.minimum(y + 0.5, height - 0.5 - y))
             for at in np.flatnonzero(depth > -half).tolist():

@@ -21,6 +21,7 @@ _WCS_CARD = re.compile(
     r"(WCSAXES|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT)[12]|CROTA2|(CD|PC)[12]_[12]|PV[12]_\d+|(A|B|AP|BP)_(ORDER|\d+_\d+)"
     r"|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX)$"
 )
+_WORD_CARD = re.compile(r"(CTYPE|CUNIT|RADESYS|RADECSYS)")
 #: Projections whose distortions are small: their footprint follows from the linear part, with a margin.
 _NEARLY_TAN = ("RA---TAN", "RA---TPV", "RA---TAN-SIP")
 _MARGIN = 0.02
@@ -41,11 +42,12 @@ class SkyMap:
     Raises
     ------
     ValueError
-        If the cards describe no positions on the sky.
+        If the cards describe no positions on the sky, or hold no numbers where they must.
     """
 
     def __init__(self, cards: Cards, shape: tuple[int, int], rule: Convention) -> None:
-        self._cards = {key: value for key, value in cards.items() if _WCS_CARD.match(key)}
+        wanted = {key: value for key, value in cards.items() if _WCS_CARD.match(key) and value is not None}
+        self._cards = {key: value if _WORD_CARD.match(key) else float(value) for key, value in wanted.items()}
         self._rule = rule
         self._file_shape = shape
         self.shape: tuple[int, int] = (shape[1], shape[0]) if rule.transpose else shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
 import random
@@ -15,13 +16,17 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from galcli.cutouts.batch import CutoutRequest, Failures
+from galcli.cutouts.batch import CutoutRequest, CutoutSource, Failures
+from galcli.cutouts.coadd_index import FileIndex
+from galcli.cutouts.coadds import CoaddSource
 from galcli.cutouts.files import FileSource
+from galcli.cutouts.header import NO_OVERRIDES
 from galcli.cutouts.lookup import list_folder
 from galcli.cutouts.stack import StackSource
 from galcli.cutouts.stack_write import write_stack
 from galcli.errors import GalcliError
 from galcli.sky.catalog import open_catalog
+from tests.cutouts.sky_images import header, write
 from tests.faults.counts import FUZZED
 from tests.survey import SCALE, noise, write_catalog, write_stamp
 
@@ -80,6 +85,24 @@ def stack(compress: str | None) -> Callable[[Path], Path]:
     return make
 
 
+def image(how: str) -> Callable[[Path], Path]:
+    """A large image beside its weight map, to cut stamps from."""
+
+    def make(folder: Path) -> Path:
+        head = header(60, ra=RA[0], dec=DEC[0])
+        write(
+            folder / "a-invvar-r.fits", header(60, ra=RA[0], dec=DEC[0], IMTYPE="invvar"), np.ones((60, 60), np.float32)
+        )
+        path = folder / ("a-image-r.fits.bz2" if how == "bz2" else "a-image-r.fits")
+        write(path.with_suffix("") if how == "bz2" else path, head, compress=how == "Rice")
+        if how == "bz2":
+            path.write_bytes(bz2.compress(path.with_suffix("").read_bytes()))
+            path.with_suffix("").unlink()
+        return path
+
+    return make
+
+
 def read_catalogue(path: Path) -> None:
     with open_catalog(path) as catalog:
         for chunk in catalog.chunks():
@@ -88,7 +111,12 @@ def read_catalogue(path: Path) -> None:
 
 def read_cutouts(path: Path) -> None:
     request = CutoutRequest(IDS, RA, DEC, IDS - 1)
-    source = StackSource(path) if path.name == "s.fits" else FileSource(list_folder(path.parent), request)
+    source: CutoutSource
+    if "-image-" in path.name:
+        index = FileIndex([str(path)], str(path), NO_OVERRIDES)
+        source = CoaddSource(index, (RA, DEC), [(RA, DEC)], field=5.0)
+    else:
+        source = StackSource(path) if path.name == "s.fits" else FileSource(list_folder(path.parent), request)
     rows: list[int] = []
     for item in source.read(request, 2):
         rows += item.index.tolist()
@@ -102,7 +130,8 @@ KINDS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None]]] = {
     "catalogue": (catalogue, read_catalogue), "catalogue.gz": (packed_catalogue, read_catalogue),
     "cutout": (stamp, read_cutouts), "cutout.gz": (packed_stamp, read_cutouts), "cutout.fz": (fpacked_stamp, read_cutouts),
     "JPEG": (picture("jpg"), read_cutouts), "PNG": (picture("png"), read_cutouts), "stack": (stack(None), read_cutouts),
-    "Rice stack": (stack("rice"), read_cutouts),
+    "Rice stack": (stack("rice"), read_cutouts), "image": (image("plain"), read_cutouts),
+    "image.fz": (image("Rice"), read_cutouts), "image.bz2": (image("bz2"), read_cutouts),
 }  # fmt: skip
 
 

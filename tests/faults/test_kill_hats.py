@@ -37,7 +37,7 @@ def reference(
     folder = tmp_path_factory.mktemp("reference")
     ended = launcher.run(words(faulty, folder / "p", request.param))
     assert ended.code == 0, ended.err
-    return request.param, files_of(folder), ended.events
+    return request.param, files_of(folder), len(ended.events)
 
 
 def check_kill_at(event: int, faulty: Survey, launcher: Launcher, reference: Any, folder: Path) -> None:
