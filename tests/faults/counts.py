@@ -17,6 +17,8 @@ KILLS, KILLED_ROWS = _tries(50, 6), 56
 DISK_CHANGES = _tries(200, 10)
 #: Calls that read and fail with EIO, for each kind of cutouts.
 READS = _tries(1000, 8)
+#: System calls that read and fail with EIO, for each kind of file.
+SYSTEM_CALLS = _tries(30, 2)
 #: Sizes of a disk that is too small.
 DISK_SIZES = _tries(12, 4)
 #: Random damage to model files and checkpoints.

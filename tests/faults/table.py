@@ -37,8 +37,9 @@ FAULTS: dict[str, Fault] = {
     "F1": Fault(
         "kill -9 of the process group at random moments, at named commit points and at changes of the disk, ~40 tiles",
         "the next run writes the same bytes, makes no finished tile again and leaves no stray file",
-        _in(_KILL, "killed_at_random_moments", "killed_at_commit_points", "killed_at_changes_of_the_disk",
-            "killed_while_it_replaces_a_table", "kept_tiles_hold_nothing_half_written")
+        _in(_KILL, "killed_at_random_moments", "killed_again_and_again", "killed_at_commit_points",
+            "killed_at_changes_of_the_disk", "killed_while_it_replaces_a_table", "kept_tiles_hold_nothing_half_written")
+        + _in("faults/test_kill_hats", "killed_while_the_folder_is_built", "killed_while_it_replaces_a_folder")
         + _in("predict/test_resume", "resumed_run_does_not_repeat_tiles_and_gives_the_same_bytes"),
     ),
     "F2": Fault(
@@ -58,23 +59,27 @@ FAULTS: dict[str, Fault] = {
         "disk full: a real tmpfs of many sizes, a limit of the kernel, ENOSPC at each change of the disk",
         "exit 6 with one error and one hint, no damaged tile; with room the same command writes the same bytes",
         _in("faults/test_small_disk", "disk_that_fills_up")
-        + _in(_DISK, "disk_that_refuses_one_change", "disk_that_stays_full", "file_size_limit"),
+        + _in(_DISK, "disk_that_refuses_one_change", "disk_that_stays_full", "file_size_limit")
+        + _in("faults/test_kill_hats", "full_disk_while_the_folder_is_built"),
     ),
     "F5": Fault(
-        "EIO at the n-th read and at the n-th change of the disk, for each n",
+        "EIO at the n-th read and at the n-th change of the disk, for each n: calls of Python, and those of the kernel "
+        "(cfitsio's and Arrow's too)",
         "a refusal of two lines or a row with a status; every other row the same bytes; the next run is right",
-        _in("faults/test_read_errors", "failing_read") + _in(_DISK, "disk_that_refuses_one_change")
+        _in("faults/test_read_errors", "failing_read") + _in("faults/test_system_calls", "read_that_the_kernel_refuses")
+        + _in(_DISK, "disk_that_refuses_one_change")
         + _in("cutouts/test_stack_faults", "file_that_can_no_longer_be_read"),
-        "reads are failed where Python calls them; those inside cfitsio (compressed pixels) and of mapped files are not, "
-        "and are tried by truncated and altered files (F6, F7, F30) instead",
+        "pages of mapped files (the INDEX table of a stack of more than a million entries, the plan of a run): the kernel "
+        "ends a process that cannot read them, and the run goes on when it is given again",
     ),
     "F6": Fault(
-        "cutouts cut at random places: FITS, .gz, .fz, JPEG, PNG, plain and Rice stacks; empty; an error page",
+        "cutouts cut at random places: FITS, .gz, .fz, JPEG, PNG, plain and Rice stacks, large images; empty; an error page",
         "CORRUPT_CUTOUT with nulls, neighbours bit for bit as before (cuts in the padding after the pixels lose nothing)",
         _in("cutouts/test_files", "200_truncations", "garbage") + _in("cutouts/test_display", "truncated_at_200_places")
         + _in("cutouts/test_stack_faults", "200_truncations", "garbage")
         + _in(_CUTOUTS, "neighbours_are_bit_identical", "damaged_stack_costs_its_own_rows",
-              "broken_pictures_among_good_ones"),
+              "broken_pictures_among_good_ones")
+        + _in("cutouts/test_coadd_faults", "damaged_image_costs_its_own_rows"),
     ),
     "F7": Fault(
         "single bits flipped in cutouts with checksums",
@@ -105,7 +110,9 @@ FAULTS: dict[str, Fault] = {
         + _in(_AROUND, "wrong_pixel_scale_is_resampled", "wrong_size_costs_its_own_row"),
     ),
     "F11": Fault("BSOFTEN and BOFFSET, present and absent", "linear flux to 1e-6, or untouched",
-                 _in("cutouts/test_header", "softening_is_undone")),
+                 _in("cutouts/test_header", "softening_is_undone")
+                 + _in("cutouts/test_coadds", "asinh_stacks_are_linear_after_reading")
+                 + _in("cutouts/test_download_panstarrs", "asinh_scaled_images_become_linear")),
     "F12": Fault(
         "RA and Dec NaN, infinite, -10, 360, 400, 90, 91, in hours, masked",
         "good ones in their pixel at every order; bad ones BAD_COORD and counted",
@@ -127,15 +134,18 @@ FAULTS: dict[str, Fault] = {
         + _in("sky/test_catalog", "identifiers_are_kept_to_the_last_digit", "text_identifiers_lose_only_their_padding"),
     ),
     "F15": Fault(
-        "catalogue cut, without rows, one row, 999 columns, variable-length, TNULL, scaled, gz, fz",
+        "catalogue cut, without rows, one row, 999 columns, variable-length, TNULL, scaled, gz, fz; CSV, ECSV, VOTable, "
+        "Parquet and HATS cut, with flipped bytes, incomplete",
         "right, or exit 4 that names file and column",
         _in("sky/test_rows", "every_truncation_is_an_input_error", "damage_is_named", "integer_nulls_and_scaled_nulls",
             "columns_of_other_kinds_are_refused_only_when_asked_for", "damaged_fpacked_table",
             "header_that_contradicts_itself")
         + _in("sky/test_catalog", "tiny_catalogues", "a_thousand_columns")
         + _in(_CATALOGS, "unusable_catalogue_is_refused_by_name", "columns_are_passed_through_unchanged",
-              "gzipped_and_plain_catalogues_say_the_same"),
-        "FITS only",
+              "gzipped_and_plain_catalogues_say_the_same")
+        + _in("sky/test_damage", "flipped_and_cut_bytes")
+        + _in("sky/test_delimited", "broken_text_is_refused_with_its_place", "a_broken_row_far_down_is_counted")
+        + _in("sky/test_hats", "incomplete_catalogue_is_refused") + _in("sky/test_parquet", "few_rows"),
     ),
     "F16": Fault(
         "catalogue, cutouts, model, settings, version of galcli or onnxruntime changed between run and resume",
@@ -203,10 +213,19 @@ FAULTS: dict[str, Fault] = {
                  _in(_AROUND, "bytes_do_not_depend_on_umask")
                  + _in("predict/test_determinism", "bytes_do_not_depend_on_locale_or_time_zone",
                        "bytes_do_not_depend_on_where_the_survey_lies", "loose_files_give_the_same_bytes_twice")),
-    "F29": Fault("no network", "every command that does not download works and asks for no connection",
-                 _in(_AROUND, "everything_works_without_a_network"), "downloads are tested where they are written"),
+    "F29": Fault(
+        "no network; a service that answers 429, 503, too late, too little, an error page, garbage, or hangs up",
+        "every other command works and asks for no connection; a download tries again with pauses, keeps no half file",
+        _in(_AROUND, "everything_works_without_a_network")
+        + _in("cutouts/test_download_faults", "bad_answer_costs_its_row_only", "service_that_takes_too_long",
+              "trouble_that_passes_is_no_problem", "a_pause_asked_for_holds_for_all",
+              "tries_are_further_and_further_apart", "never_more_requests_at_a_time_than_allowed",
+              "never_more_requests_per_second_than_allowed", "port_where_nobody_listens_ends_the_download")
+        + _in("cli/test_cutouts_download", "stopped_at_any_moment_nothing_half_is_kept"),
+        "the services are made up: the real ones were never asked",
+    ),
     "F30": Fault(
-        "garbage on every option and argument of every command; any bytes as catalogue or cutout",
+        "garbage on every option and argument of every command; any bytes as catalogue, cutout or large image",
         "a documented exit code in two lines, never a traceback; rows and pixels, or an error of galcli's own",
         _in("faults/test_garbage", "garbage_after_every_option", "garbage_as_arguments",
             "unknown_command_and_option_come_with_a_suggestion")

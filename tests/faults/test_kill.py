@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -80,27 +81,40 @@ def test_reference_has_two_files_of_forty_tiles(reference: tuple[dict[str, bytes
 def test_killed_at_random_moments(
     faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path, record_fault: Record
 ) -> None:
-    """Each kill hits a run that goes on from the one before it, until one ends; then all begins anew."""
+    """Each kill hits a run of its own, which the same command then ends."""
     files, _ = reference
     pause = 0.01
     whole = launcher.run(words(faulty, tmp_path / "timed" / "p.fits"), pause=pause)
     chance = random.Random(1)
-    kills = completed = 0
-    folder = tmp_path / "0"
-    while kills < KILLS:
-        # A resumed run has less to do: short lives too, or most of them would end before they are killed.
-        moment = chance.uniform(0, whole.seconds) * chance.choice([1.0, 0.5])
-        ended = launcher.run(words(faulty, folder / "p.fits"), pause=pause, kill_after=moment)
-        assert ended.code in (0, -signal.SIGKILL), ended.err
-        if ended.code:
-            kills += 1
-            continue
+    early = 0
+    for kill in range(KILLS):
+        folder = tmp_path / str(kill)
+        while True:
+            moment = chance.uniform(0, whole.seconds)
+            ended = launcher.run(words(faulty, folder / "p.fits"), pause=pause, kill_after=moment)
+            if ended.code == -signal.SIGKILL:
+                break
+            # A run that was quicker than the timed one ended before its kill: it does not count.
+            assert ended.code == 0, ended.err
+            shutil.rmtree(folder)
+            early += 1
+        assert launcher.run(words(faulty, folder / "p.fits")).code == 0
         assert files_of(folder) == files
-        completed += 1
-        folder = tmp_path / str(completed)
-    assert launcher.run(words(faulty, folder / "p.fits")).code == 0
-    assert files_of(folder) == files
-    record_fault(KILLS, f"{KILLS} kills at random moments hit {completed + 1} runs")
+        record_fault()
+    record_fault(0, f"{KILLS} of {KILLS} runs killed at random moments resumed to the same bytes ({early} ended first)")
+
+
+def test_killed_again_and_again(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
+    """Each life of the run goes on from the death of the one before, until one ends."""
+    files, _ = reference
+    for life in range(1, 100):
+        # Counted from the start of each life, so that every one gets a little further than it needs to begin.
+        ended = launcher.run(words(faulty, tmp_path / "p.fits"), at=40 + life, do=signal.SIGKILL)
+        if not ended.code:
+            break
+        assert ended.code == -signal.SIGKILL, ended.err
+    assert life > 5
+    assert files_of(tmp_path) == files
 
 
 def check_kill_at(event: int, faulty: Survey, launcher: Launcher, files: dict[str, bytes], folder: Path) -> None:
