@@ -43,8 +43,6 @@ class CoaddImage:
     Attributes
     ----------
     plane : Plane
-    cards : dict
-        Its header, with what it inherits.
     rule : Convention
     shape : tuple of int
         (B, H, W) as in the file.
@@ -53,25 +51,22 @@ class CoaddImage:
         Map that is 0 or NaN where the image has no data.
     packed : bool
         The whole file is gzipped or bzipped, so that it can only be read as a whole.
+    compressed : bool
+        Its pixels must be decoded.
     """
 
     plane: Plane
-    cards: Cards
     rule: Convention
     shape: tuple[int, int, int]
     sky: SkyMap
     weight: Plane | None
     packed: bool
+    compressed: bool
 
     @property
     def path(self) -> str:
         """The file."""
         return self.plane.path
-
-    @property
-    def compressed(self) -> bool:
-        """Whether its pixels must be decoded."""
-        return self.packed or bool(self.cards.get("ZIMAGE"))
 
 
 def is_image_name(path: str) -> bool:
@@ -103,6 +98,7 @@ def images_of(path: str, overrides: Overrides) -> Iterator[CoaddImage]:
     found = headers(path)
     inherited = {key: found[0][key] for key in _INHERITED if found[0].get(key) is not None}
     beside = _weight_beside(path)
+    packed = bool(packing(path))
     for number, own in enumerate(found):
         cards = {**inherited, **own}
         shape = _image_shape(cards)
@@ -114,8 +110,9 @@ def images_of(path: str, overrides: Overrides) -> Iterator[CoaddImage]:
         if not np.isfinite(sky.footprint[1]):
             raise ValueError("the image has no position on the sky")
         yield CoaddImage(
-            Plane(path, number), cards, rule, shape, sky,
-            Plane(path, weight) if weight is not None else Plane(beside, number) if beside else None, bool(packing(path)),
+            Plane(path, number), rule, shape, sky,
+            Plane(path, weight) if weight is not None else Plane(beside, number) if beside else None,
+            packed, packed or bool(cards.get("ZIMAGE")),
         )  # fmt: skip
 
 

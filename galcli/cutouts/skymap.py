@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Hashable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ class SkyMap:
     """
 
     def __init__(self, cards: Cards, shape: tuple[int, int], rule: Convention) -> None:
-        wanted = {key: value for key, value in cards.items() if _WCS_CARD.match(key) and value is not None}
+        # Very many maps may be held: their cards share their names.
+        wanted = {sys.intern(key): value for key, value in cards.items() if _WCS_CARD.match(key) and value is not None}
         self._cards = {key: value if _WORD_CARD.match(key) else float(value) for key, value in wanted.items()}
         self._rule = rule
         self._file_shape = shape
@@ -100,15 +102,9 @@ class SkyMap:
         area = np.linalg.norm(np.cross(right - corner, above - corner), axis=1)
         return np.asarray(np.degrees(np.sqrt(area)) * 3600, np.float64)
 
-    @cached_property
+    @property
     def _wcs(self) -> Any:
-        from astropy.io.fits import Header
-        from astropy.utils.exceptions import AstropyWarning
-        from astropy.wcs import WCS
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)  # what astropy mends in the cards of other surveys
-            return WCS(Header(self._cards), naxis=2)
+        return _wcs_of(tuple(self._cards.items()))
 
     @cached_property
     def _equatorial(self) -> bool:
@@ -147,3 +143,15 @@ class SkyMap:
         points = pole + np.outer(east, to_east) + np.outer(north, np.cross(pole, to_east))
         points /= np.linalg.norm(points, axis=1, keepdims=True)
         return points, float(np.degrees(np.hypot(east, north)).max())
+
+
+@lru_cache(maxsize=256)
+def _wcs_of(cards: tuple[tuple[str, Any], ...]) -> Any:
+    """The astropy WCS of some cards; the bands of a brick share theirs."""
+    from astropy.io.fits import Header
+    from astropy.utils.exceptions import AstropyWarning
+    from astropy.wcs import WCS
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)  # what astropy mends in the cards of other surveys
+        return WCS(Header(dict(cards)), naxis=2)
