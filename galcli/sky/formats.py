@@ -12,16 +12,18 @@ from typing import IO, cast
 from galcli.errors import InputError
 from galcli.sky.joint import JointTable
 from galcli.sky.rows import open_table
+from galcli.sky.systems import refuse_ring
 from galcli.sky.table import Table
 
 _HINT = "give a FITS, CSV, ECSV, VOTable or Parquet file, or a folder of Parquet files"
 _SNIFFED = 4096
 #: How files begin that people may take for catalogues.
 _OTHERS = {
-    b"\x89HDF": "HDF5", b"ARROW1": "Arrow IPC", b"PK\x03\x04": "ZIP", b"BZh": "bzip2", b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd", b"#ASDF": "ASDF", b"\x93NUMPY": "NumPy", b"\xff\xfe": "UTF-16 text",
+    b"\x89HDF": "HDF5", b"ARROW1": "Arrow IPC", b"#ASDF": "ASDF", b"\x93NUMPY": "NumPy", b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text", b"<!DOCTYPE html": "HTML", b"<html": "HTML",
 }  # fmt: skip
+#: The same for programs that pack files.
+_PACKED = {b"PK\x03\x04": "ZIP", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _ENDINGS = re.compile(
     r"(\.(fits|fit|fts|csv|tsv|txt|dat|ecsv|xml|vot|votable|parquet|parq|pq))?(\.(gz|fz))?$", re.IGNORECASE
 )
@@ -51,7 +53,7 @@ def open_tables(paths: Sequence[Path], hdu: int | str | None = None) -> Table:
     Raises
     ------
     InputError
-        If a file cannot be read, or is of a format that galcli does not know.
+        If a file cannot be read, is of a format that galcli does not know, or holds HEALPix pixels in RING order.
     OutputError
         If a packed or text catalogue does not fit into the temporary folder.
     """
@@ -59,6 +61,7 @@ def open_tables(paths: Sequence[Path], hdu: int | str | None = None) -> Table:
     try:
         for path in paths:
             tables.append(_open(path, hdu))
+            refuse_ring(tables[-1])
         return tables[0] if len(tables) == 1 else JointTable(tables)
     except BaseException:
         for table in tables:
@@ -97,12 +100,14 @@ def _open_stream(path: Path, stream: IO[bytes], hdu: int | str | None) -> Table:
         from galcli.sky.parquet import open_parquet
 
         return open_parquet(path)
-    for magic, name in _OTHERS.items():
+    for magic, name in (_OTHERS | _PACKED).items():
         if head.startswith(magic):
-            raise InputError(f"{path} is {name}", _HINT)
+            raise InputError(
+                f"{path} is {name}", "unpack it first, or pack it with gzip" if magic in _PACKED else _HINT
+            )
     if b"\0" in head:
         raise InputError(f"{path} is of an unknown format", _HINT)
-    if text.startswith((b"<?xml", b"<VOTABLE")):
+    if text.startswith((b"<?xml", b"<VOTABLE", b"<!--")):
         from galcli.sky.memory import open_votable
 
         return open_votable(path, stream)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from galcli.errors import InputError
 from galcli.sky.table import Field, Table, by_capitals, joined, null_of, pieces
+from galcli.sky.units import same_unit
 
 
 class JointTable:
@@ -152,7 +153,7 @@ def _difference(where: str, first: Field, place: str, field: Field) -> str:
     common = np.result_type(first.dtype, field.dtype) if len(kinds) == 1 else None
     if common is None or (first.dtype.kind in "iu" and common.kind == "f") or first.shape != field.shape:
         return f"is {_words(first)} in {where}, {_words(field)} in {place}"
-    if first.unit and field.unit and first.unit != field.unit:
+    if not same_unit(first.unit, field.unit):
         return f"is in {first.unit} in {where}, in {field.unit} in {place}"
     return ""
 

@@ -86,6 +86,16 @@ def test_units_must_agree_where_both_are_stated(tmp_path: Path) -> None:
         open_catalog([a, c])
 
 
+def test_units_may_be_spelled_differently(tmp_path: Path) -> None:
+    paths = []
+    for name, degrees, flux in (("a", "deg", "erg/s/cm**2"), ("b", "degrees", "erg s-1 cm-2")):
+        paths.append(write(tmp_path / name, {"RA": "deg", "V": "Jy"}, RA=[1.0], DEC=[1.0], V=[4.0]))
+        fits.setval(paths[-1], "TUNIT1", value=degrees, ext=1)
+        fits.setval(paths[-1], "TUNIT3", value=flux, ext=1)
+    with open_catalog(paths) as catalog:
+        assert catalog.read(np.arange(2), ["V"]).tolist() == [(0, 1.0, 1.0, 4.0), (1, 1.0, 1.0, 4.0)]
+
+
 def test_positions_and_identifiers_must_be_in_all(tmp_path: Path) -> None:
     a = write(tmp_path / "a", TARGETID=[1], TARGET_RA=[1.0], TARGET_DEC=[1.0], RA=[2.0], DEC=[2.0])
     b = write(tmp_path / "b", TARGETID=[2], RA=[3.0], DEC=[3.0])
@@ -97,8 +107,13 @@ def test_positions_and_identifiers_must_be_in_all(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"TARGETID is missing in .*c HDU 1") as caught:
             open_catalog(pair)
         assert "--id-column" in caught.value.hint
-    with pytest.raises(InputError, match="is missing in"):
+    with pytest.raises(InputError, match="is missing in") as caught:
         open_catalog([b, d])
+    assert "under the same names in all" in caught.value.hint
+    packed = write(tmp_path / "p", RELEASE=[9010], BRICKID=[5], OBJID=[7], RA=[3.0], DEC=[3.0])
+    with pytest.raises(InputError, match="TARGETID is missing in") as caught:
+        open_catalog([packed, b])
+    assert "--id-column" in caught.value.hint
 
 
 def test_nulls_of_all_become_one(tmp_path: Path) -> None:
