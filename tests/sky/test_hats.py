@@ -69,6 +69,7 @@ def test_columns_of_positions_are_those_it_names(tmp_path: Path) -> None:
 def test_without_a_list_all_files_count(tmp_path: Path) -> None:
     write_hats(tmp_path / "h")
     (tmp_path / "h" / "partition_info.csv").unlink()
+    write_parquet(tmp_path / "h" / "dataset" / "data_thumbnail.parquet")
     with open_catalog(tmp_path / "h") as catalog:
         assert sorted(next(catalog.chunks())["id"].tolist()) == sorted(IDS)
 
