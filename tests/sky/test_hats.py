@@ -81,6 +81,17 @@ def test_older_name_of_the_properties(tmp_path: Path) -> None:
         open_catalog(tmp_path / "h")
 
 
+def test_ending_of_the_partitions_is_the_one_it_names(tmp_path: Path) -> None:
+    write_hats(tmp_path / "h", hats_npix_suffix=".snappy.parquet")
+    for path in (tmp_path / "h").rglob("Npix=*"):
+        path.rename(path.with_suffix(".snappy.parquet"))
+    with open_catalog(tmp_path / "h") as catalog:
+        assert catalog.nrows == 5
+    write_hats(tmp_path / "f", hats_npix_suffix=".fits")
+    with pytest.raises(InputError, match=r"its partitions are \.fits files"):
+        open_catalog(tmp_path / "f")
+
+
 def test_collection_without_its_table_and_several_catalogues(tmp_path: Path) -> None:
     write_collection(tmp_path / "c")
     (tmp_path / "c" / "primary").rename(tmp_path / "c" / "elsewhere")
