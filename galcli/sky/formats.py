@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import resource
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from galcli.sky.table import Table
 
 _HINT = "give a FITS, CSV, ECSV, VOTable or Parquet file, or a folder of Parquet files"
 _SNIFFED = 4096
+#: Files open at a time beside catalogues.
+_OWN_FILES = 256
 #: How files begin that people may take for catalogues.
 _OTHERS = {
     b"\x89HDF": "HDF5", b"ARROW1": "Arrow IPC", b"#ASDF": "ASDF", b"\x93NUMPY": "NumPy", b"\xff\xfe": "UTF-16 text",
@@ -58,6 +61,7 @@ def open_tables(paths: Sequence[Path], hdu: int | str | None = None) -> Table:
         If a packed or text catalogue does not fit into the temporary folder.
     """
     tables: list[Table] = []
+    _allow_files(len(paths))
     try:
         for path in paths:
             tables.append(_open(path, hdu))
@@ -67,6 +71,16 @@ def open_tables(paths: Sequence[Path], hdu: int | str | None = None) -> Table:
         for table in tables:
             table.close()
         raise
+
+
+def _allow_files(number: int) -> None:
+    """Let this process hold so many files open beside its own: a survey may be thousands, many systems allow 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number + _OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
 
 
 def _open(path: Path, hdu: int | str | None) -> Table:

@@ -44,9 +44,7 @@ def open_folder(folder: Path) -> Table:
         raise InputError(f"{folder} holds several HATS catalogues: {', '.join(inside)}", "name one of them")
     files = _parquet_files(folder)
     if not files:
-        raise InputError(
-            f"{folder} holds no Parquet files", "give a FITS, CSV, ECSV, VOTable or Parquet file, or a folder of these"
-        )
+        raise InputError(f"{folder} holds no Parquet files", f"name the files of other formats: {folder}/*.fits")
     return JointTable(_opened(files), folder)
 
 

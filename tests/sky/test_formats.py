@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,18 @@ def test_hdu_is_for_fits(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a FITS file") as caught:
         open_tables([tmp_path / "a.csv"], 1)
     assert "--hdu" in caught.value.hint
+
+
+def test_more_files_than_are_open_by_default(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv")
+    WRITERS["galaxies.fits"](tmp_path / "a.fits")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        with open_catalog([tmp_path / "a.fits", tmp_path / "a.csv"] * 50) as catalog:
+            assert np.concatenate(list(catalog.chunks()))["id"].tolist() == IDS * 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_full_temporary_folder_is_no_fault_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
