@@ -77,8 +77,8 @@ def _opened(files: Iterable[Path]) -> list[Table]:
 def _partitions(folder: Path, listed: Path, suffix: str) -> Iterable[Path]:
     """Files of all partitions, in the order of the list; without a list, in the order of their names."""
     if not listed.is_file():
-        for order in sorted((folder / "dataset").glob("Norder=*")):  # beside them may lie a sample of all rows
-            yield from _parquet_files(order)
+        for place in sorted((folder / "dataset").glob("Norder=*")):  # beside them may lie a sample of all rows
+            yield from _parquet_files(place)
         return
     for order, pixel in _pixels(listed):
         stem = folder / "dataset" / f"Norder={order}" / f"Dir={pixel // 10000 * 10000}" / f"Npix={pixel}"

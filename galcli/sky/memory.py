@@ -96,8 +96,6 @@ def open_votable(path: Path, stream: IO[bytes]) -> MemoryTable:
     InputError
         If it is damaged or holds no table.
     """
-    from xml.parsers.expat import ExpatError
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -109,18 +107,29 @@ def open_votable(path: Path, stream: IO[bytes]) -> MemoryTable:
             table = first.to_table(use_names_over_ids=True)
             systems = [system.system for system in parsed.iter_coosys() if system.system]
             said = {str(p.name): p.value for p in first.params}
-        except (*_DAMAGE, ExpatError) as error:
+        except _DAMAGE as error:
             raise _damaged(path, "VOTable", error) from error
     return _from_astropy(path, table, said | ({"COOSYS": systems[0]} if systems else {}))
 
 
 def parse_votable(stream: IO[bytes]) -> Any:
-    """Parse a VOTable as `astropy.io.votable.parse` does, whatever rule of the standard its server breaks."""
+    """Parse a VOTable as `astropy.io.votable.parse` does.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged; that its server breaks some rule of the standard is no damage.
+    """
+    from xml.parsers.expat import ExpatError
+
     from astropy.io import votable
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return votable.parse(stream, verify="ignore")
+        try:
+            return votable.parse(stream, verify="ignore")
+        except (*_DAMAGE, ExpatError) as error:
+            raise ValueError(one_line(error)) from error
 
 
 def _damaged(path: Path, form: str, error: BaseException) -> InputError:

@@ -82,7 +82,8 @@ class ParquetTable:
         self.files = (path,)
         self.fields = fields
         self.header = _header(schema)
-        self._masks = notes_of(schema.metadata).masks
+        noted = notes_of(schema.metadata).masks
+        self._masks = {name: mask for name, mask in noted.items() if mask in fields}
         self.mock = says_yes(self.header, "MOCK")
         self._source = source
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)

@@ -7,6 +7,7 @@ import resource
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
@@ -138,6 +139,14 @@ def test_hdu_is_for_fits(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a FITS file") as caught:
         open_tables([tmp_path / "a.csv"], 1)
     assert "--hdu" in caught.value.hint
+
+
+def test_masks_that_were_left_out_mean_nothing(tmp_path: Path) -> None:
+    WRITERS["astropy.parquet"](tmp_path / "a")
+    table = pq.read_table(tmp_path / "a").drop_columns(["MAG.mask"])
+    pq.write_table(table, tmp_path / "b")
+    with open_catalog(tmp_path / "b") as catalog:
+        assert next(catalog.chunks(["MAG"]))["MAG"].tolist() == [17.5, 18.25, 0, 19, 20]
 
 
 def test_more_files_than_are_open_by_default(tmp_path: Path) -> None:
