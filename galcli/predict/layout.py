@@ -15,6 +15,8 @@ HPX = "hpx\N{DEGREE SIGN}"
 ROW_NUMBER = "row\N{DEGREE SIGN}"
 #: Column of the row number where the order of the catalogue is lost and no identifier tells it.
 CATALOG_ROW = "CATALOG_ROW"
+#: Characters of a column's name at most, those of one header card.
+NAME_LENGTH = 68
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def catalog_layout(catalog: Catalog, base: list[Column], passed: tuple[str, ...]
     Raises
     ------
     InputError
-        If a column asked for does not exist, or is asked for twice.
+        If a column asked for does not exist or is asked for twice, or the name of one is none for FITS.
     """
     *columns, status = base
     copied = dict(zip((column.name for column in columns), ("id", "ra", "dec", HPX, ROW_NUMBER), strict=False))
@@ -82,4 +84,10 @@ def catalog_layout(catalog: Catalog, base: list[Column], passed: tuple[str, ...]
         taken.add(column.name)
         columns.append(column)
         copied[column.name] = (catalog.dtype([name]).names or ())[-1]
+    for column in columns:
+        if not (column.name.isascii() and column.name.isprintable() and len(column.name) <= NAME_LENGTH):
+            raise InputError(
+                f"{catalog.where}: column {column.name!r} cannot have this name in a FITS table",
+                f"give it a name of at most {NAME_LENGTH} ASCII characters, or do without it",
+            )
     return Layout([*columns, status], copied)

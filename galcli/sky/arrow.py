@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.sky.notes import WORDS
 from galcli.sky.table import NULLABLE_BOOL, TEXT, Field, null_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def arrow_field(column: pa.Field) -> Field:
+def arrow_field(column: pa.Field, noted: Mapping[str, str]) -> Field:
     """What a column of an Arrow schema means.
 
     Parameters
     ----------
     column : pyarrow.Field
         Its metadata may hold ``unit``, ``description`` and ``ucd``.
+    noted : mapping of str to str
+        The same, where they stand elsewhere in the file.
 
     Returns
     -------
@@ -27,7 +31,7 @@ def arrow_field(column: pa.Field) -> Field:
         ``null`` of whole numbers is the value that stands for nulls, should there be any.
     """
     said = {key.decode("utf-8", "replace").lower(): value for key, value in (column.metadata or {}).items()}
-    words = {key: said.get(key, b"").decode("utf-8", "replace") for key in ("unit", "description", "ucd")}
+    words = {key: said.get(key, b"").decode("utf-8", "replace") for key in WORDS} | dict(noted)
     dtype, shape = _numpy_type(column.type)
     if dtype is None:
         return Field(column.name, np.dtype("V1"), **words, refused=f"holds {column.type} values")
@@ -48,6 +52,8 @@ def _numpy_type(kind: pa.DataType) -> tuple[np.dtype[Any] | None, tuple[int, ...
     if types.is_integer(kind) or types.is_floating(kind):
         dtype = np.dtype(kind.to_pandas_dtype())
         return np.dtype(np.float32) if dtype == np.float16 else dtype, ()
+    if types.is_decimal(kind):  # what databases export; whole numbers are exact as long as they fit
+        return np.dtype(np.int64 if kind.scale == 0 and kind.precision <= 18 else np.float64), ()
     if types.is_boolean(kind):
         return np.dtype(bool), ()
     if is_text(kind):
@@ -101,6 +107,8 @@ def to_numpy(array: pa.Array, field: Field) -> NDArray[Any]:
             return np.asarray(array.to_numpy(zero_copy_only=False), bool)
         whole = array.cast(pa.uint8()).fill_null(null_of(NULLABLE_BOOL))
         return np.asarray(whole.to_numpy(), NULLABLE_BOOL)
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.string()).cast(pa.from_numpy_dtype(field.dtype))  # straight, Arrow rounds twice
     if array.null_count:
         if pa.types.is_null(array.type):
             return np.full(len(array), np.nan)

@@ -14,7 +14,7 @@ from galcli.errors import InputError
 from galcli.sky.fields import foreign_text
 from galcli.sky.formats import open_tables
 from galcli.sky.naming import LEGACY_ID, find_column, find_coordinates, find_id, listed
-from galcli.sky.systems import HourCheck, refuse_ring
+from galcli.sky.systems import HourCheck
 from galcli.sky.table import Field, Table
 
 
@@ -331,7 +331,6 @@ def open_catalog(
     """
     table = open_tables([Path(path)] if isinstance(path, str | Path) else path, hdu)
     try:
-        refuse_ring(table)
         ra, dec = find_coordinates(table, ra_column, dec_column)
         id_name, packed = find_id(table, id_column)
         return Catalog(table, id_name, packed, ra, dec, ra_named=ra_column is not None)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
-from galcli.sky.table import Field
+from galcli.sky.table import Field, null_of
 
 Kind = Literal["plain", "logical", "unsigned", "scaled", "text", "ascii int", "ascii float"]
 
@@ -86,11 +86,14 @@ class FitsField(Field):
         empty = text == b""
         null = text == self.raw_null if self.raw_null is not None else empty
         if self.kind == "ascii int":
-            out[...] = np.where(empty, b"0", text).astype(np.int64)
+            digits = np.where(empty, b"0", text)
+            if self.raw_null is not None:
+                digits = np.where(null, str(self.null).encode(), digits)
+            out[...] = digits.astype(np.int64)
             return
         # Fortran writes 1.5D3 where C writes 1.5E3.
-        digits: NDArray[np.bytes_] = np.strings.replace(np.strings.upper(text).astype(np.bytes_), b"D", b"E")
-        out[...] = np.where(null | empty, b"nan", digits).astype(np.float64)
+        powers: NDArray[np.bytes_] = np.strings.replace(np.strings.upper(text).astype(np.bytes_), b"D", b"E")
+        out[...] = np.where(null | empty, b"nan", powers).astype(np.float64)
         if self.scale != 1.0 or self.zero != 0.0:
             out[...] = out * self.scale + self.zero
 
@@ -224,7 +227,7 @@ def _ascii(header: Any, n: int, name: str) -> FitsField:
         kind, dtype = "ascii float", np.dtype(np.float64)
     stored = header.get(f"TNULL{n}")
     text = None if stored is None else str(stored).strip().encode("ascii")
-    null = int(text) if kind == "ascii int" and text else None
+    null = None if kind != "ascii int" or text is None else null_of(dtype)  # dashes, stars or a number
     return FitsField(name, dtype, (), **_words(header, n), null=null, raw=np.dtype(f"S{width}"), raw_shape=(),
                  offset=int(header[f"TBCOL{n}"]) - 1, nbytes=width, kind=kind, scale=scale, zero=zero,
                  raw_null=text)  # fmt: skip

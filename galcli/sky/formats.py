@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import resource
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +13,20 @@ from typing import IO, cast
 from galcli.errors import InputError
 from galcli.sky.joint import JointTable
 from galcli.sky.rows import open_table
+from galcli.sky.systems import refuse_ring
 from galcli.sky.table import Table
 
 _HINT = "give a FITS, CSV, ECSV, VOTable or Parquet file, or a folder of Parquet files"
 _SNIFFED = 4096
+#: Files open at a time beside catalogues.
+_OWN_FILES = 256
 #: How files begin that people may take for catalogues.
 _OTHERS = {
-    b"\x89HDF": "HDF5", b"ARROW1": "Arrow IPC", b"PK\x03\x04": "ZIP", b"BZh": "bzip2", b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd", b"#ASDF": "ASDF", b"\x93NUMPY": "NumPy", b"\xff\xfe": "UTF-16 text",
+    b"\x89HDF": "HDF5", b"ARROW1": "Arrow IPC", b"#ASDF": "ASDF", b"\x93NUMPY": "NumPy", b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text", b"<!DOCTYPE html": "HTML", b"<html": "HTML",
 }  # fmt: skip
+#: The same for programs that pack files.
+_PACKED = {b"PK\x03\x04": "ZIP", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _ENDINGS = re.compile(
     r"(\.(fits|fit|fts|csv|tsv|txt|dat|ecsv|xml|vot|votable|parquet|parq|pq))?(\.(gz|fz))?$", re.IGNORECASE
 )
@@ -51,19 +56,31 @@ def open_tables(paths: Sequence[Path], hdu: int | str | None = None) -> Table:
     Raises
     ------
     InputError
-        If a file cannot be read, or is of a format that galcli does not know.
+        If a file cannot be read, is of a format that galcli does not know, or holds HEALPix pixels in RING order.
     OutputError
         If a packed or text catalogue does not fit into the temporary folder.
     """
     tables: list[Table] = []
+    _allow_files(len(paths))
     try:
         for path in paths:
             tables.append(_open(path, hdu))
+            refuse_ring(tables[-1])
         return tables[0] if len(tables) == 1 else JointTable(tables)
     except BaseException:
         for table in tables:
             table.close()
         raise
+
+
+def _allow_files(number: int) -> None:
+    """Let this process hold so many files open beside its own: a survey may be thousands, many systems allow 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number + _OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
 
 
 def _open(path: Path, hdu: int | str | None) -> Table:
@@ -97,12 +114,14 @@ def _open_stream(path: Path, stream: IO[bytes], hdu: int | str | None) -> Table:
         from galcli.sky.parquet import open_parquet
 
         return open_parquet(path)
-    for magic, name in _OTHERS.items():
+    for magic, name in (_OTHERS | _PACKED).items():
         if head.startswith(magic):
-            raise InputError(f"{path} is {name}", _HINT)
+            raise InputError(
+                f"{path} is {name}", "unpack it first, or pack it with gzip" if magic in _PACKED else _HINT
+            )
     if b"\0" in head:
         raise InputError(f"{path} is of an unknown format", _HINT)
-    if text.startswith((b"<?xml", b"<VOTABLE")):
+    if text.startswith((b"<?xml", b"<VOTABLE", b"<!--")):
         from galcli.sky.memory import open_votable
 
         return open_votable(path, stream)

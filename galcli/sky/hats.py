@@ -18,6 +18,8 @@ from galcli.sky.table import Field, Table
 _COLLECTION = "collection.properties"
 #: Files that say what a HATS catalogue is; the second is the older name.
 _PROPERTIES = ("hats.properties", "properties")
+#: Ending of a partition's file, unless the properties name another; ``/`` where it is a folder.
+_SUFFIX = ".parquet"
 _COPY_AGAIN = "copy or download the catalogue again"
 
 
@@ -42,14 +44,15 @@ def open_folder(folder: Path) -> Table:
         raise InputError(f"{folder} holds several HATS catalogues: {', '.join(inside)}", "name one of them")
     files = _parquet_files(folder)
     if not files:
-        raise InputError(
-            f"{folder} holds no Parquet files", "give a FITS, CSV, ECSV, VOTable or Parquet file, or a folder of these"
-        )
+        raise InputError(f"{folder} holds no Parquet files", f"name the files of other formats: {folder}/*.fits")
     return JointTable(_opened(files), folder)
 
 
 def _open_hats(folder: Path, properties: dict[str, str]) -> Table:
-    files = list(_partitions(folder, folder / "partition_info.csv"))
+    suffix = properties.get("HATS_NPIX_SUFFIX", _SUFFIX)
+    if suffix != "/" and not suffix.endswith(_SUFFIX):
+        raise InputError(f"{folder}: its partitions are {suffix} files", "give a HATS catalogue of Parquet files")
+    files = list(_partitions(folder, folder / "partition_info.csv", suffix))
     if not files:
         raise InputError(f"{folder}: the HATS catalogue holds no Parquet files", _COPY_AGAIN)
     table = JointTable(_opened(files), folder, properties)
@@ -71,14 +74,15 @@ def _opened(files: Iterable[Path]) -> list[Table]:
     return tables
 
 
-def _partitions(folder: Path, listed: Path) -> Iterable[Path]:
+def _partitions(folder: Path, listed: Path, suffix: str) -> Iterable[Path]:
     """Files of all partitions, in the order of the list; without a list, in the order of their names."""
     if not listed.is_file():
-        yield from _parquet_files(folder / "dataset")
+        for place in sorted((folder / "dataset").glob("Norder=*")):  # beside them may lie a sample of all rows
+            yield from _parquet_files(place)
         return
     for order, pixel in _pixels(listed):
         stem = folder / "dataset" / f"Norder={order}" / f"Dir={pixel // 10000 * 10000}" / f"Npix={pixel}"
-        files = [stem.with_name(f"{stem.name}.parquet")]
+        files = [stem.with_name(stem.name + suffix.strip("/"))]
         files = _parquet_files(stem) if stem.is_dir() else [path for path in files if path.is_file()]
         if not files:
             raise InputError(

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from galcli.errors import InputError
 from galcli.sky.table import Field, Table, by_capitals, joined, null_of, pieces
+from galcli.sky.units import same_unit
+
+#: Whole numbers up to here are exact in floating point.
+_EXACT = 1 << 53
 
 
 class JointTable:
     """The rows of several tables, in the order given; their columns are matched by name, without regard to case.
 
-    Widths of numbers and text may differ. A column that a table lacks, or holds as something else, cannot be read.
+    Widths of numbers and text may differ, and whole numbers are floating point where a table has fractions. A column that a table lacks, or holds as something else, cannot be read.
 
     Parameters
     ----------
@@ -129,30 +133,43 @@ class JointTable:
         field, own = self.fields[name], table.fields[own_name]
         if field.dtype.kind not in "iuf":
             return values
+        void = values == own.null if own.null is not None else np.zeros(values.shape, bool)
+        if void.any() and table.exact(own_name).null is None:  # there are no nulls: these are values
+            void[...] = False
+        if field.dtype.kind == "f" and own.dtype.kind in "iu":
+            return self._floats(name, table, values, void)
         values = values.astype(field.dtype, copy=False)
         if field.null is None:
             return values
-        if (values == field.null).any():  # its own nulls, or values that would become nulls
-            numbers = own.null != field.null or table.exact(own_name).null is None
-            if numbers and self.exact(name).null is not None:
-                raise InputError(
-                    f"{table.where}: column {name} has the value {field.null}, which marks nulls elsewhere",
-                    "write the column with wider numbers, or leave it out",
-                )
-        if own.null is None or own.null == field.null:
-            return values
-        return np.where(values == own.null, field.null, values).astype(field.dtype)
+        if ((values == field.null) & ~void).any() and self.exact(name).null is not None:
+            raise InputError(
+                f"{table.where}: column {name} has the value {field.null}, which marks nulls elsewhere",
+                "write the column with wider numbers, or leave it out",
+            )
+        return np.where(void, field.null, values).astype(field.dtype) if void.any() else values
+
+    def _floats(
+        self, name: str, table: Table, values: NDArray[Any], void: NDArray[np.bool_]
+    ) -> NDArray[np.floating[Any]]:
+        """Whole numbers, of a column that has fractions elsewhere; none may lose its last digits."""
+        if ((values > _EXACT) | (values < -_EXACT))[~void].any():
+            raise InputError(
+                f"{table.where}: column {name} has whole numbers above {_EXACT}, and is floating point elsewhere",
+                "write it as one type in all catalogues, or leave it out",
+            )
+        return np.where(void, np.nan, values).astype(self.fields[name].dtype)
 
 
 def _difference(where: str, first: Field, place: str, field: Field) -> str:
     """Why two columns of one name do not hold the same; '' if they do."""
     if first.refused or field.refused:
         return first.refused or field.refused
-    kinds = {"iu" if kind in "iu" else kind for kind in (first.dtype.kind, field.dtype.kind)}
-    common = np.result_type(first.dtype, field.dtype) if len(kinds) == 1 else None
-    if common is None or (first.dtype.kind in "iu" and common.kind == "f") or first.shape != field.shape:
+    kinds = first.dtype.kind, field.dtype.kind
+    numbers = kinds[0] in "iuf" and kinds[1] in "iuf"
+    too_wide = "f" not in kinds and numbers and np.result_type(first.dtype, field.dtype).kind == "f"
+    if too_wide or not (numbers or kinds[0] == kinds[1]) or first.shape != field.shape:
         return f"is {_words(first)} in {where}, {_words(field)} in {place}"
-    if first.unit and field.unit and first.unit != field.unit:
+    if not same_unit(first.unit, field.unit):
         return f"is in {first.unit} in {where}, in {field.unit} in {place}"
     return ""
 

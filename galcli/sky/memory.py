@@ -89,30 +89,47 @@ def open_ecsv(path: Path, stream: IO[bytes]) -> MemoryTable:
 
 
 def open_votable(path: Path, stream: IO[bytes]) -> MemoryTable:
-    """Read the first table of a VOTable (IVOA VOTable 1.5).
+    """Read the first table of a VOTable (IVOA VOTable 1.5) that has rows; if none has any, the first.
 
     Raises
     ------
     InputError
         If it is damaged or holds no table.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            parsed = parse_votable(stream)
+            found = list(parsed.iter_tables())
+            if not found:
+                raise InputError(f"{path}: the VOTable holds no table", "give a catalogue with one row per galaxy")
+            first = next((table for table in found if len(table.array)), found[0])
+            table = first.to_table(use_names_over_ids=True)
+            systems = [system.system for system in parsed.iter_coosys() if system.system]
+            said = {str(p.name): p.value for p in first.params}
+        except _DAMAGE as error:
+            raise _damaged(path, "VOTable", error) from error
+    return _from_astropy(path, table, said | ({"COOSYS": systems[0]} if systems else {}))
+
+
+def parse_votable(stream: IO[bytes]) -> Any:
+    """Parse a VOTable as `astropy.io.votable.parse` does.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged; that its server breaks some rule of the standard is no damage.
+    """
     from xml.parsers.expat import ExpatError
 
     from astropy.io import votable
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # most servers break some rule of the standard
+        warnings.simplefilter("ignore")
         try:
-            parsed = votable.parse(stream, verify="ignore")
-            first = next(parsed.iter_tables(), None)
-            if first is None:
-                raise InputError(f"{path}: the VOTable holds no table", "give a catalogue with one row per galaxy")
-            table = first.to_table(use_names_over_ids=True)
-            systems = [system.system for system in parsed.iter_coosys() if system.system]
-            said = {str(p.name): p.value for p in first.params}
+            return votable.parse(stream, verify="ignore")
         except (*_DAMAGE, ExpatError) as error:
-            raise _damaged(path, "VOTable", error) from error
-    return _from_astropy(path, table, said | ({"COOSYS": systems[0]} if systems else {}))
+            raise ValueError(one_line(error)) from error
 
 
 def _damaged(path: Path, form: str, error: BaseException) -> InputError:

@@ -10,14 +10,13 @@ import json
 from galcli.errors import InputError
 from galcli.sky.systems import other_system
 from galcli.sky.table import Field, Table, by_capitals
+from galcli.sky.units import is_degrees, is_hours, is_radians
 
 #: Columns whose values, packed into one number, name an object of the Legacy Surveys: (name, lowest bit, bits).
 LEGACY_ID = (("OBJID", 0, 22), ("BRICKID", 22, 20), ("RELEASE", 42, 16))
 
-_DEGREE_UNITS = ("", "deg", "degree", "degrees", "degs", "angle[deg]")
-_HOUR_UNITS = ("h", "hr", "hour", "hours", "hourangle", "angle[hms]", '"h:m:s"')
-_RADIAN_UNITS = ("rad", "radian", "radians")
-
+#: UCDs of the main position, of version 1+ and 1.
+_MAIN_POSITION = ("pos.eq.{};meta.main", "pos_eq_{}_main")
 
 _TO_DEGREES = "add RA and Dec in degrees (astropy.coordinates.SkyCoord)"
 
@@ -67,6 +66,9 @@ def find_coordinates(table: Table, ra: str | None, dec: str | None) -> tuple[str
     declared = tuple(folded.get(str(table.header.get(key, "")).upper()) for key in ("HATS_COL_RA", "HATS_COL_DEC"))
     if declared[0] and declared[1]:
         pairs.insert(0, (declared[0], declared[1]))
+    described = tuple(_main_position(table, axis) for axis in ("ra", "dec"))
+    if described[0] and described[1]:
+        pairs.append((described[0], described[1]))
     choices = [pair for pair in pairs if ra in (None, pair[0]) and dec in (None, pair[1])]
     if ra is not None and dec is not None:
         choices = [(ra, dec)]
@@ -95,14 +97,22 @@ def _fault(field: Field) -> str:
         return "is text, coordinates must be numbers in degrees"
     if field.shape or field.dtype.kind not in "iuf":
         return "is not one number per row"
-    return "" if field.unit.lower() in _DEGREE_UNITS else f"is in {field.unit}, coordinates must be in degrees"
+    return "" if is_degrees(field.unit) else f"is in {field.unit}, coordinates must be in degrees"
+
+
+def _main_position(table: Table, axis: str) -> str | None:
+    """The column that its UCD calls the main right ascension or declination."""
+    ucds = [ucd.format(axis) for ucd in _MAIN_POSITION]
+    return next((field.name for field in table.fields.values() if field.ucd.lower() in ucds), None)
 
 
 def _remedy(field: Field) -> str:
     """How to make a column a coordinate."""
-    if field.unit.lower() in _HOUR_UNITS and field.dtype.kind != "S":
+    if field.refused:
+        return "give the coordinates in degrees, one number per row, under the same names in all catalogues"
+    if is_hours(field.unit) and field.dtype.kind != "S":
         return f"multiply {field.name} by 15 to have degrees, or name other columns"
-    if field.unit.lower() in _RADIAN_UNITS:
+    if is_radians(field.unit):
         return f"convert it to degrees (numpy.degrees({field.name})), or name other columns"
     return "convert the coordinates to degrees (astropy.coordinates.SkyCoord), or name other columns"
 
@@ -147,14 +157,17 @@ def find_id(table: Table, wanted: str | None) -> tuple[str | None, bool]:
         if name in folded and _names_some_rows(table.fields[folded[name]]):
             partly = partly or table.fields[folded[name]]
     if partly:
-        raise InputError(f"{table.where}: column {partly.name} {partly.refused}", "name an identifier with --id-column")
+        raise InputError(
+            f"{table.where}: column {partly.name} {partly.refused}",
+            "name an identifier that all have with --id-column, or predict each catalogue by itself",
+        )
     return None, False
 
 
 def _has_legacy_id(table: Table, folded: dict[str, str]) -> bool:
     """OBJID of the Legacy Surveys is unique only within a brick and a release."""
-    names = [name for name, _, _ in LEGACY_ID]
-    return all(name in folded and table.fields[folded[name]].dtype.kind in "iu" for name in names)
+    fields = [table.fields[folded[name]] for name, _, _ in LEGACY_ID if name in folded]
+    return len(fields) == len(LEGACY_ID) and all(_is_id(field) and field.dtype.kind in "iu" for field in fields)
 
 
 def _is_id(field: Field) -> bool:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from galcli.errors import InputError
 from galcli.sky.arrow import arrow_field, has_nulls, to_numpy
+from galcli.sky.notes import KEYS, notes_of
 from galcli.sky.table import NULLABLE_BOOL, Field, joined, null_of, pieces, says_yes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Keys of the file's metadata that describe its own layout, at length.
-_LAYOUT = ("ARROW:SCHEMA", "PANDAS")
+_LAYOUT = ("ARROW:SCHEMA", "PANDAS", *KEYS)
 
 
 class Shelf:
@@ -81,6 +82,8 @@ class ParquetTable:
         self.files = (path,)
         self.fields = fields
         self.header = _header(schema)
+        noted = notes_of(schema.metadata).masks
+        self._masks = {name: mask for name, mask in noted.items() if mask in fields}
         self.mock = says_yes(self.header, "MOCK")
         self._source = source
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
@@ -164,9 +167,16 @@ class ParquetTable:
             )
 
     def _arrays(self, group: int, names: Sequence[str]) -> dict[str, pa.Array]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         with self._opened() as file:
-            stored = file.read_row_group(group, columns=list(names), use_threads=False)
+            masks = {name: self._masks[name] for name in names if name in self._masks}
+            stored = file.read_row_group(group, columns=[*names, *masks.values()], use_threads=False)
             arrays = {name: stored.column(name).combine_chunks() for name in names}
+            for name, mask in masks.items():
+                void = stored.column(mask).combine_chunks()
+                arrays[name] = pc.if_else(void, pa.scalar(None, arrays[name].type), arrays[name])
         if len(stored) != self._starts[group + 1] - self._starts[group]:
             raise InputError(f"{self.where}: row group {group} has changed or is damaged", "write the file again")
         return {name: self._convert(name, array) if self._convert else array for name, array in arrays.items()}
@@ -201,7 +211,7 @@ class ParquetTable:
     def _null_counts(self, name: str) -> list[int | None]:
         """Nulls of a column in each row group, None where the file does not say."""
         unknown: list[int | None] = [None] * (len(self._starts) - 1)
-        if self._convert or self.fields[name].shape:
+        if self._convert or self.fields[name].shape or name in self._masks:
             return unknown
         with self._opened() as file:
             paths = [file.schema.column(i).path for i in range(len(file.schema))]
@@ -236,7 +246,7 @@ def open_parquet(path: Path, shelf: Shelf | None = None, like: dict[str, Field] 
     with reading(str(path)), pq.ParquetFile(path) as file:
         schema, groups = file.schema_arrow, file.metadata
         counts = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
-    fields = fields_of_schema(schema, str(path))
+        fields = fields_of_schema(schema, str(path))
     return ParquetTable(path, path, schema, like if like == fields else fields, counts, shelf or Shelf())
 
 
@@ -251,7 +261,8 @@ def fields_of_schema(schema: pa.Schema, where: str) -> dict[str, Field]:
     twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{where}: two columns are called {twice!r}", "give every column a name of its own")
-    return {column.name: arrow_field(column) for column in schema}
+    words = notes_of(schema.metadata).words
+    return {column.name: arrow_field(column, words.get(column.name, {})) for column in schema}
 
 
 def _header(schema: pa.Schema) -> dict[str, str | float]:
@@ -275,7 +286,7 @@ def reading(where: str) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
         raise InputError(f"{where}: {one_line(error)}", "the file is damaged or truncated: write it again") from error
 
 

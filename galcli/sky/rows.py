@@ -193,9 +193,14 @@ class FitsTable:
                 begin = stop
         return out
 
-    @staticmethod
     def _decode(
-        raw: NDArray[np.uint8], width: int, low: int, fields: list[FitsField], out: dict[str, NDArray[Any]], part: slice
+        self,
+        raw: NDArray[np.uint8],
+        width: int,
+        low: int,
+        fields: list[FitsField],
+        out: dict[str, NDArray[Any]],
+        part: slice,
     ) -> None:
         layout = np.dtype(
             {
@@ -207,7 +212,10 @@ class FitsTable:
         )
         rows = raw.view(layout)
         for field in fields:
-            field.decode(rows[field.name], out[field.name][part])
+            try:
+                field.decode(rows[field.name], out[field.name][part])
+            except ValueError as error:  # text of an ASCII table
+                raise InputError(f"{self.where}: column {field.name}: {error}", "write the table again") from error
 
     def _read_into(self, buffer: NDArray[np.uint8], offset: int) -> None:
         view = memoryview(cast("Any", buffer))

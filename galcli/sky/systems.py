@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from galcli.errors import InputError
 from galcli.sky.table import Table
 
-_OTHER_COORDINATES = (("GLON", "GLAT"), ("GAL_LON", "GAL_LAT"), ("L", "B"), ("ELON", "ELAT"), ("ECL_LON", "ECL_LAT"))
-_HOURS = ("RAH", "RA_HOURS", "RAHOURS", "RA_HOUR", "RAHR", "RA_HMS", "AL2000")
+_OTHER_COORDINATES = (
+    ("GLON", "GLAT"), ("GAL_LON", "GAL_LAT"), ("GAL_L", "GAL_B"), ("L", "B"), ("LII", "BII"), ("ELON", "ELAT"),
+    ("ECL_LON", "ECL_LAT"), ("LAMBDA", "BETA"),
+)  # fmt: skip
+_HOURS = ("RAH", "RA_HOURS", "RAHOURS", "RA_HOUR", "RAHR", "RA_HR", "RA_HMS", "AL2000")
 #: Keywords that name the system of all coordinates, and what they say where it is not equatorial.
 _SYSTEM_KEYS = ("COORDSYS", "RADESYS", "COOSYS")
 _OTHER_SYSTEMS = {
@@ -63,7 +66,7 @@ class HourCheck:
     in hours. Only a column that states no unit and that the user did not name is judged.
     """
 
-    _ROWS, _TURN, _SPAN, _HEIGHT = 100, 24.0, 20.0, 60.0
+    _ROWS, _TURN, _SPAN, _HEIGHT = 20, 24.0, 20.0, 60.0
 
     def __init__(self) -> None:
         self._rows = 0

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.table import Table
@@ -344,6 +346,20 @@ def test_passed_through_text_that_is_not_ascii_is_refused(tmp_path: Path, galcli
         assert f"row {row}" in refused.error
         assert "--columns" in refused.hint
     galcli(*survey.predict())
+
+
+@pytest.mark.parametrize("name", ["größe", "a\tb", "L" * 69])
+def test_names_that_fits_cannot_hold_are_refused(shared_survey: Survey, galcli: Run, tmp_path: Path, name: str) -> None:
+    columns = {name: shared_survey.ids, "RA": shared_survey.ra, "DEC": shared_survey.dec, "L" * 68: shared_survey.ra}
+    words = shared_survey.predict("--cutouts", shared_survey.cutouts, "--columns", "L" * 68, out=tmp_path / "o.fits")
+    words[1] = str(tmp_path / "a.parquet")
+    pq.write_table(pa.table(columns), words[1])
+    for option in ("--columns", "--id-column"):
+        refused = galcli(*words, option, name, code=4)
+        assert "cannot have this name" in refused.error
+        assert "68 ASCII" in refused.hint
+    galcli(*words)
+    assert "L" * 68 in (read_predictions(tmp_path / "o.fits").dtype.names or ())
 
 
 @pytest.mark.parametrize(("name", "better"), [("x.fits.gz", "x.fits"), ("x.csv", "x.csv.fits"), ("x.fz", "x.fits")])

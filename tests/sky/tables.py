@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,17 @@ def write_parquet(path: Path, rows: int = 2, **metadata: str) -> None:
     pq.write_table(arrow_table().replace_schema_metadata(metadata or None), path, row_group_size=rows)
 
 
+def write_voparquet(path: Path) -> None:
+    words = {"MAG": {"unit": "mag", "description": "magnitudes"}, "ra": {"unit": "deg"}, "dec": {"unit": "deg"}}
+    table = astropy_table()
+    metadata = {
+        name: dict.fromkeys(("unit", "ucd", "description", "utype"), "") | words.get(name, {}) for name in table.columns
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table.write(path, format="parquet.votable", metadata=metadata)
+
+
 def write_folder(path: Path) -> None:
     path.mkdir()
     pq.write_table(arrow_table().slice(0, 3), path / "a.parquet")
@@ -116,6 +128,8 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "galaxies.xml": lambda path: astropy_table().write(path, format="votable"),
     "galaxies.vot": lambda path: astropy_table().write(path, format="votable", tabledata_format="binary2"),
     "galaxies.parquet": write_parquet,
+    "astropy.parquet": lambda path: astropy_table().write(path, format="parquet"),
+    "voparquet.parquet": write_voparquet,
     "folder.parquet": write_folder,
     "galaxies.hats": write_hats,
     "folders.hats": lambda path: write_hats(path, folders=True),

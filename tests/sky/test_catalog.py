@@ -112,6 +112,14 @@ def test_other_units_are_refused(tmp_path: Path, unit: str) -> None:
         open_catalog(path)
 
 
+@pytest.mark.parametrize("unit", ["deg", "Degrees", "Angle[deg]", "[deg]", "'deg'", "decimal degrees"])
+def test_degrees_may_be_spelled_in_many_ways(tmp_path: Path, unit: str) -> None:
+    path = write(tmp_path / "a.fits", {"RA": "deg"}, RA=[1.0], DEC=[2.0])
+    fits.setval(path, "TUNIT1", value=unit, ext=1)
+    with open_catalog(path) as catalog:
+        assert catalog.ra_name == "RA"
+
+
 def test_sexagesimal_text_is_refused_unless_degrees_stand_beside_it(tmp_path: Path) -> None:
     text = {"RA": ["10:20:30.5"], "DEC": ["-05:00:00"]}
     with pytest.raises(InputError, match="RA is text") as caught:

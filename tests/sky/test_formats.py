@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import resource
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from astropy.table import Table
 
 from galcli.errors import InputError, OutputError
 from galcli.sky.catalog import open_catalog
@@ -49,7 +52,10 @@ def test_chunks_and_single_rows_agree(tmp_path: Path, name: str) -> None:
         assert catalog.head("NAME", 2).tolist()[0] == b"NGC 1"
 
 
-@pytest.mark.parametrize("name", ["galaxies.ecsv", "galaxies.xml", "galaxies.parquet", "galaxies.hats"])
+@pytest.mark.parametrize(
+    "name",
+    ["galaxies.ecsv", "galaxies.xml", "galaxies.parquet", "astropy.parquet", "voparquet.parquet", "galaxies.hats"],
+)
 def test_units_and_descriptions_are_kept(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / name)
     with open_catalog(tmp_path / name) as catalog:
@@ -71,6 +77,25 @@ def test_content_decides_not_the_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).rename(tmp_path / "wrong.jpg")
     with open_catalog(tmp_path / "wrong.jpg") as catalog:
         assert catalog.nrows == 5
+
+
+def test_position_known_by_its_ucd(tmp_path: Path) -> None:
+    table = Table({"alpha": [1.5], "delta_x": [2.5], "alpha_b": [9.0]})
+    for name, ucd in {"alpha": "pos.eq.ra;meta.main", "delta_x": "POS_EQ_DEC_MAIN", "alpha_b": "pos.eq.ra"}.items():
+        table[name].meta["ucd"] = ucd
+    table.write(tmp_path / "a", format="votable")
+    with open_catalog(tmp_path / "a") as catalog:
+        assert catalog.read(np.array([0])).tolist() == [(0, 1.5, 2.5)]
+
+
+def test_first_table_with_rows_of_a_votable(tmp_path: Path) -> None:
+    field = '<FIELD name="{}" datatype="double"/>'
+    fields = "".join(field.format(name) for name in ("ra", "dec"))
+    rows = "<DATA><TABLEDATA><TR><TD>1.5</TD><TD>2.5</TD></TR></TABLEDATA></DATA>"
+    text = f"<TABLE>{field.format('note')}</TABLE><TABLE>{fields}{rows}</TABLE>"
+    (tmp_path / "a").write_text(f"<!-- by hand -->\n<VOTABLE version='1.3'><RESOURCE>{text}</RESOURCE></VOTABLE>")
+    with open_catalog(tmp_path / "a") as catalog:
+        assert catalog.read(np.arange(catalog.nrows)).tolist() == [(0, 1.5, 2.5)]
 
 
 def test_packed_votable(tmp_path: Path) -> None:
@@ -114,6 +139,26 @@ def test_hdu_is_for_fits(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a FITS file") as caught:
         open_tables([tmp_path / "a.csv"], 1)
     assert "--hdu" in caught.value.hint
+
+
+def test_masks_that_were_left_out_mean_nothing(tmp_path: Path) -> None:
+    WRITERS["astropy.parquet"](tmp_path / "a")
+    table = pq.read_table(tmp_path / "a").drop_columns(["MAG.mask"])
+    pq.write_table(table, tmp_path / "b")
+    with open_catalog(tmp_path / "b") as catalog:
+        assert next(catalog.chunks(["MAG"]))["MAG"].tolist() == [17.5, 18.25, 0, 19, 20]
+
+
+def test_more_files_than_are_open_by_default(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv")
+    WRITERS["galaxies.fits"](tmp_path / "a.fits")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        with open_catalog([tmp_path / "a.fits", tmp_path / "a.csv"] * 50) as catalog:
+            assert np.concatenate(list(catalog.chunks()))["id"].tolist() == IDS * 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_full_temporary_folder_is_no_fault_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ def test_columns_of_positions_are_those_it_names(tmp_path: Path) -> None:
 def test_without_a_list_all_files_count(tmp_path: Path) -> None:
     write_hats(tmp_path / "h")
     (tmp_path / "h" / "partition_info.csv").unlink()
+    write_parquet(tmp_path / "h" / "dataset" / "data_thumbnail.parquet")
     with open_catalog(tmp_path / "h") as catalog:
         assert sorted(next(catalog.chunks())["id"].tolist()) == sorted(IDS)
 
@@ -78,6 +79,17 @@ def test_older_name_of_the_properties(tmp_path: Path) -> None:
     (tmp_path / "h" / "hats.properties").rename(tmp_path / "h" / "properties")
     with pytest.raises(InputError, match="hats_nrows says 6"):
         open_catalog(tmp_path / "h")
+
+
+def test_ending_of_the_partitions_is_the_one_it_names(tmp_path: Path) -> None:
+    write_hats(tmp_path / "h", hats_npix_suffix=".snappy.parquet")
+    for path in (tmp_path / "h").rglob("Npix=*"):
+        path.rename(path.with_suffix(".snappy.parquet"))
+    with open_catalog(tmp_path / "h") as catalog:
+        assert catalog.nrows == 5
+    write_hats(tmp_path / "f", hats_npix_suffix=".fits")
+    with pytest.raises(InputError, match=r"its partitions are \.fits files"):
+        open_catalog(tmp_path / "f")
 
 
 def test_collection_without_its_table_and_several_catalogues(tmp_path: Path) -> None:

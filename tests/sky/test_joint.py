@@ -56,7 +56,7 @@ def test_widths_may_differ(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
-        ([1, 2], ["a"], "int64 in .*a HDU 1, text in .*b HDU 1"), ([1, 2], [1.5], "int64 in .*, float64 in"),
+        ([1, 2], ["a"], "int64 in .*a HDU 1, text in .*b HDU 1"),
         ([1.0, 2], [[1.5, 2]], r"float64 in .*, float64\[2\] in"), (np.array([1, 2], "u8"), [-1], "uint64 in .*, int64 in"),
         ([True, False], [1], "true or false in .*, int64 in"), ([1.0, 2], None, "is missing in .*b HDU 1"),
     ],
@@ -86,6 +86,16 @@ def test_units_must_agree_where_both_are_stated(tmp_path: Path) -> None:
         open_catalog([a, c])
 
 
+def test_units_may_be_spelled_differently(tmp_path: Path) -> None:
+    paths = []
+    for name, degrees, flux in (("a", "deg", "erg/s/cm**2"), ("b", "degrees", "erg s-1 cm-2")):
+        paths.append(write(tmp_path / name, {"RA": "deg", "V": "Jy"}, RA=[1.0], DEC=[1.0], V=[4.0]))
+        fits.setval(paths[-1], "TUNIT1", value=degrees, ext=1)
+        fits.setval(paths[-1], "TUNIT3", value=flux, ext=1)
+    with open_catalog(paths) as catalog:
+        assert catalog.read(np.arange(2), ["V"]).tolist() == [(0, 1.0, 1.0, 4.0), (1, 1.0, 1.0, 4.0)]
+
+
 def test_positions_and_identifiers_must_be_in_all(tmp_path: Path) -> None:
     a = write(tmp_path / "a", TARGETID=[1], TARGET_RA=[1.0], TARGET_DEC=[1.0], RA=[2.0], DEC=[2.0])
     b = write(tmp_path / "b", TARGETID=[2], RA=[3.0], DEC=[3.0])
@@ -97,8 +107,13 @@ def test_positions_and_identifiers_must_be_in_all(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"TARGETID is missing in .*c HDU 1") as caught:
             open_catalog(pair)
         assert "--id-column" in caught.value.hint
-    with pytest.raises(InputError, match="is missing in"):
+    with pytest.raises(InputError, match="is missing in") as caught:
         open_catalog([b, d])
+    assert "under the same names in all" in caught.value.hint
+    packed = write(tmp_path / "p", RELEASE=[9010], BRICKID=[5], OBJID=[7], RA=[3.0], DEC=[3.0])
+    with pytest.raises(InputError, match="TARGETID is missing in") as caught:
+        open_catalog([packed, b])
+    assert "--id-column" in caught.value.hint
 
 
 def test_nulls_of_all_become_one(tmp_path: Path) -> None:
@@ -135,6 +150,27 @@ def test_a_value_is_no_null_because_another_file_has_nulls(tmp_path: Path) -> No
     (tmp_path / "a.parquet").unlink()
     with open_catalog(tmp_path) as catalog:
         assert next(catalog.chunks(["N"]))["N"].tolist() == [255, 2]
+
+
+def test_a_value_is_no_null_because_its_type_has_no_larger(tmp_path: Path) -> None:
+    for name, values in (("a", pa.array([1, None], pa.int32())), ("b", pa.array([255, 2], pa.uint8()))):
+        pq.write_table(pa.table({"RA": [1.0, 2.0], "DEC": [1.0, 2.0], "N": values}), tmp_path / f"{name}.parquet")
+    with open_catalog(tmp_path) as catalog:
+        null = catalog.column_meta("N").null
+        assert next(catalog.chunks(["N"]))["N"].tolist() == [1, null, 255, 2]
+
+
+def test_whole_numbers_beside_fractions(tmp_path: Path) -> None:
+    """What a CSV file holds is guessed from its values: another part of the same table may have fractions."""
+    (tmp_path / "a").write_text("ID,RA,DEC,MAG,N\n1,10,20,,9007199254740993\n2,11,21,19,7\n")
+    (tmp_path / "b").write_text("ID,RA,DEC,MAG,N\n3,10.5,20.5,18.5,0.5\n")
+    for order in (1, -1):
+        with open_catalog([tmp_path / "a", tmp_path / "b"][::order]) as catalog:
+            rows = np.sort(np.concatenate(list(catalog.chunks(["MAG"]))), order="id")
+            assert (rows["id"].tolist(), rows["ra"].tolist()) == ([1, 2, 3], [10, 11, 10.5])
+            np.testing.assert_array_equal(rows["MAG"], [np.nan, 19, 18.5])
+            with pytest.raises(InputError, match="column N has whole numbers above 9007199254740992"):
+                list(catalog.chunks(["N"]))
 
 
 def test_a_table_without_rows_has_no_say(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,26 @@ def test_ascii_table(tmp_path: Path) -> None:
     for name in ("ID", "RA", "DEC"):
         np.testing.assert_allclose(found[name][keep], expected[name][keep], rtol=1e-12)
     assert found["NAME"].astype("U").tolist() == [f"a{k}" for k in range(n)]
+
+
+@pytest.mark.parametrize("null", ["-99", "---", "******"])
+def test_nulls_and_garbage_of_an_ascii_table(tmp_path: Path, null: str) -> None:
+    columns = [fits.Column("N", "I6", array=[1, 2, 3]), fits.Column("F", "F8.3", array=[1.0, 2.0, 3.0])]
+    table = fits.TableHDU.from_columns(columns)
+    table.header["TNULL1"] = null
+    table.writeto(tmp_path / "a.fits")
+    header, mark, data = (tmp_path / "a.fits").read_bytes().rpartition(b"END" + b" " * 77)
+    (tmp_path / "b.fits").write_bytes(header + mark + data.replace(b"     2", null.rjust(6).encode()))
+    with closing(open_table(tmp_path / "b.fits")) as rows:
+        field = rows.fields["N"]
+        assert rows.read(0, 3, ["N"])["N"].tolist() == [1, field.null, 3]
+    for name, old in (("N", b"     2"), ("F", b"   2.000")):
+        (tmp_path / "c.fits").write_bytes(header + mark + data.replace(old, b"galaxy".rjust(len(old))))
+        with (
+            closing(open_table(tmp_path / "c.fits")) as rows,
+            pytest.raises(InputError, match=f"column {name}: .*(?i:galaxy)"),
+        ):
+            rows.read(0, 3, [name])
 
 
 def test_fpacked_table() -> None:

@@ -28,12 +28,14 @@ def write(path: Path, units: dict[str, str] | None = None, cards: dict[str, Any]
 
 
 @pytest.mark.parametrize("unit", ["h", "hourangle", "rad", "arcsec"])
-def test_unit_other_than_degrees(tmp_path: Path, unit: str) -> None:
+@pytest.mark.parametrize("form", ["ascii.ecsv", "votable", "parquet"])
+def test_unit_other_than_degrees(tmp_path: Path, form: str, unit: str) -> None:
     table = Table({"ra": [1.0], "dec": [2.0]})
     table["ra"].unit = unit
-    table.write(tmp_path / "a.ecsv", format="ascii.ecsv")
-    with pytest.raises(InputError, match=f"column ra is in {unit}") as caught:
-        open_catalog(tmp_path / "a.ecsv")
+    table.write(tmp_path / "a", format=form)
+    spelled = "15 deg" if (form, unit) == ("votable", "hourangle") else unit
+    with pytest.raises(InputError, match=f"column ra is in {spelled}") as caught:
+        open_catalog(tmp_path / "a")
     words = {"h": "multiply ra by 15", "hourangle": "multiply ra by 15", "rad": "numpy.degrees", "arcsec": "SkyCoord"}
     assert words[unit] in caught.value.hint
 
@@ -65,6 +67,13 @@ def test_ring_order(tmp_path: Path, cards: dict[str, Any]) -> None:
     assert "healpy.ring2nest" in caught.value.hint
 
 
+def test_ring_order_of_one_of_several_catalogues(tmp_path: Path) -> None:
+    paths = [write(tmp_path / order, cards={"ORDERING": order}, RA=[1.0], DEC=[2.0]) for order in ("NESTED", "RING")]
+    for pair in (paths, paths[::-1]):
+        with pytest.raises(InputError, match=r"RING HDU 1: ORDERING = RING"):
+            open_catalog(pair)
+
+
 @pytest.mark.parametrize("cards", [{"ORDERING": "NESTED"}, {"HPXNEST": True}])
 def test_nested_order(tmp_path: Path, cards: dict[str, Any]) -> None:
     with open_catalog(write(tmp_path / "a.fits", cards=cards, RA=[1.0], DEC=[2.0])) as catalog:
@@ -88,12 +97,13 @@ def test_hours_are_told_by_their_range() -> None:
     rng = np.random.default_rng(0)
     ra, dec = rng.uniform(0, 24, 1000), rng.uniform(-40, 60, 1000)
     assert "looks like hours" in judged(ra, dec)
+    assert "looks like hours" in judged(ra[:30], dec[:30])
     assert "--ra-column ra" in judged(ra, dec)
     ra[5], dec[9] = np.nan, np.inf
     assert "looks like hours" in judged(ra, dec)
     for other, more in [
         (15 * ra, dec),
-        (ra[:99], dec[:99]),
+        (ra[:19], dec[:19]),
         (ra * 0.8, dec),
         (ra, dec * 0.5),
         (ra - 1, dec),
