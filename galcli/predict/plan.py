@@ -94,10 +94,10 @@ def write_catalog(
     dtype = np.dtype([(HPX, np.dtype(np.int64)), *((name, source[name]) for name in names)])
     target = _new_array(path, n, dtype)
     sha = hashlib.sha256(repr([(name, source[name].str, source[name].shape) for name in names]).encode())
-    start, hours = 0, HourCheck()
+    start, hours = 0, HourCheck(catalog.parts)
     for chunk in catalog.chunks(fields, stop=n):
         interrupts.check()
-        hours.see(chunk["ra"], chunk["dec"])
+        hours.see(start, chunk["ra"], chunk["dec"])
         part = target[start : start + len(chunk)]
         for name in names:
             if name in shown and source[name].base.kind == "S":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from galcli.errors import InputError
 from galcli.sky.fields import foreign_text
 from galcli.sky.formats import open_tables
+from galcli.sky.joint import JointTable
 from galcli.sky.naming import LEGACY_ID, find_column, find_coordinates, find_id, listed
 from galcli.sky.systems import HourCheck
 from galcli.sky.table import Field, Table
@@ -200,6 +201,13 @@ class Catalog:
                 f"{self.where}: no right ascension and declination among {listed(self.names)}",
                 "name them with --ra-column and --dec-column, or another table with --hdu",
             )
+
+    @property
+    def parts(self) -> list[tuple[str, int]]:
+        """Where the tables are whose rows follow each other, and their numbers of rows."""
+        if isinstance(self._table, JointTable):
+            return [(table.where, table.nrows) for table in self._table.tables]
+        return [(self.where, self.nrows)]
 
     def refuse_hours(self, seen: HourCheck) -> None:
         """Raise `InputError` if all positions seen say that right ascension is in hours, and nothing says degrees."""

@@ -21,7 +21,8 @@ _EXACT = 1 << 53
 class JointTable:
     """The rows of several tables, in the order given; their columns are matched by name, without regard to case.
 
-    Widths of numbers and text may differ, and whole numbers are floating point where a table has fractions. A column that a table lacks, or holds as something else, cannot be read.
+    Widths of numbers and text may differ, and whole numbers are floating point where a table has fractions. A column
+    that a table lacks, or holds as something else, cannot be read.
 
     Parameters
     ----------
@@ -31,6 +32,10 @@ class JointTable:
         Folder that holds them all.
     header : mapping, optional
         What is said about all of them, beside what all of them say.
+
+    Attributes
+    ----------
+    tables : sequence of Table
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class JointTable:
         self.mock = any(table.mock for table in tables)
         agreed = {key: said for key, said in first.header.items() if all(t.header.get(key) == said for t in tables)}
         self.header = {**agreed, **(header or {})}
-        self._tables = tables
+        self.tables = tables
         self._starts = np.cumsum([0, *(table.nrows for table in tables)], dtype=np.int64)
         self.nrows = int(self._starts[-1])
         #: A table without rows has no say in what the columns hold.
@@ -57,7 +62,7 @@ class JointTable:
     @property
     def files(self) -> tuple[Path, ...]:
         """Files of all tables."""
-        return tuple(path for table in self._tables for path in table.files)
+        return tuple(path for table in self.tables for path in table.files)
 
     def exact(self, name: str) -> Field:
         """A column with the width of its widest text, and its null if any table has nulls."""
@@ -74,7 +79,7 @@ class JointTable:
         wanted = self._wanted(names)
         parts = []
         for number, first, last in pieces(self._starts, start, stop):
-            table = self._tables[number]
+            table = self.tables[number]
             own = {name: self._own_name(table, name) for name in names}
             parts.append(self._fitted(table, own, table.read(first, last, list(own.values()))))
         return joined(parts, wanted)
@@ -86,14 +91,14 @@ class JointTable:
         numbers = np.searchsorted(self._starts, rows[order], "right") - 1
         parts = []
         for number in np.unique(numbers).tolist():
-            table, here = self._tables[number], rows[order[numbers == number]] - self._starts[number]
+            table, here = self.tables[number], rows[order[numbers == number]] - self._starts[number]
             own = {name: self._own_name(table, name) for name in names}
             parts.append(self._fitted(table, own, table.take(here, list(own.values()))))
         return joined(parts, wanted, order)
 
     def close(self) -> None:
         """Close all tables."""
-        for table in self._tables:
+        for table in self.tables:
             table.close()
 
     def _wanted(self, names: Sequence[str]) -> list[Field]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
-from galcli.sky.table import Table
+from galcli.sky.table import Table, pieces
 
 _OTHER_COORDINATES = (
     ("GLON", "GLAT"), ("GAL_LON", "GAL_LAT"), ("GAL_L", "GAL_B"), ("L", "B"), ("LII", "BII"), ("ELON", "ELAT"),
@@ -64,28 +64,44 @@ class HourCheck:
 
     A survey that reaches over more than 60 degrees of declination, but nowhere beyond 24 in right ascension, is given
     in hours. Only a column that states no unit and that the user did not name is judged.
+
+    Parameters
+    ----------
+    parts : sequence of (str, int)
+        Where the tables are whose rows follow each other, and their numbers of rows: one may be in hours and
+        another in degrees.
     """
 
     _ROWS, _TURN, _SPAN, _HEIGHT = 20, 24.0, 20.0, 60.0
 
-    def __init__(self) -> None:
-        self._rows = 0
-        self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)
+    def __init__(self, parts: Sequence[tuple[str, int]]) -> None:
+        self._places = [where for where, _ in parts]
+        self._starts = np.cumsum([0, *(nrows for _, nrows in parts)], dtype=np.int64)
+        self._rows = np.zeros(len(parts), np.int64)
+        self._low, self._high = np.full((len(parts), 2), np.inf), np.full((len(parts), 2), -np.inf)
 
-    def see(self, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> None:
-        """Take in more rows, degrees (N,) each."""
-        both = np.stack([ra, dec])
-        both = both[:, np.isfinite(both).all(axis=0)]
-        self._rows += both.shape[1]
-        self._low = np.minimum(self._low, both.min(axis=1, initial=np.inf))
-        self._high = np.maximum(self._high, both.max(axis=1, initial=-np.inf))
+    def see(self, start: int, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> None:
+        """Take in the rows from ``start`` on, degrees (N,) each."""
+        both = np.stack([ra, dec], axis=1)
+        both[~np.isfinite(both).all(axis=1)] = np.nan
+        for part, first, last in pieces(self._starts, start, start + len(both)):
+            begin = int(self._starts[part]) - start
+            here = both[begin + first : begin + last]
+            self._rows[part] += np.count_nonzero(~np.isnan(here[:, 0]))
+            self._low[part] = np.fmin(self._low[part], np.fmin.reduce(here))
+            self._high[part] = np.fmax(self._high[part], np.fmax.reduce(here))
 
     def judge(self, where: str, ra_name: str) -> None:
-        """Raise `InputError` if they are hours."""
-        if self._rows < self._ROWS:
+        """Raise `InputError` if those of a table, or all of them together (``where``), are hours."""
+        for place, rows, low, high in zip(self._places, self._rows, self._low, self._high, strict=True):
+            self._judge(place, ra_name, int(rows), low, high)
+        self._judge(where, ra_name, int(self._rows.sum()), self._low.min(axis=0), self._high.max(axis=0))
+
+    def _judge(self, where: str, ra_name: str, rows: int, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+        if rows < self._ROWS:
             return
-        width, height = self._high - self._low
-        if self._low[0] >= 0 and self._high[0] <= self._TURN and width > self._SPAN and height > self._HEIGHT:
+        width, height = high - low
+        if low[0] >= 0 and high[0] <= self._TURN and width > self._SPAN and height > self._HEIGHT:
             raise InputError(
                 f"{where}: {ra_name} looks like hours: all of it lies between 0 and 24, while Dec spans {height:.0f} degrees",
                 f"multiply it by 15; if these are degrees all the same, say so with --ra-column {ra_name}",

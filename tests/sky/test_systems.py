@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,13 @@ def test_nested_order(tmp_path: Path, cards: dict[str, Any]) -> None:
         assert catalog.nrows == 1
 
 
-def judged(ra: Any, dec: Any, parts: int = 3) -> str:
-    check = HourCheck()
-    for a, b in zip(
-        np.array_split(np.asarray(ra, float), parts), np.array_split(np.asarray(dec, float), parts), strict=True
-    ):
-        check.see(a, b)
+def judged(ra: Any, dec: Any, pieces: int = 3, tables: Sequence[tuple[str, int]] = ()) -> str:
+    """What is said of positions that come in pieces, whatever tables they are from."""
+    ra, dec = np.asarray(ra, float), np.asarray(dec, float)
+    check, start = HourCheck(tables or [("a.csv", len(ra))]), 0
+    for part in np.array_split(np.arange(len(ra)), pieces):
+        check.see(start, ra[part], dec[part])
+        start += len(part)
     try:
         check.judge("a.csv", "ra")
     except InputError as error:
@@ -111,3 +113,15 @@ def test_hours_are_told_by_their_range() -> None:
     ]:
         assert judged(other, more) == ""
     assert judged([], []) == ""
+
+
+def test_hours_beside_degrees_are_told_by_the_range_of_each_catalogue() -> None:
+    rng = np.random.default_rng(0)
+    hours, degrees, dec = rng.uniform(0, 24, 500), rng.uniform(0, 360, 300), rng.uniform(-40, 60, 800)
+    tables = [("degrees.csv", 300), ("hours.csv", 500)]
+    for pieces in (1, 3, 8):
+        assert judged([*degrees, *hours], dec, pieces, tables).startswith("hours.csv: ra looks like hours")
+        assert not judged([*degrees, *hours * 15], dec, pieces, tables)
+    halves = [("a.csv", 10), ("b.csv", 490)]  # one of them too small to be judged by itself
+    assert judged(hours, dec[:500], tables=halves)
+    assert judged(hours[:30], dec[:30], tables=[("x.csv", 15), ("y.csv", 15)]).startswith("a.csv: ra")
