@@ -79,8 +79,8 @@ def _entries(stack: StackFile, place: tuple[int, int] | None) -> Iterator[str]:
             yield f"{astray} objects do not lie in the pixel that its path names"
 
 
-def without_cutout(facts: list[StackFacts], catalog: Catalog) -> tuple[int, list[str]]:
-    """How many identifiers of a catalogue are in none of the stacks, and the first few of them.
+def without_cutout(facts: list[StackFacts], catalog: Catalog, nrows: int) -> tuple[int, list[str]]:
+    """How many identifiers of the first rows of a catalogue are in none of the stacks, and the first few of them.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def without_cutout(facts: list[StackFacts], catalog: Catalog) -> tuple[int, list
     listed = IdIndex(np.concatenate([ids for one in facts for ids in one.ids] or [np.empty(0, np.int64)]))
     count = 0
     first: list[str] = []
-    for chunk in catalog.chunks():
+    for chunk in catalog.chunks(stop=nrows):
         lost = chunk["id"][listed.find(chunk["id"]) < 0]
         count += len(lost)
         first += [name.decode() if isinstance(name, bytes) else str(name) for name in lost[: 5 - len(first)].tolist()]
