@@ -18,7 +18,7 @@ from galcli.predict.existing import run_entries
 from galcli.predict.hats_files import file_problems
 from galcli.predict.hats_tree import HatsTree, read_partitions, read_properties
 from galcli.predict.layout import CATALOG_ROW
-from galcli.predict.options import HATS, HATS_FITS
+from galcli.predict.options import HATS
 from galcli.predict.output_rows import rows_of
 from galcli.predict.report import Report
 from galcli.sky.healpix import NO_PIXEL, ORDER_MAX
@@ -38,12 +38,14 @@ def check_hats(root: Path, reference: Reference) -> Report:
     reference : Reference
         Catalogue whose rows it should have.
     """
-    tree = HatsTree(root, ".fits" if any(root.glob("dataset/Norder=*/Dir=*/*.fits")) else ".parquet")
-    report = Report(HATS_FITS if tree.suffix == ".fits" else HATS)
+    tree = HatsTree.of_layout(root, HATS)
+    report = Report(HATS)
     report.problems += [f"{tree.record.name}: {problem}" for problem in check_file(tree.record)]
     if report.problems:
         return report
     try:
+        report.kind = run_entries(tree.record)["layout"]
+        tree = HatsTree.of_layout(root, report.kind)
         report.problems += [f"{name} {problem}" for name, problem in file_problems(tree).items()]
         if report.problems:
             return report

@@ -115,6 +115,19 @@ def test_values_in_the_tiles_of_a_run_are_looked_at(made: Survey) -> None:
     assert validate(root).problems == []
 
 
+@pytest.mark.parametrize("layout", ["table", "hats", "hats-fits"])
+@pytest.mark.parametrize("rows", [0, 3])
+def test_outputs_without_a_row_on_the_sky_are_valid(
+    made: Survey, galcli: Run, tmp_path: Path, layout: str, rows: int
+) -> None:
+    nowhere = np.full(rows, np.nan)
+    catalog = write_catalog(tmp_path / "c.fits", OBJECT_ID=np.arange(rows), RA=nowhere, DEC=nowhere)
+    words = ["--cutouts", made.cutouts, "--model", made.model, "--layout", layout, "--max-fail", 100]
+    galcli("predict", catalog, *words, "-o", tmp_path / "out")
+    report = validate(tmp_path / "out", [catalog])
+    assert (report.kind, report.rows, report.problems) == (layout, rows, [])
+
+
 def test_rows_and_table_are_chosen_as_they_were_for_predict(made: Survey, galcli: Run, tmp_path: Path) -> None:
     catalog = write_catalog(tmp_path / "c.fits", A=np.arange(3))
     with fits.open(catalog, mode="append") as hdus, fits.open(made.catalog) as others:
