@@ -117,6 +117,8 @@ def pack(
         folder.mkdir(parents=True, exist_ok=True)
         for stray in folder.glob(".plan-*"):  # of a killed run
             shutil.rmtree(stray)
+        for name in (SETTINGS, PROBLEMS):
+            clear_partial(folder / name)
         with tempfile.TemporaryDirectory(prefix=".plan-", dir=folder) as scratch:
             rows, hpx, mark = _places(catalog, source.needs, Path(scratch), limit)
             shape = _shape(catalog, source, rows, size)
@@ -204,9 +206,17 @@ class _Packer:
             status = index.read(0, index.nrows, ["STATUS"])["STATUS"]
         finally:
             index.close()
-        for at in np.flatnonzero(status).tolist():
-            self._fail(request, at, "; ".join(text for bit, text in ROW_STATUS_MEANING.items() if status[at] & bit))
+        failed = np.flatnonzero(status)
+        reasons = self._reasons(request.take(failed)) if len(failed) else {}
+        for k, at in enumerate(failed.tolist()):
+            meaning = "; ".join(text for bit, text in ROW_STATUS_MEANING.items() if status[at] & bit)
+            self._fail(request, at, reasons.get(k, meaning))
         self._tally.packed += int(np.count_nonzero(status == 0))
+
+    def _reasons(self, request: CutoutRequest) -> dict[int, str]:
+        """Why rows have no cutout: stacks hold their status only, but the source says it again."""
+        said = [item for item in self._source.read(request, _TOGETHER) if isinstance(item, Failures)]
+        return {at: reason for item in said for at, reason in zip(item.index.tolist(), item.reason, strict=True)}
 
     def _fail(self, request: CutoutRequest, at: int, reason: str) -> None:
         identifier = request.id[at].item()

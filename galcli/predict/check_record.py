@@ -49,7 +49,9 @@ def record_problems(path: Path, table: FitsTable, cards: list[Card]) -> Iterator
         if (found := table.header.get(keyword)) != value:
             yield f"header card {keyword} is {found}, not {value}"
     yield from _column_problems(list(table.fields), json.loads(entries["columns"]))
-    for number, (said, listed) in enumerate(zip_longest(_models_of_run(entries), _models(path), fillvalue={}), start=1):
+    nothing: dict[str, str] = {}
+    models = zip_longest(_models_of_run(entries), _models(path), fillvalue=nothing)
+    for number, (said, listed) in enumerate(models, start=1):
         for keyword, column in _HEADER.items():
             stated = str(table.header.get(f"{keyword}{number}", ""))
             if not said.get(column) == listed.get(column) == stated:

@@ -114,8 +114,12 @@ def test_reasons_for_rows_without_a_cutout_come_back(loose: Survey, galcli: Run,
     galcli(*loose.predict("--max-fail", 100))
     expected = read_predictions(loose.out)["STATUS"]
     galcli("cutouts", "pack", loose.catalog, "-o", tmp_path / "st")
+    said = (tmp_path / "st/problems.csv").read_text()
+    assert len(said.splitlines()) == 4
+    (tmp_path / "st/.problems.csv.1-0123abcd.tmp").write_text("of a killed run")
     galcli("cutouts", "pack", loose.catalog, "-o", tmp_path / "st")  # there is nothing to do
-    assert len((tmp_path / "st/problems.csv").read_text().splitlines()) == 4
+    assert (tmp_path / "st/problems.csv").read_text() == said
+    assert not list((tmp_path / "st").glob(".*.tmp"))
     said = galcli("validate", tmp_path / "st", "--catalog", loose.catalog)
     assert "3 objects" in said.out
     galcli(*loose.predict("--cutouts", tmp_path / "st", "--overwrite", "--max-fail", 100))
