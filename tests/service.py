@@ -257,7 +257,8 @@ def drips(handler: Handler, good: bytes) -> None:
 
 def drips_header(handler: Handler, good: bytes) -> None:
     """Sends a header without end, a byte at a time."""
-    for letter in b"HTTP/1.1 200 OK\r\nX-Header: " + bytes(range(97, 123)) * 20:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Header: ")
+    for letter in bytes(range(97, 123)) * 20:
         if handler.server.released.wait(0.02):
             break
         handler.wfile.write(bytes([letter]))

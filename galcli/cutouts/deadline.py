@@ -15,9 +15,11 @@ from urllib3.response import HTTPResponse
 
 @contextlib.contextmanager
 def _cut_off(connection: HTTPConnection) -> Iterator[None]:
-    """Shut the connection down when its time-out has passed, so that whoever reads from it stops."""
+    """Shut the connection down when its time-out has passed, so that whoever reads from it stops; then raise TimeoutError."""
+    late = threading.Event()
 
     def shut() -> None:
+        late.set()
         if connection.sock is not None:
             with contextlib.suppress(OSError):  # the other side was faster
                 connection.sock.shutdown(socket.SHUT_RDWR)
@@ -29,6 +31,8 @@ def _cut_off(connection: HTTPConnection) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        if late.is_set():  # to http.client a header that ends early is a whole one
+            raise TimeoutError
 
 
 class _Http(HTTPConnection):

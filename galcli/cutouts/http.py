@@ -215,8 +215,7 @@ class Client:
         except wrong.TimeoutError as error:
             raise _BusyError(self._too_late()) from error
         except wrong.HTTPError as error:
-            late = time.monotonic() >= deadline
-            raise _BusyError(self._too_late() if late else _plain(error)) from error
+            raise _BusyError(_plain(error)) from error
         if answer.status in _MOVED and answer.headers.get("Location"):
             return b"", answer.headers["Location"]
         if answer.status == 200:
