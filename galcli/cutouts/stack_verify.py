@@ -73,6 +73,14 @@ def _entries(stack: StackFile, place: tuple[int, int] | None) -> Iterator[str]:
     outside = np.count_nonzero(~stack.inside(entries) & (stack.stated(entries) == 0))
     if outside:
         yield f"{outside} entries of INDEX point outside the {stack.count} cutouts, and do not say why"
+    used = entries[stack.inside(entries)]
+    unused = stack.count - len(np.unique(stack.cutout(used)))
+    if unused:
+        yield f"{unused} of the {stack.count} cutouts belong to no entry of INDEX"
+    side = np.array(stack.shape[:0:-1])  # width, height
+    center = stack.center(used)
+    if off := np.count_nonzero(((center < -0.5) | (center > side - 0.5)).any(axis=1)):
+        yield f"{off} objects lie outside their cutouts"
     ra, dec = stack.position()
     if place is not None:
         order, pix = place

@@ -94,7 +94,10 @@ def _check_stacks(paths: list[Path], reference: Reference) -> Report:
         report.problems.append(f"neither a run, nor a HATS folder, nor stacks {_STACKS}")
     found: list[StackFacts] = []
     for path in paths:
-        facts = verify_stack(path, place_of(path))
+        place = place_of(path)
+        facts = verify_stack(path, place)
+        if place is None and len(paths) > 1:
+            facts.problems.append("its path names no pixel")
         found.append(facts)
         report.rows += facts.objects
         report.problems += [f"{path.name}: {problem}" for problem in facts.problems]
