@@ -255,6 +255,16 @@ def drips(handler: Handler, good: bytes) -> None:
     handler.end()
 
 
+def drips_header(handler: Handler, good: bytes) -> None:
+    """Sends a header without end, a byte at a time."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Header: ")
+    for letter in bytes(range(97, 123)) * 20:
+        if handler.server.released.wait(0.02):
+            break
+        handler.wfile.write(bytes([letter]))
+    handler.end()
+
+
 def goes_round(handler: Handler, good: bytes) -> None:
     """Redirects to itself."""
     handler.give(b"", 302, Location=handler.path)

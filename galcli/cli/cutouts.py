@@ -164,9 +164,8 @@ def _stack(
     progress = choose_progress(as_json=as_json, name=name)
     with interrupts.graceful(), open_catalog(catalogs, hdu, id_column, ra_column, dec_column) as rows:
         rows.require_coordinates()
-        source = find_source(
-            rows, cutouts, bands=bands, zeropoint=zeropoint, pixel_scale=pixel_scale, bricks=bricks, size=size
-        )
+        said: dict[str, Any] = {"bands": bands, "zeropoint": zeropoint, "pixel_scale": pixel_scale}
+        source = find_source(rows, cutouts, bricks=bricks, size=size, **said)
         if name == "cut" and not isinstance(source, CoaddSource):
             raise InputError(f"{source.describe()}: these are cutouts already", "use `galcli cutouts pack`")
         progress.note(f"from {source.describe()}")
@@ -174,6 +173,7 @@ def _stack(
             tally = pack(
                 rows, source, out, progress, interrupts.check, size=size,
                 compress=None if compression == "none" else compression, limit=limit,  # type: ignore[arg-type]
+                overrides=said,
             )  # fmt: skip
     if as_json:
         counts = {"rows": tally.rows, "packed": tally.packed, "failed": tally.failed, "cropped": tally.cropped}

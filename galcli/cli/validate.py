@@ -20,8 +20,12 @@ from galcli.errors import InputError
     type=click.Path(path_type=Path),
     help="Compare rows and identifiers with this catalogue; repeat for several that were predicted together.",
 )
+@click.option("--hdu", type=click.IntRange(1), help="Table HDU of the catalogue, as it was given to predict.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N rows of it, as it was given to predict.")
 @shared.json_option
-def command(paths: tuple[Path, ...], catalogs: tuple[Path, ...], as_json: bool) -> None:
+def command(
+    paths: tuple[Path, ...], catalogs: tuple[Path, ...], hdu: int | None, limit: int | None, as_json: bool
+) -> None:
     """Check outputs: tables, tiles, run folders, HATS folders, stacks of cutouts.
 
     Structure, checksums, columns, nulls against status, and positions against the pixels that paths name.
@@ -30,8 +34,8 @@ def command(paths: tuple[Path, ...], catalogs: tuple[Path, ...], as_json: bool) 
     from galcli.sky.catalog import open_catalog
 
     if catalogs:
-        open_catalog(catalogs).close()  # a bad catalogue is no fault of the outputs
-    reports = {str(path): validate(path, catalogs) for path in paths}
+        open_catalog(catalogs, hdu).close()  # a bad catalogue is no fault of the outputs
+    reports = {str(path): validate(path, catalogs, hdu=hdu, limit=limit) for path in paths}
     if as_json:
         click.echo(json.dumps({path: report.to_dict() for path, report in reports.items()}))
     else:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 #: Answers of a service that is busy or restarting: worth another try.
-_BUSY = (429, 500, 502, 503, 504)
+_TOO_MANY = 429
+_BUSY = (_TOO_MANY, 500, 502, 503, 504)
 _MOVED = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 #: Seconds that a service may make us wait at most, whatever it asks for.
@@ -122,6 +123,8 @@ class Client:
     def __init__(self, base: str, manners: Manners, cap: int, stop: threading.Event) -> None:
         import urllib3
 
+        from galcli.cutouts.deadline import POOLS
+
         parts = _web_address(base)
         if parts is None:
             raise UsageError(f"{base!r} is no http or https URL", "give --url such as https://example.org/viewer")
@@ -139,6 +142,8 @@ class Client:
             raise UsageError(
                 f"the {scheme}_proxy of the environment cannot be used", "set it such as http://proxy.example.org:3128"
             ) from error
+
+        self._pool.pool_classes_by_scheme = POOLS
 
     def close(self) -> None:
         """Close all connections that are not in use."""
@@ -169,17 +174,14 @@ class Client:
                 return self._follow(url)
             except _BusyError as error:
                 last = error
+            # By chance more or less, so that threads do not come back together.
+            pause = min(_MAX_WAIT, self._manners.backoff * 2**number * random.uniform(0.5, 1.5))
             if last.wait is not None:  # a service that wants to be left alone is left alone by all threads
-                self._pace.close(last.wait)
-            elif number < self._manners.retries:
-                self._back_off(number)
+                self._pace.close(max(last.wait, pause))
+            elif number < self._manners.retries and self._stop.wait(pause):
+                raise StoppedError
         kind = BadAnswerError if last.connected else UnreachableError
         raise kind(f"{last} (tried {self._manners.retries + 1} times)")
-
-    def _back_off(self, number: int) -> None:
-        """Wait before another try; by chance more or less, so that threads do not come back together."""
-        if self._stop.wait(min(_MAX_WAIT, self._manners.backoff * 2**number * random.uniform(0.5, 1.5))):
-            raise StoppedError
 
     def _follow(self, url: str) -> bytes:
         """One try, redirects included; each of them waits for its turn."""
@@ -211,7 +213,7 @@ class Client:
         except (wrong.NewConnectionError, wrong.ConnectTimeoutError, wrong.SSLError, wrong.ProxyError) as error:
             raise _BusyError(f"no connection: {_plain(error)}", connected=False) from error
         except wrong.TimeoutError as error:
-            raise _BusyError(f"no answer within {self._manners.timeout:g} s") from error
+            raise _BusyError(self._too_late()) from error
         except wrong.HTTPError as error:
             raise _BusyError(_plain(error)) from error
         if answer.status in _MOVED and answer.headers.get("Location"):
@@ -224,6 +226,9 @@ class Client:
             raise _BusyError(reason, _asked_wait(answer))
         raise BadAnswerError(reason)
 
+    def _too_late(self) -> str:
+        return f"no whole answer within {self._manners.timeout:g} s"
+
     def _body(self, answer: BaseHTTPResponse, deadline: float) -> bytes:
         """The whole body; a connection that was not read to its end is closed."""
         parts, size = [], 0
@@ -235,7 +240,7 @@ class Client:
                 raise BadAnswerError(f"answer of more than {self._cap:,} bytes")
             if time.monotonic() > deadline:
                 answer.close()
-                raise _BusyError(f"no whole answer within {self._manners.timeout:g} s")
+                raise _BusyError(self._too_late())
             if self._stop.is_set():
                 answer.close()
                 raise StoppedError
@@ -261,15 +266,16 @@ def _web_address(url: str) -> tuple[str, str] | None:
 
 
 def _asked_wait(answer: BaseHTTPResponse) -> float | None:
-    """Seconds of a Retry-After, given as such or as a date; None where there is none."""
+    """Seconds of a Retry-After, given as such or as a date; None where not all requests are to pause."""
     from urllib3.exceptions import InvalidHeader
     from urllib3.util import Retry
 
     text = answer.headers.get("Retry-After")
+    unsaid = 0.0 if answer.status == _TOO_MANY else None
     try:
-        return None if text is None else min(_MAX_WAIT, Retry().parse_retry_after(text))
+        return unsaid if text is None else min(_MAX_WAIT, Retry().parse_retry_after(text))
     except InvalidHeader:
-        return None
+        return unsaid
 
 
 def _plain(error: Exception) -> str:

@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class Tally:
 def pack(
     catalog: Catalog, source: CutoutSource, folder: Path, progress: Progress, check: Callable[[], None], *,
     size: int | None = None, compress: Compression | None = None, limit: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Tally:  # fmt: skip
     """Write the cutouts of a catalogue as stacks ``Norder=k/Dir=d/Npix=p.fits``; the same call goes on with the rest.
 
@@ -94,6 +95,8 @@ def pack(
     compress : 'rice', 'lossless' or None
     limit : int, optional
         Only the first rows.
+    overrides : mapping, optional
+        What the user said of the cutouts; an unfinished folder is gone on with only if it is said again.
 
     Returns
     -------
@@ -114,11 +117,13 @@ def pack(
         folder.mkdir(parents=True, exist_ok=True)
         for stray in folder.glob(".plan-*"):  # of a killed run
             shutil.rmtree(stray)
+        for name in (SETTINGS, PROBLEMS):
+            clear_partial(folder / name)
         with tempfile.TemporaryDirectory(prefix=".plan-", dir=folder) as scratch:
-            rows, hpx, mark = _places(catalog, Path(scratch), limit)
+            rows, hpx, mark = _places(catalog, source.needs, Path(scratch), limit)
             shape = _shape(catalog, source, rows, size)
             tally = Tally(rows, shape)
-            _prepare(folder, source, mark, shape, compress)
+            _prepare(folder, source, mark, shape, compress, dict(overrides or {}))
             most = max(1, min(MAX_ROWS, _STACK_BYTES // (4 * len(source.bands) * shape[0] * shape[1])))
             tiles = make_tiles(hpx, Path(scratch) / "rows.npy", max_rows=most)
             order = np.load(Path(scratch) / "rows.npy", mmap_mode="r") if rows else np.empty(0, np.int64)
@@ -190,7 +195,7 @@ class _Packer:
         write_stack(
             path, request.id, request.ra, request.dec, pixels[good], self._source.bands, scale, self._source.survey,
             compress=self._compress if len(good) else None, quantize=_QUANTIZE, status=status, rows=row, center=center,
-            id_name=self._catalog.id_name or "ROW",
+            id_name=self._catalog.id_name or "CATALOG_ROW",
         )  # fmt: skip
         self._tally.packed += len(good)
 
@@ -201,9 +206,17 @@ class _Packer:
             status = index.read(0, index.nrows, ["STATUS"])["STATUS"]
         finally:
             index.close()
-        for at in np.flatnonzero(status).tolist():
-            self._fail(request, at, "; ".join(text for bit, text in ROW_STATUS_MEANING.items() if status[at] & bit))
+        failed = np.flatnonzero(status)
+        reasons = self._reasons(request.take(failed)) if len(failed) else {}
+        for k, at in enumerate(failed.tolist()):
+            meaning = "; ".join(text for bit, text in ROW_STATUS_MEANING.items() if status[at] & bit)
+            self._fail(request, at, reasons.get(k, meaning))
         self._tally.packed += int(np.count_nonzero(status == 0))
+
+    def _reasons(self, request: CutoutRequest) -> dict[int, str]:
+        """Why rows have no cutout: stacks hold their status only, but the source says it again."""
+        said = [item for item in self._source.read(request, _TOGETHER) if isinstance(item, Failures)]
+        return {at: reason for item in said for at, reason in zip(item.index.tolist(), item.reason, strict=True)}
 
     def _fail(self, request: CutoutRequest, at: int, reason: str) -> None:
         identifier = request.id[at].item()
@@ -216,14 +229,16 @@ class _Packer:
         )
 
 
-def _places(catalog: Catalog, scratch: Path, limit: int | None) -> tuple[int, NDArray[np.int64], str]:
-    """Number of rows, the order-29 pixel of each, and a SHA-256 of identifiers and positions."""
+def _places(
+    catalog: Catalog, needs: tuple[str, ...], scratch: Path, limit: int | None
+) -> tuple[int, NDArray[np.int64], str]:
+    """Number of rows, the order-29 pixel of each, and a SHA-256 of identifiers, positions and what the source needs."""
     rows = catalog.nrows if limit is None else min(limit, catalog.nrows)
     file = scratch / "hpx"
     digest = hashlib.sha256()
     with file.open("wb") as out:
-        for chunk in catalog.chunks(stop=rows):
-            digest.update(np.ascontiguousarray(chunk[["id", "ra", "dec"]]).tobytes())
+        for chunk in catalog.chunks(needs, stop=rows):
+            digest.update(np.ascontiguousarray(chunk).tobytes())
             out.write(healpix.pixel(chunk["ra"], chunk["dec"], healpix.ORDER_MAX).astype(np.int64).tobytes())
     pixels = np.memmap(file, np.int64, "r") if rows else np.empty(0, np.int64)
     return rows, pixels, digest.hexdigest()
@@ -259,12 +274,13 @@ def _first_sizes(catalog: Catalog, source: CutoutSource, rows: int) -> Iterator[
 
 
 def _prepare(
-    folder: Path, source: CutoutSource, mark: str, shape: tuple[int, int], compress: Compression | None
-) -> None:
+    folder: Path, source: CutoutSource, mark: str, shape: tuple[int, int], compress: Compression | None,
+    overrides: dict[str, Any],
+) -> None:  # fmt: skip
     """Refuse a folder with other things in it, or with stacks of something else."""
     settings: dict[str, Any] = {
         "catalog": mark, "cutouts": source.fingerprint(), "bands": list(source.bands), "size": list(shape),
-        "compression": compress or "none",
+        "compression": compress or "none", "overrides": json.loads(json.dumps(overrides)),
     }  # fmt: skip
     path = folder / SETTINGS
     if not path.exists():

@@ -18,7 +18,7 @@ from galcli.cutouts.header import Overrides, blue_to_red, cd_matrix, native_scal
 from galcli.cutouts.http import BadAnswerError, page_title
 from galcli.errors import InputError, UsageError
 from galcli.tables.checksum import add_sum
-from galcli.tables.header import Card, pad, sealed_header
+from galcli.tables.header import BLOCK, Card, pad, sealed_header
 
 #: ``get(page, query)`` gives the body of an answer or raises BadAnswerError.
 Get = Callable[[str, Mapping[str, object]], bytes]
@@ -232,6 +232,8 @@ def _parse(data: bytes, wanted: Wanted, ra: float, dec: float, overrides: Overri
         raise BadAnswerError(error.message) from error
     except DAMAGE as error:
         raise BadAnswerError(f"damaged FITS: {error}") from error
+    if len(data) % BLOCK:  # of a gzipped answer that was cut, urllib3 says nothing
+        raise BadAnswerError("damaged FITS: its last block is cut")
     _require(image, wanted)
     if not (np.isfinite(image.raw) & (image.raw != 0)).any():
         raise BadAnswerError("no pixel has data: the survey does not cover this position")

@@ -25,7 +25,8 @@ from galcli.tables.status import NO_PIXELS, RowStatus
 #: What fitsio and numpy raise on damaged files.
 DAMAGE = (OSError, TypeError, ValueError, KeyError)
 
-_PLAIN_COLUMNS = ("RA", "DEC", "ROW", "PIXSCALE", "STATUS", "X", "Y")
+#: Columns of INDEX that are no identifier.
+PLAIN_COLUMNS = ("RA", "DEC", "ROW", "PIXSCALE", "STATUS", "X", "Y")
 #: Larger INDEX tables are mapped, so that the memory of a run does not grow with the survey.
 _ROWS_IN_MEMORY = 1 << 16
 
@@ -100,7 +101,7 @@ class StackFile:
         columns = index.get_info()["colinfo"]
         rows = int(index.get_nrows())
         self._fields = {name.upper(): name for name in dtype.names}
-        ids = [name for name in self._fields if name not in _PLAIN_COLUMNS]
+        ids = [name for name in self._fields if name not in PLAIN_COLUMNS]
         if not ids or not {"RA", "DEC"} <= set(self._fields):
             raise ValueError("INDEX lacks RA, DEC or an identifier column")
         if variable.any() or any(column["tscale"] != 1 or column["tzero"] != 0 for column in columns) or not rows:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from galcli.cutouts.checksum import Span, sign
 from galcli.cutouts.header import blue_to_red
 from galcli.cutouts.match import native
+from galcli.cutouts.stack_file import PLAIN_COLUMNS
 from galcli.errors import InputError
 from galcli.tables.checksum import add_sum
-from galcli.tables.columns import Column, dictionary, id_column
+from galcli.tables.columns import Column, dictionary, id_column, renamed
 from galcli.tables.fits import Card, TableHDU, atomic_write, table_bytes
 from galcli.tables.header import BLOCK, sealed_header
 
@@ -70,7 +71,7 @@ def write_stack(
     center : ndarray (n, 2), float64, optional
         (x, y) of each object in its cutout, in pixels from 0; by default the middle.
     id_name : str
-        Name of the identifier column.
+        Name of the identifier column; with IN_ before it where the table has a column of that name.
     header : mapping, optional
         Further cards of the PIXELS HDU: value, or (value, comment).
 
@@ -109,6 +110,8 @@ def _index(
     ids = native(np.asarray(ids))
     known = dictionary()
     identifier = id_column(id_name, ids.dtype)
+    if identifier.name in PLAIN_COLUMNS:
+        identifier = renamed(identifier, f"IN_{identifier.name}")
     columns = [
         identifier, known["RA"], known["DEC"],
         Column("ROW", "i8", ucd="meta.record", description="cutout in PIXELS, counted from 0; may repeat", null=-1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import GalcliError
-from galcli.predict.check_ids import Identifiers, identifiers_of
+from galcli.predict.check_ids import Identifiers, Reference, identifiers_of
+from galcli.predict.check_record import record_problems
 from galcli.predict.check_tile import astray
 from galcli.predict.existing import run_entries
 from galcli.predict.hats_files import file_problems
 from galcli.predict.hats_tree import HatsTree, read_partitions, read_properties
 from galcli.predict.layout import CATALOG_ROW
-from galcli.predict.options import HATS, HATS_FITS
+from galcli.predict.options import HATS
 from galcli.predict.output_rows import rows_of
 from galcli.predict.report import Report
 from galcli.sky.healpix import NO_PIXEL, ORDER_MAX
@@ -28,27 +29,29 @@ from galcli.tables.structure import check_file
 _BAD = (NO_PIXEL, NO_PIXEL)
 
 
-def check_hats(root: Path, catalogs: Sequence[Path]) -> Report:
+def check_hats(root: Path, reference: Reference) -> Report:
     """Check a HATS folder that galcli wrote, with Parquet or FITS leaves.
 
     Parameters
     ----------
     root : Path
-    catalogs : sequence of Path
+    reference : Reference
         Catalogue whose rows it should have.
     """
-    tree = HatsTree(root, ".fits" if any(root.glob("dataset/Norder=*/Dir=*/*.fits")) else ".parquet")
-    report = Report(HATS_FITS if tree.suffix == ".fits" else HATS)
+    tree = HatsTree.of_layout(root, HATS)
+    report = Report(HATS)
     report.problems += [f"{tree.record.name}: {problem}" for problem in check_file(tree.record)]
     if report.problems:
         return report
     try:
+        report.kind = run_entries(tree.record)["layout"]
+        tree = HatsTree.of_layout(root, report.kind)
         report.problems += [f"{name} {problem}" for name, problem in file_problems(tree).items()]
         if report.problems:
             return report
         places = read_partitions(tree)
         report.problems += _place_problems(tree, places)
-        _check_rows(tree, places, catalogs, report)
+        _check_rows(tree, places, reference, report)
     except GalcliError as error:
         report.problems.append(error.message)
     except (KeyError, ValueError) as error:
@@ -67,16 +70,16 @@ def _place_problems(tree: HatsTree, places: list[tuple[int, int]]) -> Iterator[s
         yield "leaves overlap"
 
 
-def _check_rows(tree: HatsTree, places: list[tuple[int, int]], catalogs: Sequence[Path], report: Report) -> None:
+def _check_rows(tree: HatsTree, places: list[tuple[int, int]], reference: Reference, report: Report) -> None:
     """Read all rows once."""
     entries = run_entries(tree.record)
     table = open_table(tree.record, "PREDICTIONS")
     table.close()
     cards = cards_of(tree.record)
-    report.problems += column_problems(table, cards)
+    report.problems += [*record_problems(tree.record, table, cards), *column_problems(table, cards)]
     if report.problems:
         return
-    with identifiers_of(catalogs, entries["catalog.id"]) if catalogs else nullcontext() as identifiers:
+    with identifiers_of(reference, entries["catalog.id"]) if reference else nullcontext() as identifiers:
         checker = _Checker(tree, table, RuleBook(table, cards), int(entries["catalog.rows"]), identifiers)
         checker.run(places, report)
         if identifiers is not None:

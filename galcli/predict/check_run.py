@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from galcli.errors import GalcliError
-from galcli.predict.check_ids import identifiers_of
+from galcli.models.card import Card
+from galcli.predict.check_ids import Reference, identifiers_of
 from galcli.predict.check_tile import astray
+from galcli.predict.identity import digest
 from galcli.predict.layout import HPX
-from galcli.predict.merge import missing_tiles, read_tile
-from galcli.predict.output_rows import STEP, Rows
+from galcli.predict.merge import missing_tiles, opened, read_tile
+from galcli.predict.output_rows import STEP
 from galcli.predict.paths import paths_of
 from galcli.predict.plan import Plan, load_plan
 from galcli.predict.record import read_record
 from galcli.predict.report import Report
 from galcli.sky import healpix
 from galcli.sky.tiles import Tile
+from galcli.tables.rules import Rows, RuleBook, column_problems
 from galcli.tables.structure import check_file
 
 
-def check_run(root: Path, catalogs: Sequence[Path]) -> Report:
+def check_run(root: Path, reference: Reference) -> Report:
     """Check a run folder; tiles that are missing are no fault.
 
     Parameters
     ----------
     root : Path
-    catalogs : sequence of Path
+    reference : Reference
         Catalogue whose rows the run should have.
     """
     report = Report("run")
@@ -41,15 +43,16 @@ def check_run(root: Path, catalogs: Sequence[Path]) -> Report:
     if report.problems:
         return report
     missing = dict.fromkeys(missing_tiles(plan))
+    cards = [model.parsed for model in plan.table.models]
     for tile in plan.tiles:
         if tile not in missing:
-            report.problems += [f"{tile.path}: {problem}" for problem in _tile_problems(plan, tile)]
+            report.problems += [f"{tile.path}: {problem}" for problem in _tile_problems(plan, tile, cards)]
     report.problems += _strangers(plan)
     if missing:
         named = ", ".join(tile.path for tile in list(missing)[:5]) + (", ..." if len(missing) > 5 else "")
         report.notes.append(f"{len(missing)} of {len(plan.tiles)} tiles are still to be made: {named}")
-    if catalogs:
-        report.problems += _against(plan, catalogs)
+    if reference:
+        report.problems += _against(plan, reference)
     return report
 
 
@@ -78,21 +81,30 @@ def _plan_problems(plan: Plan) -> list[str]:
     return [f"plan: {wrong[0]} holds rows of another pixel"] if wrong else []
 
 
-def _tile_problems(plan: Plan, tile: Tile) -> list[str]:
+def _tile_problems(plan: Plan, tile: Tile, cards: list[Card]) -> list[str]:
     """Whether a finished tile is whole and the plan's."""
-    problems = check_file(plan.paths.tile(tile))
+    path = plan.paths.tile(tile)
+    problems = check_file(path)
     if problems:
         return problems
     try:
         values = read_tile(plan, tile)
+        with opened(path) as table:
+            problems = column_problems(table, cards)
     except GalcliError as error:
         return [error.message]
+    if problems:
+        return problems
+    if table.header.get("IDENTITY") != digest(plan.table.identity):
+        return ["it belongs to another run"]
     wanted = plan.catalog[np.asarray(plan.rows[tile.start : tile.stop])]
     rows: Rows = {name: values[name] for name in values.dtype.names or ()}
     for name, field in plan.table.copied.items():
         if field in ("id", HPX) and (rows[name] != wanted[field]).any():
             return [f"its {name} is not that of the plan"]
-    return []
+    book = RuleBook(table, cards)
+    book.check(rows, 0)
+    return list(book.problems())
 
 
 def _strangers(plan: Plan) -> list[str]:
@@ -101,9 +113,9 @@ def _strangers(plan: Plan) -> list[str]:
     return [f"{name} does not belong to the plan" for name in sorted(found) if name not in known]
 
 
-def _against(plan: Plan, catalogs: Sequence[Path]) -> list[str]:
+def _against(plan: Plan, reference: Reference) -> list[str]:
     try:
-        with identifiers_of(catalogs, plan.table.identity["catalog"]["id"]) as identifiers:
+        with identifiers_of(reference, plan.table.identity["catalog"]["id"]) as identifiers:
             for start in range(0, len(plan.catalog), STEP):
                 ids = plan.catalog["id"][start : start + STEP]
                 identifiers.compare(np.arange(start, start + len(ids)), ids)

@@ -9,7 +9,7 @@ from galcli.predict.hats_files import file_problems
 from galcli.predict.hats_tree import HatsTree
 from galcli.predict.identity import Identity, flatten, require_same
 from galcli.predict.options import TABLE
-from galcli.predict.table import RUN, text_bytes
+from galcli.predict.table import RUN
 from galcli.sky.rows import open_table
 from galcli.tables.structure import check_file
 
@@ -108,5 +108,4 @@ def require_identity(out: Path, before: dict[str, str], identity: Identity) -> N
     IdentityError
         Naming the differences.
     """
-    now = {text_bytes(key).decode(): text_bytes(value).decode() for key, value in flatten(identity).items()}
-    require_same(before, now, f"{out} exists and", _HINT)
+    require_same(before, flatten(identity), f"{out} exists and", _HINT)

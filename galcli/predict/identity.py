@@ -12,27 +12,27 @@ Identity = dict[str, Any]
 
 
 def digest(identity: Identity) -> str:
-    """SHA-256 of an identity, independent of key order."""
-    return hashlib.sha256(canonical(identity).encode()).hexdigest()
-
-
-def canonical(identity: Identity) -> str:
-    """The one JSON text of an identity."""
-    return json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    """SHA-256 of an identity, nested or flattened, independent of key order."""
+    return hashlib.sha256(json.dumps(flatten(identity), sort_keys=True).encode()).hexdigest()
 
 
 def flatten(identity: Identity, prefix: str = "") -> dict[str, str]:
-    """Nested identity as ``{"models.0.sha256": "..."}``, for tables and differences."""
+    """Nested identity as ``{"models.0.sha256": "..."}``, for tables and differences: text as FITS tables hold it."""
     flat: dict[str, str] = {}
     for key, value in sorted(identity.items()):
-        name = f"{prefix}{key}"
+        name = fits_text(f"{prefix}{key}")
         if isinstance(value, dict):
             flat |= flatten(value, name + ".")
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             flat |= flatten({str(i): item for i, item in enumerate(value)}, name + ".")
         else:
-            flat[name] = value if isinstance(value, str) else json.dumps(value)
+            flat[name] = fits_text(value if isinstance(value, str) else json.dumps(value))
     return flat
+
+
+def fits_text(text: str) -> str:
+    """Text as it stands in a FITS column: ASCII with escapes, without the blanks at the end that FITS does not keep."""
+    return text.encode("ascii", "backslashreplace").decode().rstrip(" ")
 
 
 def difference(before: dict[str, str], now: dict[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from galcli.models.card import Card as ModelCard
 from galcli.models.card import parse_card
 from galcli.predict.engine import Engine
-from galcli.predict.identity import Identity, digest, flatten
+from galcli.predict.identity import Identity, digest, fits_text, flatten
 from galcli.predict.layout import Layout
 from galcli.predict.runner import told
 from galcli.sky.healpix import ORDER_MAX
@@ -176,13 +176,8 @@ def _text_table(name: str, columns: dict[str, tuple[str, list[str]]]) -> TableHD
     """HDU of text columns, each as wide as its longest entry."""
     specs, data = [], {}
     for column, (description, values) in columns.items():
-        encoded = [text_bytes(value) for value in values]
+        encoded = [fits_text(value).encode() for value in values]
         width = max([1, *map(len, encoded)])
         specs.append(Column(column, f"A{width}", description=description))
         data[column] = np.array(encoded, f"S{width}")
     return TableHDU(name, specs, data, [])
-
-
-def text_bytes(text: str) -> bytes:
-    """Text as it stands in a FITS column: ASCII with escapes, without the blanks at the end that FITS does not keep."""
-    return text.encode("ascii", "backslashreplace").rstrip(b" ")

@@ -10,7 +10,8 @@ import numpy as np
 from galcli.cutouts.stack_verify import StackFacts, verify_stack, without_cutout
 from galcli.errors import GalcliError
 from galcli.predict.check_hats import check_hats
-from galcli.predict.check_ids import identifiers_of
+from galcli.predict.check_ids import Reference, identifiers_of
+from galcli.predict.check_record import record_problems
 from galcli.predict.check_run import check_run
 from galcli.predict.check_tile import check_tile, place_of
 from galcli.predict.existing import run_entries
@@ -18,14 +19,15 @@ from galcli.predict.hats_tree import HatsTree
 from galcli.predict.merge import opened
 from galcli.predict.output_rows import rows_of
 from galcli.predict.report import Report
-from galcli.sky.catalog import open_catalog
+from galcli.predict.table import MODELS, RUN
+from galcli.tables.rules import cards_of
 from galcli.tables.structure import hdu_names
 from galcli.tables.verify import verify
 
 _STACKS = "Norder=*/Dir=*/Npix=*.fits"
 
 
-def validate(path: Path, catalogs: Sequence[Path] = ()) -> Report:
+def validate(path: Path, catalogs: Sequence[Path] = (), *, hdu: int | None = None, limit: int | None = None) -> Report:
     """Check an output of galcli, or a folder of its making.
 
     Parameters
@@ -34,64 +36,76 @@ def validate(path: Path, catalogs: Sequence[Path] = ()) -> Report:
         A table, a tile, a run folder, a HATS folder, a stack file or a folder of stacks.
     catalogs : sequence of Path
         Catalogues whose rows, one after the other, it should have; of stacks, whose objects should have cutouts.
+    hdu, limit : int, optional
+        Table HDU and number of rows of the catalogues, as they were given when the output was made.
 
     Returns
     -------
     Report
         Damage never raises: it is a problem in the report.
     """
+    reference = Reference(catalogs, hdu, limit)
     if path.is_dir():
         tree = HatsTree(path, "")
         if path.name.endswith(".run"):
-            return check_run(path, catalogs)
+            return check_run(path, reference)
         if tree.record.exists() or tree.partitions.exists() or tree.properties[0].exists():
-            return check_hats(path, catalogs)
-        return _check_stacks(sorted(path.glob(_STACKS)), catalogs)
+            return check_hats(path, reference)
+        return _check_stacks(sorted(path.glob(_STACKS)), reference)
     names = hdu_names(path)
     if "PIXELS" in names:
-        return _check_stacks([path], catalogs)
-    if "MODELS" not in names and place_of(path) is not None:
+        return _check_stacks([path], reference)
+    if MODELS not in names and place_of(path) is not None:
         report = check_tile(path)
-        if catalogs:
+        if reference:
             report.notes.append("a tile holds only some rows of the catalogue: not compared with it")
         return report
-    return _check_table(path, catalogs)
+    return _check_table(path, reference)
 
 
-def _check_table(path: Path, catalogs: Sequence[Path]) -> Report:
+def _check_table(path: Path, reference: Reference) -> Report:
     report = Report("table", problems=verify(path))
     if report.problems:
         return report
-    with opened(path) as table:
-        report.rows, name = table.nrows, next(iter(table.fields))
-    if catalogs:
-        try:
-            with identifiers_of(catalogs, run_entries(path)["catalog.id"]) as identifiers:
+    try:
+        entries = run_entries(path)
+        with opened(path) as table:
+            report.rows, name = table.nrows, next(iter(table.fields))
+            report.problems += record_problems(path, table, cards_of(path))
+        if report.rows != int(entries["catalog.rows"]):
+            report.problems.append(f"{report.rows} rows, but it was made from {entries['catalog.rows']}")
+        if reference:
+            with identifiers_of(reference, entries["catalog.id"]) as identifiers:
                 start = 0
                 for rows in rows_of(path, [name]):
                     identifiers.compare(np.arange(start, start + len(rows[name])), rows[name])
                     start += len(rows[name])
                 report.problems += identifiers.problems(report.rows)
-        except (GalcliError, KeyError) as error:
-            report.problems.append(error.message if isinstance(error, GalcliError) else f"RUN has no {error}")
+    except GalcliError as error:
+        report.problems.append(error.message)
+    except (KeyError, ValueError) as error:
+        report.problems.append(f"{RUN}, {MODELS} or a table of a model: {error}")
     return report
 
 
-def _check_stacks(paths: list[Path], catalogs: Sequence[Path]) -> Report:
+def _check_stacks(paths: list[Path], reference: Reference) -> Report:
     report = Report("stacks" if len(paths) != 1 else "stack")
     if not paths:
         report.problems.append(f"neither a run, nor a HATS folder, nor stacks {_STACKS}")
     found: list[StackFacts] = []
     for path in paths:
-        facts = verify_stack(path, place_of(path))
+        place = place_of(path)
+        facts = verify_stack(path, place)
+        if place is None and len(paths) > 1:
+            facts.problems.append("its path names no pixel")
         found.append(facts)
         report.rows += facts.objects
         report.problems += [f"{path.name}: {problem}" for problem in facts.problems]
         report.notes += [f"{path.name}: {note}" for note in facts.notes]
-    if catalogs and not report.problems:
+    if reference and not report.problems:
         try:
-            with open_catalog(catalogs) as catalog:
-                count, first = without_cutout(found, catalog)
+            with reference.open() as catalog:
+                count, first = without_cutout(found, catalog, reference.rows(catalog))
             if count:
                 report.notes.append(
                     f"{count} objects of {catalog.where} have no cutout: "

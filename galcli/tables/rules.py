@@ -16,7 +16,7 @@ from galcli.sky.healpix import pixel
 from galcli.sky.rows import FitsTable, open_table
 from galcli.sky.table import Field
 from galcli.tables.columns import Column, dictionary, from_output, status_column
-from galcli.tables.status import NO_PIXELS, NULL_BITS, RowStatus
+from galcli.tables.status import NO_PIXELS, NULL_BITS, ModelStatus, RowStatus
 
 _BASE = ("RA", "DEC", "HPX")
 
@@ -176,7 +176,11 @@ def _rules_of(model: _Model) -> list[Rule]:
         if column.numpy.kind == "f" and not output.sky_offset:
             yield f"{name} is not finite although {model.status} says it is good", lost
 
-    rules = [found for name, output in model.columns for found in rules_of_column(name, output)]
+    known = int(np.bitwise_or.reduce([int(bit) for bit in ModelStatus]))
+    rules: list[Rule] = [
+        (f"{model.status} has unknown bits", lambda rows: np.asarray(rows[model.status] & ~known != 0, bool)),
+        *(found for name, output in model.columns for found in rules_of_column(name, output)),
+    ]
     if model.card.fronts:
         rules.append(
             (

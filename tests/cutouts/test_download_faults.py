@@ -74,6 +74,7 @@ FATAL: list[tuple[fake.Misdeed, int, str]] = [
     (fake.promises_less, 1, "shorter than its header says"),
     (fake.cuts(2880 + 1000), 1, "shorter than its header says"),
     (fake.cuts(1000), 1, "header without end"),
+    (fake.cuts(7000), 1, "its last block is cut"),
     (fake.gives(PAGE), 1, "a web page instead of FITS: Bad gateway & more"),
     (fake.gives(b"plain words"), 1, "not FITS"),
     (fake.gives(b""), 1, "empty answer"),
@@ -113,7 +114,7 @@ def test_bad_answer_costs_its_row_only(
     assert (fetch().fetched, names(tmp_path / "cut")) == (1, [f"{n}.fits" for n in range(ROWS)] + ["download.json"])
 
 
-@pytest.mark.parametrize("misdeed", [fake.hangs, fake.drips])
+@pytest.mark.parametrize("misdeed", [fake.hangs, fake.drips, fake.drips_header])
 def test_service_that_takes_too_long(fetch: Fetch, service: fake.Service, tmp_path: Path, misdeed: Any) -> None:
     service.misdeeds[BAD] = [misdeed]
     began = time.monotonic()
@@ -150,6 +151,17 @@ def test_a_pause_asked_for_holds_for_all(fetch: Fetch, service: fake.Service) ->
     assert len(service.times) == 7
     assert 0.95 < gaps.max() < 3
     assert np.sort(gaps)[-2] < 0.9
+
+
+@pytest.mark.parametrize("header", [{}, {"Retry_After": "0"}, {"Retry_After": "-5"}, {"Retry_After": "soon"}])
+def test_too_many_requests_slow_down_all(fetch: Fetch, service: fake.Service, header: dict[str, str]) -> None:
+    """Whatever the service says of the time: a second of back-off, or half as much, without any request."""
+    service.misdeeds[BAD] = [fake.says(429, **header), None]
+    assert fetch(Manners(jobs=4, rate=20, backoff=1), rows=20).fetched == 20
+    refused = next(i for i, (_, query) in enumerate(service.asked) if query["ra"] == BAD)
+    gaps = np.diff(service.times)
+    assert 0.45 < gaps[refused : refused + 4].max() < 3
+    assert np.sort(gaps)[-2] < 0.4
 
 
 def test_a_pause_may_be_given_as_a_date_and_is_capped(service: fake.Service, monkeypatch: pytest.MonkeyPatch) -> None:

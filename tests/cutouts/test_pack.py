@@ -114,8 +114,12 @@ def test_reasons_for_rows_without_a_cutout_come_back(loose: Survey, galcli: Run,
     galcli(*loose.predict("--max-fail", 100))
     expected = read_predictions(loose.out)["STATUS"]
     galcli("cutouts", "pack", loose.catalog, "-o", tmp_path / "st")
+    said = (tmp_path / "st/problems.csv").read_text()
+    assert len(said.splitlines()) == 4
+    (tmp_path / "st/.problems.csv.1-0123abcd.tmp").write_text("of a killed run")
     galcli("cutouts", "pack", loose.catalog, "-o", tmp_path / "st")  # there is nothing to do
-    assert len((tmp_path / "st/problems.csv").read_text().splitlines()) == 4
+    assert (tmp_path / "st/problems.csv").read_text() == said
+    assert not list((tmp_path / "st").glob(".*.tmp"))
     said = galcli("validate", tmp_path / "st", "--catalog", loose.catalog)
     assert "3 objects" in said.out
     galcli(*loose.predict("--cutouts", tmp_path / "st", "--overwrite", "--max-fail", 100))
@@ -196,3 +200,27 @@ def test_fitted_cutouts_hold_their_object_in_the_middle(side: int, place: tuple[
     assert abs(y - (side - 1) / 2) <= 0.5
     row, column = round(place[1]), round(place[0])
     assert fitted[0, round(y + row - place[1]), round(x + column - place[0])] == pixels[0, row, column]
+
+
+def test_catalogues_whose_identifier_is_no_name_for_a_column(galcli: Run, tmp_path: Path) -> None:
+    survey = make_survey(tmp_path / "s", 5, ids=np.arange(5), loose=True)
+    galcli(*survey.predict())
+    expected = read_predictions(survey.out)
+    ra, dec = survey.ra, survey.dec
+    for name, columns in {"none": {}, "row": {"ROW": np.arange(5)}, "x": {"X": np.arange(5)}}.items():
+        catalog = write_catalog(tmp_path / f"{name}.fits", **columns, RA=ra, DEC=dec)
+        words = [catalog, "--cutouts", survey.cutouts, *(("--id-column", *columns) if columns else ())]
+        galcli("cutouts", "pack", *words, "-o", tmp_path / name)
+        words[2] = tmp_path / name
+        galcli("predict", *words, "--model", survey.model, "-o", tmp_path / f"out-{name}.fits")
+        found = read_predictions(tmp_path / f"out-{name}.fits")
+        np.testing.assert_array_equal(found["AVG_FLUX"], expected["AVG_FLUX"])
+        said = galcli("validate", tmp_path / name, "--catalog", catalog)
+        assert said.out == f"{tmp_path / name}: valid (stacks, 5 rows)\n"
+
+
+def test_what_was_said_of_the_cutouts_must_be_said_again(loose: Survey, galcli: Run, tmp_path: Path) -> None:
+    words = ["cutouts", "pack", loose.catalog, "-o", tmp_path / "st"]
+    galcli(*words, "--pixel-scale", 0.3)
+    galcli(*words, "--pixel-scale", 0.3)
+    assert "another overrides" in galcli(*words, "--pixel-scale", 0.4, code=4).error

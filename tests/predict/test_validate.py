@@ -263,6 +263,17 @@ def test_what_is_wrong_with_stacks_is_named(made: Survey, tmp_path: Path) -> Non
         file["INDEX"].write_column("ROW", np.array([0, 1, 2]))
         file["INDEX"].write_checksum()
     assert "1 entries of INDEX point outside the 2 cutouts" in problems(plain)
+    with fitsio.FITS(str(plain), "rw") as file:
+        file["INDEX"].write_column("ROW", np.array([0, 0, 0]))
+        file["INDEX"].write_checksum()
+    assert "1 of the 2 cutouts belong to no entry of INDEX" in problems(plain)
+    middle = np.full((3, 2), 7.5)
+    middle[1, 0] = 16
+    write_stack(plain, made.ids[:3], made.ra[:3], made.dec[:3], made.pixels[:3], BANDS, SCALE, center=middle)
+    assert problems(plain) == "stack.fits: 1 objects lie outside their cutouts"
+    for pix in (10000, 20000):
+        shutil.copy(plain, path.with_name(f"Npix={pix}.fits"))
+    assert "Npix=20000.fits: its path names no pixel" in problems(tmp_path)
 
 
 # --- any damage ------------------------------------------------------------------------------------------------------------
