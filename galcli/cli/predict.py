@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from galcli import interrupts
 from galcli.cli import options as shared
 from galcli.errors import UsageError
 
@@ -44,7 +45,8 @@ def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
     """
     if len(arguments["catalogs"]) > 1 and arguments["out"] is None and not dry_run:
         raise UsageError("several catalogues, and no name for their table", "name the table to write with -o")
-    options = make_options(**arguments)
+    with interrupts.graceful():
+        options = make_options(**arguments)
     if dry_run:
         from galcli.cli.plan import show_plan
 
@@ -84,11 +86,13 @@ def choose_layout(catalogs: tuple[Path, ...], out: Path | None, rest: dict[str, 
     """A table up to `LARGE` rows, then a folder; but a table whose name the user gave is never made a folder silently."""
     from galcli.predict.options import HATS, LARGE, TABLE
     from galcli.sky.catalog import open_catalog
+    from galcli.sky.formats import most_rows
 
     limit = rest.get("limit")
-    small = all(path.is_file() for path in catalogs) and sum(path.stat().st_size for path in catalogs) <= LARGE
-    # Coordinates take more than a byte per row, packed or not: smaller files need no look.
-    if small or not all(path.exists() for path in catalogs) or (limit is not None and limit <= LARGE):
+    if not all(path.exists() for path in catalogs) or (limit is not None and limit <= LARGE):
+        return TABLE
+    # To open a text catalogue is to copy it: most need no look.
+    if all(path.is_file() for path in catalogs) and sum(most_rows(path, LARGE) for path in catalogs) <= LARGE:
         return TABLE
     named = {name: rest.get(name) for name in ("hdu", "id_column", "ra_column", "dec_column")}
     with open_catalog(catalogs, **named) as opened:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli import __version__, interrupts
+from galcli import __version__
 from galcli.errors import InputError
 from galcli.models import session
 from galcli.predict import lease
@@ -96,7 +96,6 @@ def write_catalog(
     sha = hashlib.sha256(repr([(name, source[name].str, source[name].shape) for name in names]).encode())
     start, hours = 0, HourCheck(catalog.parts)
     for chunk in catalog.chunks(fields, stop=n):
-        interrupts.check()
         hours.see(start, chunk["ra"], chunk["dec"])
         part = target[start : start + len(chunk)]
         for name in names:

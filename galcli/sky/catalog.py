@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli import interrupts
 from galcli.errors import InputError
 from galcli.sky.fields import foreign_text
 from galcli.sky.formats import open_tables
@@ -139,10 +140,13 @@ class Catalog:
         ------
         InputError
             If the file ends early, or an identifier is not printable ASCII.
+        Interrupted
+            After a signal.
         """
         dtype = self.dtype(names)
         end = self.nrows if stop is None else min(stop, self.nrows)
         for first in range(start, end, size):
+            interrupts.check()
             last = min(first + size, end)
             columns = self._table.read(first, last, self._needed(names))
             yield self._assemble(np.arange(first, last, dtype=np.int64), columns, names, dtype)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from galcli import interrupts
 from galcli.errors import InputError
 from galcli.sky.parquet import ParquetTable, Shelf, fields_of_schema, one_line
 from galcli.sky.scratch import Scratch
@@ -95,6 +96,7 @@ def _copy(
     schema = _schema(dict.fromkeys(header.names, pa.binary()))
     with pq.ParquetWriter(pa.PythonFile(scratch, "w"), schema, use_dictionary=False) as writer:
         for batch in _batches(path, stream, header):
+            interrupts.check()
             columns = []
             for name, kind, column in zip(header.names, kinds, batch.columns, strict=True):
                 text = _trimmed(column)

@@ -6,10 +6,12 @@ import gzip
 import re
 import resource
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
+from galcli import interrupts
 from galcli.errors import InputError
 from galcli.sky.joint import JointTable
 from galcli.sky.rows import open_table
@@ -17,7 +19,7 @@ from galcli.sky.systems import refuse_ring
 from galcli.sky.table import Table
 
 _HINT = "give a FITS, CSV, ECSV, VOTable or Parquet file, or a folder of Parquet files"
-_SNIFFED = 4096
+_SNIFFED, _BLOCK = 4096, 1 << 22
 #: Files open at a time beside catalogues.
 _OWN_FILES = 256
 #: How files begin that people may take for catalogues.
@@ -73,6 +75,28 @@ def open_tables(paths: Sequence[Path], hdu: int | str | None = None) -> Table:
         raise
 
 
+def most_rows(path: Path, enough: int) -> int:
+    """A number of rows that a file cannot exceed, without opening it as a table; of no interest above ``enough``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    with _unpacked(path) as stream:
+        size = path.stat().st_size
+        head = stream.read(_SNIFFED)
+        # Coordinates take more than a byte per row, packed or not.
+        if size <= enough or b"\0" in head or head.startswith((b"SIMPLE", b"<")):
+            return size
+        lines, block = 1, head
+        while block and lines <= enough:
+            interrupts.check()
+            lines += block.count(b"\n") + block.count(b"\r")
+            block = stream.read(_BLOCK)
+        return lines
+
+
 def _allow_files(number: int) -> None:
     """Let this process hold so many files open beside its own: a survey may be thousands, many systems allow 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -84,19 +108,27 @@ def _allow_files(number: int) -> None:
 
 
 def _open(path: Path, hdu: int | str | None) -> Table:
-    try:
-        if path.is_dir():
-            from galcli.sky.hats import open_folder
+    if path.is_dir():
+        from galcli.sky.hats import open_folder
 
-            _refuse_hdu(path, hdu)
-            return open_folder(path)
+        _refuse_hdu(path, hdu)
+        return open_folder(path)
+    with _unpacked(path) as stream:
+        return _open_stream(path, stream, hdu)
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """Bytes of a file, gzipped or not; damage and refusals of the system are an `InputError`."""
+    try:
         with path.open("rb") as plain:
             packed = plain.read(2) == b"\x1f\x8b"
             plain.seek(0)
             if not packed:
-                return _open_stream(path, plain, hdu)
+                yield plain
+                return
             with gzip.open(plain) as unpacked:
-                return _open_stream(path, cast("IO[bytes]", unpacked), hdu)
+                yield cast("IO[bytes]", unpacked)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: the gzip data is damaged or truncated", "download or write it again") from error
     except OSError as error:

@@ -218,6 +218,20 @@ def test_asked_to_stop_while_files_are_decoded(launcher: Launcher, tmp_path: Pat
     assert survey.out.read_bytes() == (tmp_path / "whole.fits").read_bytes()
 
 
+def test_asked_to_stop_while_the_catalogue_is_read(launcher: Launcher, tmp_path: Path) -> None:
+    """A text catalogue is copied before anything else is done: the first signal ends that too."""
+    survey = make_survey(tmp_path / "survey", 4)
+    catalog = tmp_path / "catalog.csv"
+    lines = (f"{number},{number % 360},{'0' * 60}\n" for number in range(1_000_000))
+    catalog.write_text("id,ra,dec\n" + "".join(lines))
+    words = ["predict", str(catalog), *survey.predict()[2:], "--cutouts", str(survey.cutouts)]
+    ended = launcher.run(words, at=6, where=str(catalog), reads=True, do=signal.SIGTERM)
+    assert ended.code == 75, ended.err
+    assert "error: stopped by a signal" in ended.err
+    assert len(ended.events) < 10, "it read on"
+    assert not list(tmp_path.glob("survey/*.run"))
+
+
 def test_second_interrupt_ends_at_once(faulty: Survey, launcher: Launcher, reference: Any, tmp_path: Path) -> None:
     files, _ = reference
     out = tmp_path / "p.fits"
