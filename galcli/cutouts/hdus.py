@@ -233,7 +233,7 @@ def plain_pixels(cards: Cards, data: bytes) -> NDArray[Any]:
 def compressed_pixels(path: str | Path, number: int, cards: Cards) -> NDArray[Any]:
     """Pixels of a tile-compressed image; the HDU's own cards take the place of the table's."""
     if gzipped_tiles(cards):
-        return gzipped_pixels(path, number)
+        return gzipped_pixels(path, number, cards)
     with open_fits(path) as file:
         values: NDArray[Any] | None = file[number].read()
     if values is None:
@@ -246,7 +246,7 @@ def gzipped_tiles(cards: Cards) -> bool:
     return bool(cards.get("ZIMAGE")) and str(cards.get("ZCMPTYPE", "")).startswith("GZIP")
 
 
-def gzipped_pixels(path: str | Path, number: int) -> NDArray[Any]:
+def gzipped_pixels(path: str | Path, number: int, cards: Cards) -> NDArray[Any]:
     """Pixels of an image whose tiles are gzipped, through astropy: on some damaged ones cfitsio never ends."""
     from astropy.io import fits
     from astropy.io.fits.verify import VerifyError
@@ -255,16 +255,19 @@ def gzipped_pixels(path: str | Path, number: int) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # of sloppy headers; damage is an exception
-            return np.asarray(fits.getdata(path, number))
+            return without_blanks(np.asarray(fits.getdata(path, number)), cards)
     except (VerifyError, AttributeError, RuntimeError) as error:
         raise ValueError(f"the compressed image is damaged ({error})") from error
 
 
 def without_blanks(values: NDArray[Any], cards: Cards) -> NDArray[Any]:
-    """Integers as cfitsio gives them, with NaN where the header says that there is no value."""
+    """Pixels as cfitsio scales them, with NaN where the header of an image of integers says that there is no value."""
     blank = cards.get("BLANK", cards.get("ZBLANK"))
-    if values.dtype.kind != "f" and blank is not None:
-        missing = values == int(blank)
-        values = values.astype(np.float64)
-        values[missing] = np.nan
+    if blank is None or int(cards.get("ZBITPIX", cards["BITPIX"])) < 0:
+        return values
+    scale, zero = float(cards.get("BSCALE", 1)), float(cards.get("BZERO", 0))
+    # Other values are at least one step of the scale away.
+    missing = np.abs(values - (int(blank) * scale + zero)) < abs(scale) / 2
+    values = values.astype(np.float64)
+    values[missing] = np.nan
     return values

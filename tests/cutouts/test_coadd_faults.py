@@ -77,18 +77,16 @@ def test_each_image_is_opened_once_per_request(
     for band in "gr":
         write(tmp_path / f"i/b-image-{band}.fits", header(400, FILTER=band), compress=True)
     opened: list[str] = []
-    loaded: list[str] = []
-    original, load = coadd_pixels.open_fits, coadd_pixels.OpenImage.load
+    decoded: list[Any] = []
+    original, read = coadd_pixels.open_fits, coadd_pixels._OpenPlane.read
     monkeypatch.setattr(coadd_pixels, "open_fits", lambda path: opened.append(str(path)) or original(path))
-    monkeypatch.setattr(
-        coadd_pixels.OpenImage, "load", lambda self: loaded.append(self.image.path) or load(self)
-    )  # fmt: skip
+    monkeypatch.setattr(coadd_pixels._OpenPlane, "read", lambda *part: decoded.append(part) or read(*part))
     rng = np.random.default_rng(0)
     ra, dec = positions(header(400), *rng.uniform(20, 380, (2, rows)))
     few, _ = stamps(tmp_path / "i", ra, dec)
     assert sorted(opened) == sorted({*opened})
     assert len(opened) == 2
-    assert len(loaded) == (2 if rows == 300 else 0)
+    assert len(decoded) == 2 * (1 if rows == 300 else rows)
     assert len(few.pixels) == rows
 
 
