@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -29,8 +29,6 @@ from galcli.tables.status import RowStatus
 
 #: Pixels by which two grids may differ and still count as one.
 SAME_GRID = 1e-3
-#: Groups of images looked at before a run, to learn the bands.
-PROBED = 64
 
 Floats = NDArray[np.float64]
 
@@ -106,14 +104,12 @@ class CoaddSource:
         if size is not None:
             self._reach = size * max(image.rule.pixel_scale for image in first) / math.sqrt(2) / 3600
 
-    def _first_images(self, positions: Iterable[tuple[Floats, Floats]]) -> list[CoaddImage]:
+    def _first_images(self, positions: Iterable[tuple[Floats, Floats]]) -> Sequence[CoaddImage]:
         """The images around the first rows that have any."""
         for ra, dec in positions:
             good = np.isfinite(ra) & np.isfinite(dec)
             groups = self._index.near(ra[good], dec[good], self._reach)
-            images: list[CoaddImage] = []
-            for group in groups[:: max(1, len(groups) // PROBED)]:
-                images += self._index.images(group)
+            images = self._index.sample(groups)
             if images:
                 return images
         return []

@@ -106,6 +106,33 @@ def test_decoding_as_a_whole_gives_the_same_pixels(
     np.testing.assert_array_equal(results[0], results[2])
 
 
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_few_files_are_open_at_a_time(
+    tmp_path: Path, stamps: Any, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """A tile of a sparse catalogue may hold thousands of images: no more open files, or memory, than few take."""
+    ra = RA + 0.02 * np.arange(12)
+    for number, there in enumerate(ra):
+        write(tmp_path / f"i/{number}.fits{ending}", header(60, ra=there))
+    everything, _ = stamps(tmp_path / "i", ra, [DEC] * 12)
+    most: list[tuple[int, int]] = []
+    get = coadd_pixels.OpenImages._get
+
+    def watched(images: Any, image: Any) -> Any:
+        opened = get(images, image)
+        most.append((len([*Path("/proc/self/fd").iterdir()]), sum(one.nbytes for one in images._open.values())))
+        return opened
+
+    monkeypatch.setattr(coadd_pixels.OpenImages, "_get", watched)
+    monkeypatch.setattr(coadd_pixels, "KEPT_IMAGES", 3)
+    monkeypatch.setattr(coadd_pixels, "KEPT_BYTES", 2 * 60 * 60 * 4)
+    few, _ = stamps(tmp_path / "i", ra, [DEC] * 12)
+    np.testing.assert_array_equal(few.stack(), everything.stack())
+    files, memory = np.array(most).T
+    assert files[2:].max() <= files[2]
+    assert memory.max() == (2 * 60 * 60 * 4 if ending else 0)
+
+
 def bricks(folder: Path, case: Any = str.upper) -> Path:
     """Two bricks of a survey side by side, with their table."""
     rows: dict[str, list[Any]] = {"brickname": [], "ra1": [], "ra2": [], "dec1": [], "dec2": []}

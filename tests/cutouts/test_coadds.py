@@ -177,6 +177,36 @@ def test_asinh_stacks_are_linear_after_reading(tmp_path: Path, stamps: Any) -> N
     np.testing.assert_allclose(result.pixels[0][0], nanomaggies[30:70, 30:70], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
+@pytest.mark.parametrize(("scale", "zero"), [(1, 0), (1, 32768), (0.1, 5.0)])
+def test_blanks_of_integers_are_no_data(tmp_path: Path, stamps: Any, compress: bool, scale: float, zero: float) -> None:
+    """As Pan-STARRS stores its stacks."""
+    head = header(100)
+    raw = np.random.default_rng(0).integers(-2000, 2000, (100, 100)).astype(np.int16)
+    raw[45:50, 40:60] = -32768
+    (tmp_path / "i").mkdir()
+    path = tmp_path / "i/a.fits"
+    if compress:
+        hdu = fits.CompImageHDU(raw, head, compression_type="RICE_1")
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+    else:
+        fits.PrimaryHDU(raw, head).writeto(path)
+    with fits.open(path, "update", disable_image_compression=True, do_not_scale_image_data=True) as hdus:
+        hdus[-1].header.update({"BSCALE": scale, "BZERO": zero, "ZBLANK" if compress else "BLANK": -32768})
+    result, _ = stamps(tmp_path / "i", *positions(head, [50.0], [50.0]), size=40)
+    expected = np.where(raw == -32768, np.nan, raw * np.float64(scale) + zero)[30:70, 30:70]
+    np.testing.assert_allclose(result.pixels[0][0], expected, rtol=1e-6, atol=1e-4)
+
+
+def test_all_bands_of_very_many_images_are_known(tmp_path: Path, stamps: Any) -> None:
+    ra = RA + 0.01 * np.arange(70)
+    for number, there in enumerate(ra):
+        for band in "grz":
+            write(tmp_path / f"i/{number:02}-{band}.fits", header(20, ra=there, FILTER=band), np.ones((20, 20)))
+    _, source = stamps(tmp_path / "i", ra, [DEC] * 70, size=10)
+    assert source.bands == ("g", "r", "z")
+
+
 def test_cubes_give_all_their_bands(tmp_path: Path, stamps: Any) -> None:
     head = header(100, BANDS="rg")
     cube = np.random.default_rng(1).normal(size=(2, 100, 100)).astype(np.float32)
