@@ -282,8 +282,14 @@ def _interpolated(
         (x[1:-1, 2:] - x[1:-1, :-2]) * (y[2:, 1:-1] - y[:-2, 1:-1])
         - (x[2:, 1:-1] - x[:-2, 1:-1]) * (y[1:-1, 2:] - y[1:-1, :-2])
     ) / 4  # fmt: skip
-    x, y = x[1:-1, 1:-1], y[1:-1, 1:-1]
+    height, width = image.sky.shape
+    x, y = _within(x[1:-1, 1:-1], width), _within(y[1:-1, 1:-1], height)
     x0, y0 = int(np.floor(x.min())) - REACH, int(np.floor(y.min())) - REACH
     shape = (int(np.ceil(y.max())) + REACH + 1 - y0, int(np.ceil(x.max())) + REACH + 1 - x0)
     values: NDArray[np.float32] = cubic(images.settled(image, (x0, y0), shape), x - x0, y - y0)
     return values * area.astype(np.float32)
+
+
+def _within(place: Floats, length: int) -> Floats:
+    """Pixels along an axis, those far outside the image, or nowhere, brought to just outside."""
+    return np.clip(np.nan_to_num(place, nan=-1.0 - REACH), -1.0 - REACH, length + REACH)

@@ -36,6 +36,8 @@ _BLOCK = 2880
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 #: Cards that differ from file to file and do not matter for the convention.
 _PRIVATE = frozenset({"CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CHECKSUM", "DATASUM", "RA", "DEC", "OBJECT"})
+#: IMAGETYP of the maps that go with a cutout of the Legacy Surveys.
+_MAPS = ("invvar", "maskbits")
 
 Cards = dict[str, Any]
 
@@ -186,9 +188,12 @@ def shape_of(cards: Cards) -> tuple[int, ...]:
 
 def holds_pixels(cards: Cards) -> bool:
     """Whether an HDU is an image, not one of the maps that may go with it."""
-    for key in ("IMAGETYP", "IMTYPE"):
-        if str(cards.get(key, "image")).lower() not in ("image", "object", ""):
-            return False
+    # Cameras write IMAGETYP too, and all sorts of words into it.
+    if str(cards.get("IMAGETYP", "")).lower() in _MAPS or str(cards.get("IMTYPE", "image")).lower() not in (
+        "image",
+        "",
+    ):
+        return False
     if cards.get("ZIMAGE"):
         return True
     return cards.get("XTENSION", "IMAGE") == "IMAGE" and int(cards["NAXIS"]) >= 2

@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
-from tests.cutouts.sky_images import DEC, RA, SCALE, brightness, header, write
+from tests.cutouts.sky_images import DEC, RA, SCALE, brightness, header, view, write
 
 
 def positions(head: fits.Header, x: Any, y: Any) -> Any:
@@ -148,6 +148,43 @@ def test_weights_mark_pixels_without_data(tmp_path: Path, stamps: Any, bad: floa
     expected = np.where(weight == 1, pixels, np.nan)[30:70, 30:70]
     np.testing.assert_array_equal(result.pixels[0][0], expected)
     assert "1 image" in source.describe()
+
+
+@pytest.mark.parametrize(
+    "order", [("SCI 1", "WHT 1", "SCI 2", "WHT 2"), ("SCI 1", "SCI 2", "WHT 1", "WHT 2"), ("SCI 1", "SCI 2", "WHT 2")]
+)
+def test_each_image_of_a_file_has_its_own_weights(tmp_path: Path, stamps: Any, order: tuple[str, ...]) -> None:
+    hdus = [fits.PrimaryHDU()]
+    for name in order:
+        kind, number = name.split()
+        weight = np.ones((100, 100), np.float32)
+        weight[50 * int(number) - 40 : 50 * int(number) - 30] = 0  # other rows in each map
+        values = view(header(100)) if kind == "SCI" else weight
+        hdus.append(fits.ImageHDU(values, header(100, ra=RA + 0.02 * int(number)), name=kind))
+    (tmp_path / "i").mkdir()
+    fits.HDUList(hdus).writeto(tmp_path / "i/mosaic.fits")
+    result, _ = stamps(tmp_path / "i", RA + 0.02 * np.array([1, 2]), [DEC] * 2, size=100)
+    for number in (1, 2):
+        without = np.isnan(result.pixels[number - 1][0]).all(axis=1)
+        first = 50 * number - 40
+        assert np.flatnonzero(without).tolist() == (
+            [*range(first, first + 10)] if f"WHT {number}" in order else []
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["LIGHT", "Science", "object"])
+def test_words_of_cameras_for_images(tmp_path: Path, stamps: Any, word: str) -> None:
+    write(tmp_path / "i/a.fits", header(IMAGETYP=word))
+    result, _ = stamps(tmp_path / "i", [RA], [DEC])
+    assert not result.status
+
+
+def test_values_beyond_float32_are_no_data(tmp_path: Path, stamps: Any) -> None:
+    pixels = view(header(100)).astype(np.float64)
+    pixels[50, 50] = 1e300
+    write(tmp_path / "i/a.fits", header(100), pixels)
+    result, _ = stamps(tmp_path / "i", [RA], [DEC], size=100)
+    assert np.argwhere(np.isnan(result.pixels[0][0])).tolist() == [[50, 50]]
 
 
 def test_missing_bands_and_places_without_an_image(tmp_path: Path, stamps: Any) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.wcs import WCS
 
 from galcli.cutouts.header import convention
 from galcli.cutouts.match import unit_vectors
-from galcli.cutouts.skymap import SkyMap
+from galcli.cutouts.skymap import Projection, SkyMap
 from tests.cutouts.sky_images import header
 
 CASES = {
@@ -70,6 +73,51 @@ def test_galactic_images() -> None:
     center, radius = sky.footprint
     assert unit_vectors(np.array([150.0]), np.array([2.0]))[0] @ center > np.cos(np.radians(1e-6))
     assert radius < 0.01
+
+
+def of_degrees(**matrix: float) -> dict[str, Any]:
+    """Cards of another system of axes, or other ones for their directions."""
+    return {f"CD{i}_{j}": None for i in (1, 2) for j in (1, 2)} | matrix
+
+
+STEP = 0.262 / 3600
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "galactic": {"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "CRVAL1": 236.0, "CRVAL2": 42.0},
+    "B1950": {"EQUINOX": 1950.0},
+    "FK5 of 1975": {"RADESYS": "FK5", "EQUINOX": 1975.0},
+    "declination first": {"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": 2.0, "CRVAL2": 150.0, "CD1_2": 2e-5},
+    "Pan-STARRS": of_degrees(CDELT1=STEP, CDELT2=STEP, PC001001=-0.8, PC001002=0.6, PC002001=0.6, PC002002=0.8),
+    "distorted": {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "A_2_0": 3e-4, "B_ORDER": 0},
+}
+
+
+@pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")  # of the PC cards of Pan-STARRS
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_systems_of_axes_are_those_of_astropy(system: str) -> None:
+    cards = dict(header((90, 120))) | SYSTEMS[system]
+    cards = {key: value for key, value in cards.items() if value is not None}
+    y, x = np.mgrid[:90:10, :120:10].astype(float)
+    place = WCS(fits.Header(cards)).pixel_to_world(x, y).icrs
+    ra, dec = place.ra.deg, place.dec.deg
+    projection = Projection(cards)
+    np.testing.assert_allclose(projection.to_sky(x, y), [ra, dec], atol=1e-9)
+    np.testing.assert_allclose(projection.to_pixel(ra, dec), [x, y], atol=1e-3)
+    rule = convention(cards, 1)
+    center, radius = SkyMap(cards, (90, 120), rule).footprint
+    points = unit_vectors(ra.ravel(), dec.ravel())
+    assert np.degrees(np.arccos((points @ center).min())) <= radius
+    # Settled images have north up and east left, as far as right angles go.
+    sky = SkyMap(cards, (90, 120), rule)
+    here, right, above = (SkyCoord(*sky.to_sky(40.0 + i, 40.0 + j), unit="deg") for i, j in ((0, 0), (1, 0), (0, 1)))
+    if system != "galactic":
+        assert here.spherical_offsets_to(right)[0] < 0 < here.spherical_offsets_to(above)[1]
+
+
+def test_places_far_outside_a_distorted_image_have_no_pixel() -> None:
+    strong = {"A_ORDER": 3, "B_ORDER": 3, "A_3_0": 1e-5, "B_0_3": 2e-5, "A_2_0": 1e-4}
+    cards = dict(header(100)) | {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"} | strong
+    x, y = Projection(cards).to_pixel(np.array([150.0, 150.5, 270.0]), np.array([2.0, 2.3, -2.0]))
+    assert np.isfinite(x).tolist() == np.isfinite(y).tolist() == [True, False, False]
 
 
 def test_grids_are_equal_only_if_all_of_them_is() -> None:
