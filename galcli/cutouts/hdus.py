@@ -268,7 +268,7 @@ def gzipped_pixels(path: str | Path, number: int, cards: Cards) -> NDArray[Any]:
 def without_blanks(values: NDArray[Any], cards: Cards) -> NDArray[Any]:
     """Pixels as cfitsio scales them, with NaN where the header of an image of integers says that there is no value."""
     blank = cards.get("BLANK", cards.get("ZBLANK"))
-    if blank is None or int(cards.get("ZBITPIX", cards["BITPIX"])) < 0:
+    if blank is None or int(cards["ZBITPIX" if cards.get("ZIMAGE") else "BITPIX"]) < 0:
         return values
     scale, zero = float(cards.get("BSCALE", 1)), float(cards.get("BZERO", 0))
     # Other values are at least one step of the scale away.
