@@ -147,7 +147,7 @@ class CoaddSource:
             if grid is None:
                 yield failure(row, RowStatus.MISSING_CUTOUT, "no image holds this position")
             else:
-                grids[row], sides[row] = grid, self._side(grid)
+                grids[row], sides[row] = grid, self._side(grid.image)
         # Rows of one image stand together, so that few images are in memory at a time.
         order = sorted(grids, key=lambda row: (sides[row], grids[row].number, row))
         wanted: dict[CoaddImage, int] = defaultdict(int)
@@ -158,9 +158,12 @@ class CoaddSource:
             for start, stop in _runs([sides[row] for row in order], batch_size):
                 yield from self._batch(order[start:stop], hits, grids, sides, images)
 
-    def _side(self, grid: _Hit) -> int:
-        """Side of a stamp in pixels: the field and a pixel to spare on each side, so that any crop of it fits."""
-        return self._size or math.ceil(self._field / grid.scale - 1e-6) + 2
+    def _side(self, image: CoaddImage) -> int:
+        """Side of the stamps of an image: the field and a pixel to spare on each side, so that any crop of it fits.
+
+        It is the same all over the image, so that an image whose scale varies is still read in one go.
+        """
+        return self._size or math.ceil(self._field / image.sky.finest - 1e-6) + 2
 
     def _hits(self, request: CutoutRequest) -> list[list[_Hit]]:
         """The images that hold a part of each row's stamp, those first in which the object stands deepest."""
@@ -181,7 +184,7 @@ class CoaddSource:
                 self._index.unreadable[image.path] = str(error)
                 continue
             height, width = image.sky.shape
-            half = (self._size or self._field / scale) / 2 + 2
+            half = self._side(image) / 2 + 1
             depth = np.minimum(np.minimum(x + 0.5, width - 0.5 - x), np.minimum(y + 0.5, height - 0.5 - y))
             for at in np.flatnonzero(depth > -half).tolist():
                 place = (float(x[at]), float(y[at]), float(depth[at] * scale[at]), float(scale[at]))

@@ -168,6 +168,14 @@ class SkyMap:
         area = np.linalg.norm(np.cross(right - corner, above - corner), axis=1)
         return np.asarray(np.degrees(np.sqrt(area)) * 3600, np.float64)
 
+    @cached_property
+    def finest(self) -> float:
+        """Smallest pixel scale in arcsec, in the middle and the corners."""
+        height, width = self.shape
+        x = np.array([(width - 1) / 2, 0.0, width - 1, 0.0, width - 1])
+        y = np.array([(height - 1) / 2, 0.0, 0.0, height - 1, height - 1])
+        return float(self.scale_at(x, y).min())
+
     def _gnomonic(self, x: Floats, y: Floats) -> tuple[Floats, float]:
         """Unit vectors (N, 3) of pixels of the file, and their largest distance from the reference point in degrees.
 

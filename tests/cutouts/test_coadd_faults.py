@@ -90,6 +90,25 @@ def test_each_image_is_opened_once_per_request(
     assert len(few.pixels) == rows
 
 
+def test_image_whose_scale_varies_is_read_in_one_go(
+    tmp_path: Path, stamps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if there is room for no other one meanwhile."""
+    distortion = {"CRPIX1": -4000.0, "CRPIX2": -5000.0, "PV1_1": 1.0, "PV2_1": 1.0, "PV1_4": 0.05, "PV2_4": 0.05}
+    rng = np.random.default_rng(0)
+    heads = [header((200, 600), ra=RA + east, projection="TPV", **distortion) for east in (0.0, 0.2)]
+    for number, head in enumerate(heads):
+        write(tmp_path / f"i/{number}.fits", head, rng.normal(size=(200, 600)), compress=True)
+    places = [positions(head, rng.uniform(0, 600, 40), rng.uniform(0, 200, 40)) for head in heads]
+    opened: list[str] = []
+    original = coadd_pixels.open_fits
+    monkeypatch.setattr(coadd_pixels, "open_fits", lambda path: opened.append(str(path)) or original(path))
+    monkeypatch.setattr(coadd_pixels, "KEPT_IMAGES", 1)
+    result, _ = stamps(tmp_path / "i", *np.concatenate(places, axis=1), size=None, field=37.728)
+    assert np.ptp([*result.scale.values()]) > 1e-4
+    assert len(opened) == 2
+
+
 def test_decoding_as_a_whole_gives_the_same_pixels(
     tmp_path: Path, stamps: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
