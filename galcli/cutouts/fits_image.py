@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts.axes import cd_matrix, is_equatorial
+from galcli.cutouts.axes import cd_matrix, is_plain_tan
 from galcli.cutouts.hdus import (
     COMMON,
     Cards,
@@ -231,10 +231,9 @@ def find_center(cards: Cards, ra: float, dec: float, shape: tuple[int, int]) -> 
     """
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
     matrix = cd_matrix(cards)
-    kinds = (str(cards.get("CTYPE1", "")), str(cards.get("CTYPE2", "")))
     if not (math.isfinite(ra) and math.isfinite(dec)) or matrix is None or not _has_position(cards):
         return middle
-    if kinds != ("RA---TAN", "DEC--TAN") or not is_equatorial(cards):
+    if not is_plain_tan(cards):
         return _general_center(cards, ra, dec)
     lon, lat = math.radians(ra - float(cards["CRVAL1"])), math.radians(dec)
     lat0 = math.radians(float(cards["CRVAL2"]))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts.axes import cd_matrix, is_equatorial
+from galcli.cutouts.axes import cd_matrix, is_equatorial, is_plain_tan
 from galcli.cutouts.hdus import Cards
 from galcli.cutouts.header import Convention
 from galcli.cutouts.match import unit_vectors
@@ -23,8 +23,9 @@ _WCS_CARD = re.compile(
     r"|(A|B|AP|BP)_(ORDER|\d+_\d+)|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX)$"
 )
 _WORD_CARD = re.compile(r"(CTYPE|CUNIT|RADESYS|RADECSYS)")
-#: Projections whose distortions are small: their footprint follows from the linear part, with a margin.
-_NEARLY_TAN = ("RA---TAN", "RA---TPV", "RA---TAN-SIP")
+#: Distortions of NOAO in WAT cards, which no library reads.
+_UNREADABLE = ("TNX", "ZPX")
+#: Part of a footprint's radius that is added to it.
 _MARGIN = 0.02
 
 
@@ -52,6 +53,11 @@ class Projection:
         self.cards = {key: value if _WORD_CARD.match(key) else float(value) for key, value in wanted.items()}
         if "-" not in str(cards.get("CTYPE1", "")) or cd_matrix(cards) is None or cards.get("CRVAL1") is None:
             raise ValueError("the image has no position on the sky")
+        kind = str(cards["CTYPE1"])
+        if kind.endswith(_UNREADABLE):
+            raise ValueError(f"the distortions of its projection {kind} cannot be read")
+        if kind.endswith("-TAN") and "A_ORDER" in self.cards:  # as astropy takes it, but without many words
+            self.cards |= {key: f"{self.cards[key]}-SIP" for key in ("CTYPE1", "CTYPE2")}
 
     def to_pixel(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
         """Pixels (x, y), counted from 0, of positions in degrees; NaN where there is none."""
@@ -133,16 +139,12 @@ class SkyMap:
     def footprint(self) -> tuple[Floats, float]:
         """A cap that holds the image: unit vector of its middle (3,) and radius in degrees."""
         height, width = self._file_shape
-        x = np.array([(width - 1) / 2, -0.5, width - 0.5, -0.5, width - 0.5])
-        y = np.array([(height - 1) / 2, -0.5, -0.5, height - 0.5, height - 0.5])
-        cards = self._projection.cards
-        if cards["CTYPE1"] in _NEARLY_TAN and is_equatorial(cards):
-            points, far = self._gnomonic(x, y)
-            margin = _MARGIN * far
-        else:
-            points, margin = unit_vectors(*self._projection.to_sky(x, y)), 0.0
-        radius = np.degrees(np.arccos(np.clip(points[1:] @ points[0], -1, 1))).max()
-        return points[0], float(radius * (1 + _MARGIN) + margin)
+        y, x = (axis.ravel() for axis in np.mgrid[-0.5 : height - 0.5 : 3j, -0.5 : width - 0.5 : 3j])
+        plain = is_plain_tan(self._projection.cards)
+        points = self._gnomonic(x, y) if plain else unit_vectors(*self._projection.to_sky(x, y))
+        middle = points[len(points) // 2]
+        radius = np.degrees(np.arccos(np.clip(points @ middle, -1, 1))).max()
+        return middle, float(radius * (1 + _MARGIN))
 
     def to_pixel(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
         """Pixels (x, y), counted from 0, of positions in degrees; NaN where there is none."""
@@ -176,11 +178,8 @@ class SkyMap:
         y = np.array([(height - 1) / 2, 0.0, 0.0, height - 1, height - 1])
         return float(self.scale_at(x, y).min())
 
-    def _gnomonic(self, x: Floats, y: Floats) -> tuple[Floats, float]:
-        """Unit vectors (N, 3) of pixels of the file, and their largest distance from the reference point in degrees.
-
-        By the linear part of the WCS, as if the projection were gnomonic.
-        """
+    def _gnomonic(self, x: Floats, y: Floats) -> Floats:
+        """Unit vectors (N, 3) of pixels of the file, without the libraries that are slow for very many images."""
         cards = self._projection.cards
         matrix = cd_matrix(cards)
         assert matrix is not None
@@ -189,6 +188,6 @@ class SkyMap:
         lon, lat = np.radians(float(cards["CRVAL1"])), np.radians(float(cards["CRVAL2"]))
         pole = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
         to_east = np.array([-np.sin(lon), np.cos(lon), 0.0])
-        points = pole + np.outer(east, to_east) + np.outer(north, np.cross(pole, to_east))
+        points: Floats = pole + np.outer(east, to_east) + np.outer(north, np.cross(pole, to_east))
         points /= np.linalg.norm(points, axis=1, keepdims=True)
-        return points, float(np.degrees(np.hypot(east, north)).max())
+        return points
