@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galcli.cutouts.hdus import Cards, headers, holds_pixels, packing
+from galcli.cutouts.hdus import Cards, headers, holds_pixels
 from galcli.cutouts.header import Convention, Overrides, convention
 from galcli.cutouts.skymap import SkyMap
 
@@ -51,8 +51,6 @@ class CoaddImage:
     sky : SkyMap
     weight : Plane or None
         Map that is 0 or NaN where the image has no data.
-    packed : bool
-        The whole file is gzipped or bzipped, so that it can only be read as a whole.
     """
 
     plane: Plane
@@ -61,7 +59,6 @@ class CoaddImage:
     shape: tuple[int, int, int]
     sky: SkyMap
     weight: Plane | None
-    packed: bool
 
     @property
     def path(self) -> str:
@@ -69,9 +66,11 @@ class CoaddImage:
         return self.plane.path
 
     @property
-    def compressed(self) -> bool:
-        """Whether its pixels must be decoded."""
-        return self.packed or bool(self.cards.get("ZIMAGE"))
+    def tile(self) -> tuple[int, int] | None:
+        """(h, w) of the parts that are compressed one by one; None if the pixels are not compressed."""
+        if not self.cards.get("ZIMAGE"):
+            return None
+        return int(self.cards.get("ZTILE2", 1)), int(self.cards.get("ZTILE1", self.shape[2]))
 
 
 def is_image_name(path: str) -> bool:
@@ -115,7 +114,7 @@ def images_of(path: str, overrides: Overrides) -> Iterator[CoaddImage]:
             raise ValueError("the image has no position on the sky")
         yield CoaddImage(
             Plane(path, number), cards, rule, shape, sky,
-            Plane(path, weight) if weight is not None else Plane(beside, number) if beside else None, bool(packing(path)),
+            Plane(path, weight) if weight is not None else Plane(beside, number) if beside else None,
         )  # fmt: skip
 
 

@@ -34,8 +34,6 @@ from galcli.tables.header import BLOCK, declared_sum
 
 #: Images kept open, and bytes of whole ones kept in memory; beyond these, the ones not used for longest are let go.
 KEPT_IMAGES, KEPT_BYTES = 100, 1 << 29
-#: Pixels decoded around a part of a compressed image, along each axis, beyond the part itself: its tiles.
-_TILE = 100
 
 
 class _OpenPlane:
@@ -138,8 +136,8 @@ class OpenImage:
                 raise ValueError(f"the weight map of shape {weight.shape[-2:]} does not fit its image")
             without = ~(np.isfinite(weight) & (weight > 0))
             if without.any():
-                few = pixels.dtype.itemsize <= 4 and pixels.dtype.kind == "f"
-                pixels = pixels.astype(np.float32 if few else np.float64)
+                if pixels.dtype.kind != "f" or not pixels.flags.writeable:
+                    pixels = pixels.astype(np.result_type(pixels, np.float32))
                 np.copyto(pixels, np.nan, where=np.broadcast_to(without, pixels.shape))
         return pixels
 
@@ -210,9 +208,8 @@ class OpenImages:
         if image in self._open:
             self._open.move_to_end(image)
             return self._open[image]
-        many = self._wanted.get(image, 0) * (self._side + _TILE) ** 2 > math.prod(image.shape[1:])
         try:
-            opened = OpenImage(image, image.compressed and many, self._signed)
+            opened = OpenImage(image, self._wants_whole(image), self._signed)
         except DAMAGE as error:
             self._damage[image] = str(error)
             raise
@@ -223,6 +220,15 @@ class OpenImages:
             self._nbytes -= oldest.nbytes
             oldest.close()
         return opened
+
+    def _wants_whole(self, image: CoaddImage) -> bool:
+        """Whether an image is decoded faster as a whole, and fits into memory."""
+        tile = image.tile
+        if tile is None or 4 * math.prod(image.shape) > KEPT_BYTES:
+            return False
+        size = image.shape[1:]
+        part = [min(self._side + step, length) for step, length in zip(tile, size, strict=True)]
+        return self._wanted.get(image, 0) * math.prod(part) > math.prod(size)
 
     def __enter__(self) -> Self:
         return self
