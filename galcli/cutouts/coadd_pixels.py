@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +34,7 @@ from galcli.cutouts.hdus import (
 from galcli.tables.header import BLOCK, declared_sum
 
 #: Images kept open, and bytes of whole ones kept in memory; beyond these, the ones not used for longest are let go.
-KEPT_IMAGES, KEPT_BYTES = 100, 1 << 29
+KEPT_IMAGES, KEPT_BYTES = 100, 1 << 30
 
 
 class _OpenPlane:
@@ -153,7 +154,7 @@ class OpenImages:
     ----------
     wanted : dict of CoaddImage to int
         How many parts of ``side`` pixels will be wanted of each image: many parts of a compressed image are cheaper to
-        decode together.
+        decode together. Counted down by `done`.
     side : int
     signed : dict of Plane to bool
         HDUs whose checksum was looked at before, and whether they have one; those opened here are added.
@@ -208,27 +209,44 @@ class OpenImages:
         if image in self._open:
             self._open.move_to_end(image)
             return self._open[image]
+        whole = self._wants_whole(image) and self._has_room(4 * math.prod(image.shape))
         try:
-            opened = OpenImage(image, self._wants_whole(image), self._signed)
+            opened = OpenImage(image, whole, self._signed)
         except DAMAGE as error:
             self._damage[image] = str(error)
             raise
         self._open[image] = opened
         self._nbytes += opened.nbytes
         while len(self._open) > 1 and (len(self._open) > KEPT_IMAGES or self._nbytes > KEPT_BYTES):
-            _, oldest = self._open.popitem(last=False)
-            self._nbytes -= oldest.nbytes
-            oldest.close()
+            self._close(next(iter(self._open)))
         return opened
 
+    def _close(self, image: CoaddImage) -> None:
+        opened = self._open.pop(image)
+        self._nbytes -= opened.nbytes
+        opened.close()
+
+    def done(self, images: Iterable[CoaddImage]) -> None:
+        """Say that one part less is wanted of each of the images."""
+        for image in images:
+            self._wanted[image] -= 1
+
+    def _has_room(self, nbytes: int) -> bool:
+        """Whether more bytes fit into memory, once the images that are hardly wanted any more are let go."""
+        if self._nbytes + nbytes > KEPT_BYTES:
+            for image in [image for image, opened in self._open.items() if opened.nbytes]:
+                if not self._wants_whole(image):
+                    self._close(image)
+        return self._nbytes + nbytes <= KEPT_BYTES
+
     def _wants_whole(self, image: CoaddImage) -> bool:
-        """Whether an image is decoded faster as a whole, and fits into memory."""
+        """Whether the parts of an image that are still wanted are decoded faster as a whole."""
         tile = image.tile
-        if tile is None or 4 * math.prod(image.shape) > KEPT_BYTES:
+        if tile is None:
             return False
         size = image.shape[1:]
         part = [min(self._side + step, length) for step, length in zip(tile, size, strict=True)]
-        return self._wanted.get(image, 0) * math.prod(part) > math.prod(size)
+        return self._wanted[image] * math.prod(part) > math.prod(size)
 
     def __enter__(self) -> Self:
         return self

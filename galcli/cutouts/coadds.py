@@ -209,6 +209,8 @@ class CoaddSource:
             except DAMAGE as error:
                 yield failure(row, RowStatus.CORRUPT_CUTOUT, str(error))
                 continue
+            finally:
+                images.done(hit.image for hit in hits[row])
             good.append(at)
             center[at] = round(grid.x - corner[0], 4), round(grid.y - corner[1], 4)
             scale[at] = grid.scale

@@ -69,6 +69,16 @@ def test_nothing_usable_is_refused_with_the_reason(tmp_path: Path, stamps: Any) 
         stamps(tmp_path / "far", [RA], [DEC])
 
 
+def watch(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[Any]]:
+    """Names of the files that are opened, and the parts that are decoded."""
+    opened: list[str] = []
+    decoded: list[Any] = []
+    original, read = coadd_pixels.open_fits, coadd_pixels._OpenPlane.read
+    monkeypatch.setattr(coadd_pixels, "open_fits", lambda path: opened.append(str(path)) or original(path))
+    monkeypatch.setattr(coadd_pixels._OpenPlane, "read", lambda *part: decoded.append(part) or read(*part))
+    return opened, decoded
+
+
 @pytest.mark.parametrize("rows", [3, 300])
 def test_each_image_is_opened_once_per_request(
     tmp_path: Path, stamps: Any, monkeypatch: pytest.MonkeyPatch, rows: int
@@ -76,11 +86,7 @@ def test_each_image_is_opened_once_per_request(
     """And where many stamps are wanted, it is decoded once."""
     for band in "gr":
         write(tmp_path / f"i/b-image-{band}.fits", header(400, FILTER=band), compress=True)
-    opened: list[str] = []
-    decoded: list[Any] = []
-    original, read = coadd_pixels.open_fits, coadd_pixels._OpenPlane.read
-    monkeypatch.setattr(coadd_pixels, "open_fits", lambda path: opened.append(str(path)) or original(path))
-    monkeypatch.setattr(coadd_pixels._OpenPlane, "read", lambda *part: decoded.append(part) or read(*part))
+    opened, decoded = watch(monkeypatch)
     rng = np.random.default_rng(0)
     ra, dec = positions(header(400), *rng.uniform(20, 380, (2, rows)))
     few, _ = stamps(tmp_path / "i", ra, dec)
@@ -88,6 +94,24 @@ def test_each_image_is_opened_once_per_request(
     assert len(opened) == 2
     assert len(decoded) == 2 * (1 if rows == 300 else rows)
     assert len(few.pixels) == rows
+
+
+def test_bands_that_do_not_fit_into_memory_together_are_decoded_once(
+    tmp_path: Path, stamps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the five of a Pan-STARRS skycell: what there is no room for is read in parts, not again for each row."""
+    heads = [header(400, ra=RA + 0.2 * number) for number in (0, 1)]
+    for number, head in enumerate(heads):
+        for band in "gr":
+            head["FILTER"] = band
+            write(tmp_path / f"i/{number}-image-{band}.fits", head, compress=True)
+    rng = np.random.default_rng(0)
+    place = np.concatenate([positions(head, *rng.uniform(20, 380, (2, 60))) for head in heads], axis=1)
+    opened, decoded = watch(monkeypatch)
+    monkeypatch.setattr(coadd_pixels, "KEPT_BYTES", 6 * 400 * 400)
+    stamps(tmp_path / "i", *place)
+    assert len(opened) == 4
+    assert len(decoded) == 2 * (1 + 60)
 
 
 def test_image_whose_scale_varies_is_read_in_one_go(
@@ -102,9 +126,7 @@ def test_image_whose_scale_varies_is_read_in_one_go(
     places = [positions(head, rng.uniform(0, 600, 40), rng.uniform(0, 200, 40)) for head in heads]
     place = np.concatenate(places, axis=1)
     scales = [*stamps(tmp_path / "i", *place)[0].scale.values()]
-    opened: list[str] = []
-    original = coadd_pixels.open_fits
-    monkeypatch.setattr(coadd_pixels, "open_fits", lambda path: opened.append(str(path)) or original(path))
+    opened, _ = watch(monkeypatch)
     monkeypatch.setattr(coadd_pixels, "KEPT_IMAGES", 1)
     # A field of 100 pixels in one half of each image, and of 101 in the other.
     result, _ = stamps(tmp_path / "i", *place, size=None, field=100 * np.median(scales))
