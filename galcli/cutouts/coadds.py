@@ -29,6 +29,8 @@ from galcli.tables.status import RowStatus
 
 #: Pixels by which two grids may differ and still count as one.
 SAME_GRID = 1e-3
+#: Largest side of a stamp, in pixels.
+MAX_SIDE = 1 << 13
 
 Floats = NDArray[np.float64]
 
@@ -162,8 +164,16 @@ class CoaddSource:
         """Side of the stamps of an image: the field and a pixel to spare on each side, so that any crop of it fits.
 
         It is the same all over the image, so that an image whose scale varies is still read in one go.
+
+        Raises
+        ------
+        ValueError, ZeroDivisionError
+            If the pixels of the image are too small to be any.
         """
-        return self._size or math.ceil(self._field / image.sky.finest - 1e-6) + 2
+        side = self._size or math.ceil(self._field / image.sky.finest - 1e-6) + 2
+        if side > MAX_SIDE:
+            raise ValueError(f"its pixels of {image.sky.finest:.3g} arcsec are none of a survey")
+        return side
 
     def _hits(self, request: CutoutRequest) -> list[list[_Hit]]:
         """The images that hold a part of each row's stamp, those first in which the object stands deepest."""
@@ -180,11 +190,11 @@ class CoaddSource:
                 # Rounded, so that noise in the last digit cannot decide between two pixels.
                 x, y = (np.round(axis, 4) for axis in image.sky.to_pixel(request.ra[near], request.dec[near]))
                 scale = image.sky.scale_at(x, y)
+                half = self._side(image) / 2 + 1
             except DAMAGE as error:  # a projection that does not exist, or has no inverse
                 self._index.unreadable[image.path] = str(error)
                 continue
             height, width = image.sky.shape
-            half = self._side(image) / 2 + 1
             depth = np.minimum(np.minimum(x + 0.5, width - 0.5 - x), np.minimum(y + 0.5, height - 0.5 - y))
             for at in np.flatnonzero(depth > -half).tolist():
                 place = (float(x[at]), float(y[at]), float(depth[at] * scale[at]), float(scale[at]))

@@ -48,6 +48,16 @@ def test_damaged_image_costs_its_own_rows(tmp_path: Path, stamps: Any, damage: s
         assert source.counters()["unreadable"] == 1
 
 
+@pytest.mark.parametrize("factor", [0.0, 1e-9])
+def test_pixels_without_size_are_damage(tmp_path: Path, stamps: Any, factor: float) -> None:
+    two_fields(tmp_path / "i")
+    bent = {"PV1_1": factor, "PV2_1": factor}
+    write(tmp_path / "i/1.fits", header(ra=RA + 0.02, projection="TPV", **bent), np.ones((200, 200)))
+    result, source = stamps(tmp_path / "i", [RA, RA + 0.02], [DEC, DEC], size=None, field=10.0)
+    assert result.status == {1: int(RowStatus.MISSING_CUTOUT)}
+    assert source.counters()["unreadable"] == 1
+
+
 def test_weight_map_of_another_size_is_damage(tmp_path: Path, stamps: Any) -> None:
     write(tmp_path / "i/a-image-r.fits", header(200))
     write(tmp_path / "i/a-invvar-r.fits", header(90, IMTYPE="invvar"), np.ones((90, 90), np.float32))
