@@ -53,8 +53,9 @@ def is_plain_tan(header: Header) -> bool:
     """Whether an equatorial image is a gnomonic projection with its north pole up, and no more than that."""
     kinds = (header.get("CTYPE1"), header.get("CTYPE2"))
     bent = any(header.get(key) is not None for key in ("A_ORDER", "B_ORDER", "PV1_1", "PV2_1"))
+    degrees = str(header.get("CUNIT1") or "deg").strip().startswith("deg")
     pole = header.get("LONPOLE", 180 if float(header.get("CRVAL2", 0)) < 90 else 0)
-    return kinds == ("RA---TAN", "DEC--TAN") and is_equatorial(header) and not bent and float(pole) == 180
+    return kinds == ("RA---TAN", "DEC--TAN") and is_equatorial(header) and degrees and not bent and float(pole) == 180
 
 
 def orientation(matrix: NDArray[np.float64] | None) -> tuple[bool, bool, bool]:

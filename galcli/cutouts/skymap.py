@@ -50,14 +50,16 @@ class Projection:
 
     def __init__(self, cards: Cards) -> None:
         wanted = {key: value for key, value in cards.items() if _WCS_CARD.match(key) and value is not None}
-        self.cards = {key: value if _WORD_CARD.match(key) else float(value) for key, value in wanted.items()}
+        self.cards: Cards = {
+            key: str(value) if _WORD_CARD.match(key) else float(value) for key, value in wanted.items()
+        }
         if "-" not in str(cards.get("CTYPE1", "")) or cd_matrix(cards) is None or cards.get("CRVAL1") is None:
             raise ValueError("the image has no position on the sky")
         kind = str(cards["CTYPE1"])
         if kind.endswith(_UNREADABLE):
             raise ValueError(f"the distortions of its projection {kind} cannot be read")
         if kind.endswith("-TAN") and "A_ORDER" in self.cards:  # as astropy takes it, but without many words
-            self.cards |= {key: f"{self.cards[key]}-SIP" for key in ("CTYPE1", "CTYPE2")}
+            self.cards |= {key: f"{cards[key]}-SIP" for key in ("CTYPE1", "CTYPE2")}
 
     def to_pixel(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
         """Pixels (x, y), counted from 0, of positions in degrees; NaN where there is none."""
@@ -77,10 +79,13 @@ class Projection:
 
     def to_sky(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Positions (ra, dec) in degrees of pixels."""
+        axes = self._wcs.all_pix2world(x, y, 0)
         if is_equatorial(self.cards):
-            ra, dec = self._wcs.all_pix2world(x, y, 0)
+            ra, dec = axes
         else:
-            place = self._wcs.pixel_to_world(x, y).icrs
+            from astropy.coordinates import SkyCoord
+
+            place = SkyCoord(axes[self._wcs.wcs.lng], axes[self._wcs.wcs.lat], unit="deg", frame=self._frame).icrs
             ra, dec = place.ra.deg, place.dec.deg
         return np.asarray(ra, np.float64), np.asarray(dec, np.float64)
 
@@ -89,10 +94,15 @@ class Projection:
         if is_equatorial(self.cards):
             return ra, dec
         from astropy.coordinates import SkyCoord
+
+        place = SkyCoord(ra, dec, unit="deg").transform_to(self._frame).spherical
+        return (place.lon.deg, place.lat.deg) if self._wcs.wcs.lng == 0 else (place.lat.deg, place.lon.deg)
+
+    @cached_property
+    def _frame(self) -> Any:
         from astropy.wcs.utils import wcs_to_celestial_frame
 
-        place = SkyCoord(ra, dec, unit="deg").transform_to(wcs_to_celestial_frame(self._wcs)).spherical
-        return (place.lon.deg, place.lat.deg) if self._wcs.wcs.lng == 0 else (place.lat.deg, place.lon.deg)
+        return wcs_to_celestial_frame(self._wcs)
 
     @cached_property
     def _wcs(self) -> Any:

@@ -141,6 +141,12 @@ def test_grids_are_equal_only_if_all_of_them_is() -> None:
     assert sky_of(turn=20, CRPIX1=1.0)[0].key != same.key
 
 
+@pytest.mark.parametrize("garbage", [{"CTYPE2": 0}, {"CTYPE2": "RA---TAN"}, {"EQUINOX": 3.0, "RADESYS": "9"}])
+def test_systems_that_are_none_are_refused(garbage: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Projection(dict(header()) | garbage).to_sky(np.zeros(1), np.zeros(1))
+
+
 def test_image_without_a_position_is_refused() -> None:
     cards = dict(header())
     del cards["CTYPE1"]
