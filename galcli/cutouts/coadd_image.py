@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galcli.cutouts.hdus import Cards, headers, holds_pixels, packing
+from galcli.cutouts.hdus import Cards, headers, holds_pixels
 from galcli.cutouts.header import Convention, Overrides, convention
 from galcli.cutouts.skymap import SkyMap
 
@@ -49,10 +49,8 @@ class CoaddImage:
     sky : SkyMap
     weight : Plane or None
         Map that is 0 or NaN where the image has no data.
-    packed : bool
-        The whole file is gzipped or bzipped, so that it can only be read as a whole.
-    compressed : bool
-        Its pixels must be decoded.
+    tile : tuple of int, or None
+        (h, w) of the parts that are compressed one by one; None if the pixels are not compressed.
     """
 
     plane: Plane
@@ -60,8 +58,7 @@ class CoaddImage:
     shape: tuple[int, int, int]
     sky: SkyMap
     weight: Plane | None
-    packed: bool
-    compressed: bool
+    tile: tuple[int, int] | None
 
     @property
     def path(self) -> str:
@@ -98,13 +95,12 @@ def images_of(path: str, overrides: Overrides) -> Iterator[CoaddImage]:
     found = headers(path)
     inherited = {key: found[0][key] for key in _INHERITED if found[0].get(key) is not None}
     beside = _weight_beside(path)
-    packed = bool(packing(path))
-    for number, own in enumerate(found):
-        cards = {**inherited, **own}
-        shape = _image_shape(cards)
-        if shape is None or str(cards.get("EXTNAME", "")).strip().upper() in (*_WEIGHTS, *_OTHER_MAPS):
-            continue
-        weight = _weight_within(found, number, shape)
+    numbers = [number for number, own in enumerate(found) if _is_image(inherited | own)]
+    weights = _weights_within(found, numbers)
+    for number in numbers:
+        cards = inherited | found[number]
+        shape = _shape(cards)
+        weight = weights.get(number)
         rule = convention(cards, shape[0], overrides)
         sky = SkyMap(cards, shape[1:], rule)
         if not np.isfinite(sky.footprint[1]):
@@ -112,34 +108,50 @@ def images_of(path: str, overrides: Overrides) -> Iterator[CoaddImage]:
         yield CoaddImage(
             Plane(path, number), rule, shape, sky,
             Plane(path, weight) if weight is not None else Plane(beside, number) if beside else None,
-            packed, packed or bool(cards.get("ZIMAGE")),
+            (int(cards.get("ZTILE2", 1)), int(cards.get("ZTILE1", shape[2]))) if cards.get("ZIMAGE") else None,
         )  # fmt: skip
 
 
-def _image_shape(cards: Cards) -> tuple[int, int, int] | None:
-    """(B, H, W) of an image on the sky; None for everything else."""
+def _is_image(cards: Cards) -> bool:
+    """Whether an HDU is an image on the sky that can be used."""
     if not holds_pixels(cards) or "-" not in str(cards.get("CTYPE1", "")):
-        return None
+        return False
+    return _name(cards) not in (*_WEIGHTS, *_OTHER_MAPS) and len(_sizes(cards)) in (2, 3) and 0 not in _sizes(cards)
+
+
+def _name(cards: Cards) -> str:
+    return str(cards.get("EXTNAME", "")).strip().upper()
+
+
+def _sizes(cards: Cards) -> tuple[int, ...]:
+    """Shape of an image as numpy counts, without leading axes of one pixel beyond the third."""
     prefix = "Z" if cards.get("ZIMAGE") else ""
     sizes = [int(cards[f"{prefix}NAXIS{i}"]) for i in range(int(cards[f"{prefix}NAXIS"]), 0, -1)]
     while len(sizes) > 3 and sizes[0] == 1:
         sizes.pop(0)
-    if len(sizes) not in (2, 3) or 0 in sizes:
-        return None
-    return (sizes[0] if len(sizes) == 3 else 1, sizes[-2], sizes[-1])
+    return tuple(sizes)
 
 
-def _weight_within(found: list[Cards], image: int, shape: tuple[int, int, int]) -> int | None:
-    """The weight map that follows an image in its own file."""
-    for number in range(image + 1, len(found)):
-        cards = found[number]
-        name = str(cards.get("EXTNAME", "")).strip().upper()
-        kind = str(cards.get("IMAGETYP", "")).strip().upper()
-        if name in _WEIGHTS or kind == "INVVAR":
-            prefix = "Z" if cards.get("ZIMAGE") else ""
-            same = cards.get(f"{prefix}NAXIS1") == shape[2] and cards.get(f"{prefix}NAXIS2") == shape[1]
-            return number if same else None
-    return None
+def _shape(cards: Cards) -> tuple[int, int, int]:
+    """(B, H, W) of an image."""
+    *bands, height, width = _sizes(cards)
+    return (bands[0] if bands else 1, height, width)
+
+
+def _weights_within(found: list[Cards], images: list[int]) -> dict[int, int]:
+    """The weight map of each image in their common file: as many as images belong to them in turn.
+
+    Otherwise a map belongs to the image that it follows.
+    """
+    weights = [
+        number
+        for number, cards in enumerate(found)
+        if _name(cards) in _WEIGHTS or str(cards.get("IMAGETYP", "")).strip().upper() == "INVVAR"
+    ]
+    if len(weights) == len(images):
+        return dict(zip(images, weights, strict=True))
+    before = {weight: max((image for image in images if image < weight), default=None) for weight in weights}
+    return {image: weight for weight, image in reversed(before.items()) if image is not None}
 
 
 def _weight_beside(path: str) -> str:

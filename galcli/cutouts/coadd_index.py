@@ -22,8 +22,8 @@ from galcli.sky.rows import open_table
 
 Floats = NDArray[np.float64]
 
-#: Bricks whose headers are kept.
-_KEPT_BRICKS = 4096
+#: Bricks whose headers are kept, and bricks looked at to learn the bands.
+_KEPT_BRICKS, _PROBED_BRICKS = 4096, 64
 
 
 class ImageIndex(Protocol):
@@ -43,6 +43,10 @@ class ImageIndex(Protocol):
 
     def images(self, group: int) -> Sequence[CoaddImage]:
         """Images of a group, in a fixed order."""
+        ...
+
+    def sample(self, groups: Sequence[int]) -> Sequence[CoaddImage]:
+        """Images that tell which bands the groups have."""
         ...
 
     def files(self, used: Iterable[tuple[Floats, Floats]], reach: float) -> Iterator[str]:
@@ -106,6 +110,10 @@ class FileIndex:
     def images(self, group: int) -> Sequence[CoaddImage]:
         """Each image is a group of its own."""
         return self._images[group : group + 1]
+
+    def sample(self, groups: Sequence[int]) -> Sequence[CoaddImage]:
+        """All of them: they are known."""
+        return [self._images[group] for group in groups]
 
     def files(self, used: Iterable[tuple[Floats, Floats]], reach: float) -> Iterator[str]:
         """All files: any of them may hold a row."""
@@ -186,6 +194,11 @@ class BrickIndex:
         if len(self._known) > _KEPT_BRICKS:
             self._known.popitem(last=False)
         return images
+
+    def sample(self, groups: Sequence[int]) -> Sequence[CoaddImage]:
+        """Those of some of the bricks."""
+        some = groups[:: max(1, len(groups) // _PROBED_BRICKS)]
+        return [image for group in some for image in self.images(group)]
 
     def _files(self, brick: int, *kinds: str) -> list[Path]:
         name = self._names[brick]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,30 +33,44 @@ from galcli.cutouts.hdus import (
 )
 from galcli.tables.header import BLOCK, declared_sum
 
-#: Bytes of whole images kept in memory.
-KEPT_BYTES = 1 << 29
-#: Pixels decoded around a part of a compressed image, along each axis, beyond the part itself: its tiles.
-_TILE = 100
+#: Images kept open, and bytes of whole ones kept in memory; beyond these, the ones not used for longest are let go.
+KEPT_IMAGES, KEPT_BYTES = 100, 1 << 30
 
 
 class _OpenPlane:
-    """An HDU whose pixels are read in parts."""
+    """An HDU whose pixels are read in parts.
 
-    def __init__(self, plane: Plane) -> None:
+    Parameters
+    ----------
+    plane : Plane
+    signed : dict of Plane to bool
+        HDUs whose checksum was looked at before, and whether they have one; this one is added.
+    """
+
+    def __init__(self, plane: Plane, signed: dict[Plane, bool]) -> None:
         self._file: Any = None
+        self._values: NDArray[Any] | None = None
         if packing(plane.path):
             data = read_bytes(plane.path)
-            self.cards = _hdu_of(data, plane.hdu)[0]
-            self._values: NDArray[Any] | None = plain_pixels(self.cards, data)
+            self.cards, start, stop = _hdu_of(data, plane.hdu)
+            if plane not in signed:
+                signed[plane] = verify(self.cards, data, start, stop)
+            self._values = plain_pixels(self.cards, data)
             return
         with BytesOnDisk(plane.path) as there:
             self.cards = _hdu_of(there, plane.hdu)[0]
+            if plane not in signed:
+                signed[plane] = _verify_data(self.cards, there)
         if gzipped_tiles(self.cards):
-            self._values = gzipped_pixels(plane.path, plane.hdu)
+            self._values = gzipped_pixels(plane.path, plane.hdu, self.cards)
             return
-        self._values = None
         self._file = open_fits(plane.path)
         self._hdu = self._file[plane.hdu]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether its pixels had to be read as a whole."""
+        return self._values is not None
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Pixels (B, h, w) or (h, w) of a part, of any number type."""
@@ -75,6 +92,15 @@ class OpenImage:
     Parameters
     ----------
     image : CoaddImage
+    whole : bool
+        Whether to read all of it at once.
+    signed : dict of Plane to bool
+        HDUs whose checksum was looked at before, and whether they have one; those opened here are added.
+
+    Attributes
+    ----------
+    nbytes : int
+        Of the pixels in memory.
 
     Raises
     ------
@@ -82,53 +108,53 @@ class OpenImage:
         If a file is damaged.
     """
 
-    def __init__(self, image: CoaddImage) -> None:
-        self.image = image
-        self._pixels = _OpenPlane(image.plane)
-        self._weight: _OpenPlane | None = None
-        self.whole: NDArray[Any] | None = None
-        if image.weight is not None:
-            self._weight = _OpenPlane(image.weight)
-
-    def load(self) -> int:
-        """Read the whole image; its bytes."""
-        self.whole = self._read(slice(0, self.image.shape[1]), slice(0, self.image.shape[2]))
-        return self.whole.nbytes
+    def __init__(self, image: CoaddImage, whole: bool, signed: dict[Plane, bool]) -> None:
+        self._shape = image.shape
+        self._whole: NDArray[Any] | None = None
+        self._files = ExitStack()
+        self._planes: list[_OpenPlane] = []
+        with ExitStack() as files:
+            for plane in (image.plane, image.weight):
+                if plane is not None:
+                    self._planes.append(_OpenPlane(plane, signed))
+                    files.callback(self._planes[-1].close)
+            if whole or any(plane.in_memory for plane in self._planes):
+                self._whole = self._read(slice(0, self._shape[1]), slice(0, self._shape[2]))
+                self._planes.clear()
+            else:
+                self._files = files.pop_all()
+        self.nbytes = 0 if self._whole is None else self._whole.nbytes
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """A part (B, h, w) as in the file, NaN where the weight map says that there is no data."""
-        return self._read(rows, columns) if self.whole is None else self.whole[:, rows, columns]
+        return self._read(rows, columns) if self._whole is None else self._whole[:, rows, columns]
 
     def _read(self, rows: slice, columns: slice) -> NDArray[Any]:
-        pixels = self._pixels.read(rows, columns)
-        pixels = pixels.reshape(self.image.shape[0], *pixels.shape[-2:])
-        if self._weight is None:
-            return pixels
-        weight = self._weight.read(rows, columns)
-        if weight.shape[-2:] != pixels.shape[-2:]:
-            raise ValueError(f"the weight map of shape {weight.shape[-2:]} does not fit its image")
-        without = ~(np.isfinite(weight) & (weight > 0))
-        if not without.any():
-            return pixels
-        pixels = pixels.astype(np.float32 if pixels.dtype.itemsize <= 4 and pixels.dtype.kind == "f" else np.float64)
-        np.copyto(pixels, np.nan, where=np.broadcast_to(without, pixels.shape))
+        pixels, *weights = (plane.read(rows, columns) for plane in self._planes)
+        pixels = pixels.reshape(self._shape[0], *pixels.shape[-2:])
+        for weight in weights:
+            if weight.shape[-2:] != pixels.shape[-2:]:
+                raise ValueError(f"the weight map of shape {weight.shape[-2:]} does not fit its image")
+            without = ~(np.isfinite(weight) & (weight > 0))
+            if without.any():
+                if pixels.dtype.kind != "f" or not pixels.flags.writeable:
+                    pixels = pixels.astype(np.result_type(pixels, np.float32))
+                np.copyto(pixels, np.nan, where=np.broadcast_to(without, pixels.shape))
         return pixels
 
     def close(self) -> None:
         """Close the files."""
-        self._pixels.close()
-        if self._weight is not None:
-            self._weight.close()
+        self._files.close()
 
 
 class OpenImages:
-    """The images of a tile, each opened once, when it is needed first.
+    """The images of a tile, each opened when it is needed first, and kept while there is room.
 
     Parameters
     ----------
     wanted : dict of CoaddImage to int
         How many parts of ``side`` pixels will be wanted of each image: many parts of a compressed image are cheaper to
-        decode together.
+        decode together. Counted down by `done`.
     side : int
     signed : dict of Plane to bool
         HDUs whose checksum was looked at before, and whether they have one; those opened here are added.
@@ -138,9 +164,9 @@ class OpenImages:
         self._wanted = wanted
         self._side = side
         self._signed = signed
-        self._open: dict[CoaddImage, OpenImage] = {}
-        self._damage: dict[CoaddImage, Exception] = {}
-        self._whole: OrderedDict[CoaddImage, int] = OrderedDict()
+        self._open: OrderedDict[CoaddImage, OpenImage] = OrderedDict()
+        self._nbytes = 0
+        self._damage: dict[CoaddImage, str] = {}
 
     def settled(self, image: CoaddImage, corner: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:
         """A part of an image as galcli's pixels are: nanomaggies, bands blue to red, row 0 = south.
@@ -179,25 +205,48 @@ class OpenImages:
 
     def _get(self, image: CoaddImage) -> OpenImage:
         if image in self._damage:
-            raise self._damage[image]
-        if image not in self._open:
-            try:
-                for plane in (image.plane, image.weight):
-                    if plane is not None and plane not in self._signed:
-                        self._signed[plane] = check_sum(plane)
-                self._open[image] = OpenImage(image)
-            except DAMAGE as error:
-                self._damage[image] = error
-                raise
-        opened = self._open[image]
-        if opened.whole is not None:
-            self._whole.move_to_end(image)
-        elif image.compressed and self._wanted.get(image, 0) * (self._side + _TILE) ** 2 > np.prod(image.shape[1:]):
-            self._whole[image] = opened.load()
-            while len(self._whole) > 1 and sum(self._whole.values()) > KEPT_BYTES:
-                oldest, _ = self._whole.popitem(last=False)
-                self._open[oldest].whole = None
+            raise ValueError(self._damage[image])
+        if image in self._open:
+            self._open.move_to_end(image)
+            return self._open[image]
+        whole = self._wants_whole(image) and self._has_room(4 * math.prod(image.shape))
+        try:
+            opened = OpenImage(image, whole, self._signed)
+        except DAMAGE as error:
+            self._damage[image] = str(error)
+            raise
+        self._open[image] = opened
+        self._nbytes += opened.nbytes
+        while len(self._open) > 1 and (len(self._open) > KEPT_IMAGES or self._nbytes > KEPT_BYTES):
+            self._close(next(iter(self._open)))
         return opened
+
+    def _close(self, image: CoaddImage) -> None:
+        opened = self._open.pop(image)
+        self._nbytes -= opened.nbytes
+        opened.close()
+
+    def done(self, images: Iterable[CoaddImage]) -> None:
+        """Say that one part less is wanted of each of the images."""
+        for image in images:
+            self._wanted[image] -= 1
+
+    def _has_room(self, nbytes: int) -> bool:
+        """Whether more bytes fit into memory, once the images that are hardly wanted any more are let go."""
+        if self._nbytes + nbytes > KEPT_BYTES:
+            for image in [image for image, opened in self._open.items() if opened.nbytes]:
+                if not self._wants_whole(image):
+                    self._close(image)
+        return self._nbytes + nbytes <= KEPT_BYTES
+
+    def _wants_whole(self, image: CoaddImage) -> bool:
+        """Whether the parts of an image that are still wanted are decoded faster as a whole."""
+        tile = image.tile
+        if tile is None:
+            return False
+        size = image.shape[1:]
+        part = [min(self._side + step, length) for step, length in zip(tile, size, strict=True)]
+        return self._wanted[image] * math.prod(part) > math.prod(size)
 
     def __enter__(self) -> Self:
         return self
@@ -217,27 +266,19 @@ def _hdu_of(data: Bytes, wanted: int) -> tuple[Cards, int, int]:
     raise ValueError(f"the file has no HDU {wanted}")
 
 
-def check_sum(plane: Plane) -> bool:
+def _verify_data(cards: Cards, there: BytesOnDisk) -> bool:
     """Check the DATASUM of an HDU, as it lies in its file; False if it has none.
 
     Raises
     ------
     ValueError
         If it does not match.
-    OSError, TypeError, KeyError
-        If the file is damaged.
     """
-    if packing(plane.path):
-        data = read_bytes(plane.path)
-        cards, start, stop = _hdu_of(data, plane.hdu)
-        return verify(cards, data, start, stop)
-    with BytesOnDisk(plane.path) as there:
-        cards = _hdu_of(there, plane.hdu)[0]
-        declared = declared_sum(cards)
-        if declared is None:
-            return False
-        begin = int(cards[BEGIN])
-        end = begin + -(-int(cards[SIZE]) // BLOCK) * BLOCK
-        if datasum_of_file(there.descriptor, begin, end) != declared:
-            raise ValueError("checksum of the data does not match")
+    declared = declared_sum(cards)
+    if declared is None:
+        return False
+    begin = int(cards[BEGIN])
+    end = begin + -(-int(cards[SIZE]) // BLOCK) * BLOCK
+    if datasum_of_file(there.descriptor, begin, end) != declared:
+        raise ValueError("checksum of the data does not match")
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -29,8 +29,8 @@ from galcli.tables.status import RowStatus
 
 #: Pixels by which two grids may differ and still count as one.
 SAME_GRID = 1e-3
-#: Groups of images looked at before a run, to learn the bands.
-PROBED = 64
+#: Largest side of a stamp, in pixels.
+MAX_SIDE = 1 << 13
 
 Floats = NDArray[np.float64]
 
@@ -106,14 +106,12 @@ class CoaddSource:
         if size is not None:
             self._reach = size * max(image.rule.pixel_scale for image in first) / math.sqrt(2) / 3600
 
-    def _first_images(self, positions: Iterable[tuple[Floats, Floats]]) -> list[CoaddImage]:
+    def _first_images(self, positions: Iterable[tuple[Floats, Floats]]) -> Sequence[CoaddImage]:
         """The images around the first rows that have any."""
         for ra, dec in positions:
             good = np.isfinite(ra) & np.isfinite(dec)
             groups = self._index.near(ra[good], dec[good], self._reach)
-            images: list[CoaddImage] = []
-            for group in groups[:: max(1, len(groups) // PROBED)]:
-                images += self._index.images(group)
+            images = self._index.sample(groups)
             if images:
                 return images
         return []
@@ -151,7 +149,7 @@ class CoaddSource:
             if grid is None:
                 yield failure(row, RowStatus.MISSING_CUTOUT, "no image holds this position")
             else:
-                grids[row], sides[row] = grid, self._side(grid)
+                grids[row], sides[row] = grid, self._side(grid.image)
         # Rows of one image stand together, so that few images are in memory at a time.
         order = sorted(grids, key=lambda row: (sides[row], grids[row].number, row))
         wanted: dict[CoaddImage, int] = defaultdict(int)
@@ -162,9 +160,20 @@ class CoaddSource:
             for start, stop in _runs([sides[row] for row in order], batch_size):
                 yield from self._batch(order[start:stop], hits, grids, sides, images)
 
-    def _side(self, grid: _Hit) -> int:
-        """Side of a stamp in pixels: the field and a pixel to spare on each side, so that any crop of it fits."""
-        return self._size or math.ceil(self._field / grid.scale - 1e-6) + 2
+    def _side(self, image: CoaddImage) -> int:
+        """Side of the stamps of an image: the field and a pixel to spare on each side, so that any crop of it fits.
+
+        It is the same all over the image, so that an image whose scale varies is still read in one go.
+
+        Raises
+        ------
+        ValueError, ZeroDivisionError
+            If the pixels of the image are too small to be any.
+        """
+        side = self._size or math.ceil(self._field / image.sky.finest - 1e-6) + 2
+        if side > MAX_SIDE:
+            raise ValueError(f"its pixels of {image.sky.finest:.3g} arcsec are none of a survey")
+        return side
 
     def _hits(self, request: CutoutRequest) -> list[list[_Hit]]:
         """The images that hold a part of each row's stamp, those first in which the object stands deepest."""
@@ -181,11 +190,11 @@ class CoaddSource:
                 # Rounded, so that noise in the last digit cannot decide between two pixels.
                 x, y = (np.round(axis, 4) for axis in image.sky.to_pixel(request.ra[near], request.dec[near]))
                 scale = image.sky.scale_at(x, y)
+                half = self._side(image) / 2 + 1
             except DAMAGE as error:  # a projection that does not exist, or has no inverse
                 self._index.unreadable[image.path] = str(error)
                 continue
             height, width = image.sky.shape
-            half = (self._size or self._field / scale) / 2 + 2
             depth = np.minimum(np.minimum(x + 0.5, width - 0.5 - x), np.minimum(y + 0.5, height - 0.5 - y))
             for at in np.flatnonzero(depth > -half).tolist():
                 place = (float(x[at]), float(y[at]), float(depth[at] * scale[at]), float(scale[at]))
@@ -210,6 +219,8 @@ class CoaddSource:
             except DAMAGE as error:
                 yield failure(row, RowStatus.CORRUPT_CUTOUT, str(error))
                 continue
+            finally:
+                images.done(hit.image for hit in hits[row])
             good.append(at)
             center[at] = round(grid.x - corner[0], 4), round(grid.y - corner[1], 4)
             scale[at] = grid.scale
@@ -286,8 +297,14 @@ def _interpolated(
         (x[1:-1, 2:] - x[1:-1, :-2]) * (y[2:, 1:-1] - y[:-2, 1:-1])
         - (x[2:, 1:-1] - x[:-2, 1:-1]) * (y[1:-1, 2:] - y[1:-1, :-2])
     ) / 4  # fmt: skip
-    x, y = x[1:-1, 1:-1], y[1:-1, 1:-1]
+    height, width = image.sky.shape
+    x, y = _within(x[1:-1, 1:-1], width), _within(y[1:-1, 1:-1], height)
     x0, y0 = int(np.floor(x.min())) - REACH, int(np.floor(y.min())) - REACH
     shape = (int(np.ceil(y.max())) + REACH + 1 - y0, int(np.ceil(x.max())) + REACH + 1 - x0)
     values: NDArray[np.float32] = cubic(images.settled(image, (x0, y0), shape), x - x0, y - y0)
     return values * area.astype(np.float32)
+
+
+def _within(place: Floats, length: int) -> Floats:
+    """Pixels along an axis, those far outside the image, or nowhere, brought to just outside."""
+    return np.clip(np.nan_to_num(place, nan=-1.0 - REACH), -1.0 - REACH, length + REACH)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.axes import cd_matrix, is_plain_tan
 from galcli.cutouts.hdus import (
     COMMON,
     Cards,
@@ -27,7 +28,8 @@ from galcli.cutouts.hdus import (
     shape_of,
     verify,
 )
-from galcli.cutouts.header import Convention, Overrides, cd_matrix, convention, split_bands
+from galcli.cutouts.header import Convention, Overrides, convention, split_bands
+from galcli.cutouts.skymap import Projection
 
 
 class NoOverlapError(Exception):
@@ -229,10 +231,9 @@ def find_center(cards: Cards, ra: float, dec: float, shape: tuple[int, int]) -> 
     """
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
     matrix = cd_matrix(cards)
-    kinds = (str(cards.get("CTYPE1", "")), str(cards.get("CTYPE2", "")))
     if not (math.isfinite(ra) and math.isfinite(dec)) or matrix is None or not _has_position(cards):
         return middle
-    if kinds != ("RA---TAN", "DEC--TAN"):
+    if not is_plain_tan(cards):
         return _general_center(cards, ra, dec)
     lon, lat = math.radians(ra - float(cards["CRVAL1"])), math.radians(dec)
     lat0 = math.radians(float(cards["CRVAL2"]))
@@ -252,13 +253,7 @@ def find_center(cards: Cards, ra: float, dec: float, shape: tuple[int, int]) -> 
 
 def _general_center(cards: Cards, ra: float, dec: float) -> tuple[float, float]:
     """Position through astropy, for projections and axes (such as Galactic ones) that are rare among cutouts."""
-    from astropy.coordinates import SkyCoord
-    from astropy.io.fits import Header
-    from astropy.wcs import WCS
-    from astropy.wcs.utils import skycoord_to_pixel
-
-    wcs = WCS(Header({key: value for key, value in cards.items() if key[0] != "_"}), naxis=2)
-    x, y = skycoord_to_pixel(SkyCoord(ra, dec, unit="deg"), wcs)
-    if not (math.isfinite(x) and math.isfinite(y)):
+    x, y = Projection(cards).to_pixel(np.array([ra]), np.array([dec]))
+    if not (np.isfinite(x) & np.isfinite(y)).all():
         raise NoOverlapError("the position lies outside the image")
-    return float(x), float(y)
+    return float(x[0]), float(y[0])

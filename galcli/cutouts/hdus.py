@@ -36,6 +36,8 @@ _BLOCK = 2880
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 #: Cards that differ from file to file and do not matter for the convention.
 _PRIVATE = frozenset({"CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CHECKSUM", "DATASUM", "RA", "DEC", "OBJECT"})
+#: IMAGETYP of the maps that go with a cutout of the Legacy Surveys.
+_MAPS = ("invvar", "maskbits")
 
 Cards = dict[str, Any]
 
@@ -186,9 +188,12 @@ def shape_of(cards: Cards) -> tuple[int, ...]:
 
 def holds_pixels(cards: Cards) -> bool:
     """Whether an HDU is an image, not one of the maps that may go with it."""
-    for key in ("IMAGETYP", "IMTYPE"):
-        if str(cards.get(key, "image")).lower() not in ("image", "object", ""):
-            return False
+    # Cameras write IMAGETYP too, and all sorts of words into it.
+    if str(cards.get("IMAGETYP", "")).lower() in _MAPS or str(cards.get("IMTYPE", "image")).lower() not in (
+        "image",
+        "",
+    ):
+        return False
     if cards.get("ZIMAGE"):
         return True
     return cards.get("XTENSION", "IMAGE") == "IMAGE" and int(cards["NAXIS"]) >= 2
@@ -233,7 +238,7 @@ def plain_pixels(cards: Cards, data: bytes) -> NDArray[Any]:
 def compressed_pixels(path: str | Path, number: int, cards: Cards) -> NDArray[Any]:
     """Pixels of a tile-compressed image; the HDU's own cards take the place of the table's."""
     if gzipped_tiles(cards):
-        return gzipped_pixels(path, number)
+        return gzipped_pixels(path, number, cards)
     with open_fits(path) as file:
         values: NDArray[Any] | None = file[number].read()
     if values is None:
@@ -246,7 +251,7 @@ def gzipped_tiles(cards: Cards) -> bool:
     return bool(cards.get("ZIMAGE")) and str(cards.get("ZCMPTYPE", "")).startswith("GZIP")
 
 
-def gzipped_pixels(path: str | Path, number: int) -> NDArray[Any]:
+def gzipped_pixels(path: str | Path, number: int, cards: Cards) -> NDArray[Any]:
     """Pixels of an image whose tiles are gzipped, through astropy: on some damaged ones cfitsio never ends."""
     from astropy.io import fits
     from astropy.io.fits.verify import VerifyError
@@ -255,16 +260,19 @@ def gzipped_pixels(path: str | Path, number: int) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # of sloppy headers; damage is an exception
-            return np.asarray(fits.getdata(path, number))
+            return without_blanks(np.asarray(fits.getdata(path, number)), cards)
     except (VerifyError, AttributeError, RuntimeError) as error:
         raise ValueError(f"the compressed image is damaged ({error})") from error
 
 
 def without_blanks(values: NDArray[Any], cards: Cards) -> NDArray[Any]:
-    """Integers as cfitsio gives them, with NaN where the header says that there is no value."""
+    """Pixels as cfitsio scales them, with NaN where the header of an image of integers says that there is no value."""
     blank = cards.get("BLANK", cards.get("ZBLANK"))
-    if values.dtype.kind != "f" and blank is not None:
-        missing = values == int(blank)
-        values = values.astype(np.float64)
-        values[missing] = np.nan
+    if blank is None or int(cards["ZBITPIX" if cards.get("ZIMAGE") else "BITPIX"]) < 0:
+        return values
+    scale, zero = float(cards.get("BSCALE", 1)), float(cards.get("BZERO", 0))
+    # Other values are at least one step of the scale away.
+    missing = np.abs(values - (int(blank) * scale + zero)) < abs(scale) / 2
+    values = values.astype(np.float64)
+    values[missing] = np.nan
     return values

@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.axes import Header, cd_matrix, find_scale, orientation
 from galcli.errors import InputError
 
 #: Central wavelengths in nm, for the order blue to red only.
@@ -48,8 +49,6 @@ _FILTERS = {"zd": "z", "bokr": "r", "bokg": "g"}
 #: Cards that name the band of a single plane, the most telling first.
 _BAND_CARDS = ("BAND", "PHOTBAND", "FILTER", "FILTNAM1", "FPA.FILTER", "FPA.FILTERID")
 _BAND = re.compile(r"(?:.*[ ._:-])?([ugrizyYJHK]|Ks|W[1-4]|VIS|NUV|FUV)(?:[ ._:-].*)?$")
-
-Header = Mapping[str, Any]
 
 
 def band_name(text: str) -> str:
@@ -152,6 +151,7 @@ class Convention:
         """Whether the planes of the file are not in the order blue to red."""
         return self.order != tuple(range(len(self.order)))
 
+    @np.errstate(over="ignore")  # what float32 cannot hold is infinite, and so no data
     def settle(self, raw: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Copy planes to where they belong: byte order, orientation, band order and units in one go.
 
@@ -171,6 +171,7 @@ class Convention:
             np.copyto(out, source, casting="unsafe")
         self.apply_flux(out)
 
+    @np.errstate(over="ignore")
     def apply_flux(self, pixels: NDArray[np.float32]) -> None:
         """Turn counts into nanomaggies, in place.
 
@@ -274,51 +275,6 @@ def _by_zeropoint(header: Header) -> float | None:
         # Pan-STARRS: counts of the whole exposure, zero point for one second.
         return float(10 ** (0.4 * (22.5 - float(header["FPA.ZP"]))) / float(header["EXPTIME"]))
     return None
-
-
-def cd_matrix(header: Header) -> NDArray[np.float64] | None:
-    """CD matrix in degrees per pixel, from CD or CDELT and PC; None when the header has neither."""
-    if header.get("CD1_1") is not None or header.get("CD1_2") is not None:
-        values = [[header.get(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)]
-        return np.array(values, np.float64)
-    # Without a projection, CDELT is no angle: many writers put 1 there.
-    if header.get("CDELT1") is None or header.get("CDELT2") is None or "-" not in str(header.get("CTYPE1", "")):
-        return None
-    # Pan-STARRS writes PC001001, as was usual before the standard.
-    turn = np.array(
-        [[header.get(f"PC{i}_{j}", header.get(f"PC{i:03}{j:03}", float(i == j))) for j in (1, 2)] for i in (1, 2)],
-        np.float64,
-    )
-    if header.get("CROTA2") is not None and header.get("PC1_1", header.get("PC001001")) is None:
-        angle = math.radians(float(header["CROTA2"]))
-        ratio = float(header["CDELT2"]) / float(header["CDELT1"])
-        turn = np.array([[math.cos(angle), -math.sin(angle) * ratio], [math.sin(angle) / ratio, math.cos(angle)]])
-    return np.diag([float(header["CDELT1"]), float(header["CDELT2"])]) @ turn
-
-
-def orientation(matrix: NDArray[np.float64] | None) -> tuple[bool, bool, bool]:
-    """Whether to swap the axes, then to flip rows, then columns, so that north is up and east is left.
-
-    Angles that are no multiple of 90 degrees stay as they are: a galaxy's position angle is arbitrary anyway.
-    """
-    if matrix is None:
-        return False, False, False
-    size = np.abs(matrix)
-    transpose = bool(size[0, 1] + size[1, 0] > size[0, 0] + size[1, 1])
-    turned = matrix[:, ::-1] if transpose else matrix
-    return transpose, bool(turned[1, 1] < 0), bool(turned[0, 0] > 0)
-
-
-def find_scale(header: Header, matrix: NDArray[np.float64] | None) -> float:
-    """Pixel scale in arcsec; NaN when unknown."""
-    if matrix is not None:
-        area = abs(float(np.linalg.det(matrix)))
-        if area > 0:
-            return math.sqrt(area) * 3600
-    for key in ("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "PIXELSCL"):
-        if isinstance(header.get(key), int | float) and float(header[key]) > 0:
-            return float(header[key])
-    return math.nan
 
 
 def find_survey(header: Header) -> str:

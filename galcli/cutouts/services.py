@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.axes import cd_matrix
 from galcli.cutouts.fits_image import Image, NoOverlapError, glance, parse_image
 from galcli.cutouts.hdus import DAMAGE
-from galcli.cutouts.header import Overrides, blue_to_red, cd_matrix, native_scale
+from galcli.cutouts.header import Overrides, blue_to_red, native_scale
 from galcli.cutouts.http import BadAnswerError, page_title
 from galcli.errors import InputError, UsageError
 from galcli.tables.checksum import add_sum

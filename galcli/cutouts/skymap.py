@@ -12,20 +12,103 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.axes import cd_matrix, is_equatorial, is_plain_tan
 from galcli.cutouts.hdus import Cards
-from galcli.cutouts.header import Convention, cd_matrix
+from galcli.cutouts.header import Convention
 from galcli.cutouts.match import unit_vectors
 
 Floats = NDArray[np.float64]
 
 _WCS_CARD = re.compile(
-    r"(WCSAXES|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT)[12]|CROTA2|(CD|PC)[12]_[12]|PV[12]_\d+|(A|B|AP|BP)_(ORDER|\d+_\d+)"
-    r"|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX)$"
+    r"(WCSAXES|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT)[12]|CROTA2|(CD|PC)[12]_[12]|PC00[12]00[12]|PV[12]_\d+"
+    r"|(A|B|AP|BP)_(ORDER|\d+_\d+)|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX)$"
 )
 _WORD_CARD = re.compile(r"(CTYPE|CUNIT|RADESYS|RADECSYS)")
-#: Projections whose distortions are small: their footprint follows from the linear part, with a margin.
-_NEARLY_TAN = ("RA---TAN", "RA---TPV", "RA---TAN-SIP")
+#: Distortions of NOAO in WAT cards, which no library reads.
+_UNREADABLE = ("TNX", "ZPX")
+#: Part of a footprint's radius that is added to it.
 _MARGIN = 0.02
+
+
+class Projection:
+    """Positions on the sky and pixels of an image as it stands in its file.
+
+    Parameters
+    ----------
+    cards : dict
+        FITS cards with a celestial WCS.
+
+    Attributes
+    ----------
+    cards : dict
+        Those that describe the projection.
+
+    Raises
+    ------
+    ValueError
+        If the cards describe no positions on the sky, or hold no numbers where they must.
+    """
+
+    def __init__(self, cards: Cards) -> None:
+        # Very many maps may be held: their cards share their names.
+        wanted = {sys.intern(key): value for key, value in cards.items() if _WCS_CARD.match(key) and value is not None}
+        self.cards: Cards = {
+            key: str(value) if _WORD_CARD.match(key) else float(value) for key, value in wanted.items()
+        }
+        if "-" not in str(cards.get("CTYPE1", "")) or cd_matrix(cards) is None or cards.get("CRVAL1") is None:
+            raise ValueError("the image has no position on the sky")
+        kind = str(cards["CTYPE1"])
+        if kind.endswith(_UNREADABLE):
+            raise ValueError(f"the distortions of its projection {kind} cannot be read")
+        if kind.endswith("-TAN") and "A_ORDER" in self.cards:  # as astropy takes it, but without many words
+            self.cards |= {key: f"{cards[key]}-SIP" for key in ("CTYPE1", "CTYPE2")}
+
+    def to_pixel(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+        """Pixels (x, y), counted from 0, of positions in degrees; NaN where there is none."""
+        from astropy.wcs import NoConvergence
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of positions that no pixel has
+                x, y = self._wcs.all_world2pix(*self._to_axes(ra, dec), 0)
+        except NoConvergence as error:  # far outside a distorted image
+            places = error.best_solution.copy()
+            for lost in (error.divergent, error.slow_conv):
+                if lost is not None:
+                    places[lost] = np.nan
+            x, y = places.T.reshape(2, *np.shape(ra))
+        return np.asarray(x, np.float64), np.asarray(y, np.float64)
+
+    def to_sky(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Positions (ra, dec) in degrees of pixels."""
+        axes = self._wcs.all_pix2world(x, y, 0)
+        if is_equatorial(self.cards):
+            ra, dec = axes
+        else:
+            from astropy.coordinates import SkyCoord
+
+            place = SkyCoord(axes[self._wcs.wcs.lng], axes[self._wcs.wcs.lat], unit="deg", frame=self._frame).icrs
+            ra, dec = place.ra.deg, place.dec.deg
+        return np.asarray(ra, np.float64), np.asarray(dec, np.float64)
+
+    def _to_axes(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+        """Positions in the image's own system, in the order of its axes."""
+        if is_equatorial(self.cards):
+            return ra, dec
+        from astropy.coordinates import SkyCoord
+
+        place = SkyCoord(ra, dec, unit="deg").transform_to(self._frame).spherical
+        return (place.lon.deg, place.lat.deg) if self._wcs.wcs.lng == 0 else (place.lat.deg, place.lon.deg)
+
+    @property
+    def _frame(self) -> Any:
+        from astropy.wcs.utils import wcs_to_celestial_frame
+
+        return wcs_to_celestial_frame(self._wcs)
+
+    @property
+    def _wcs(self) -> Any:
+        return _wcs_of(tuple(self.cards.items()))
 
 
 class SkyMap:
@@ -43,56 +126,47 @@ class SkyMap:
     Raises
     ------
     ValueError
-        If the cards describe no positions on the sky, or hold no numbers where they must.
+        As `Projection`.
     """
 
     def __init__(self, cards: Cards, shape: tuple[int, int], rule: Convention) -> None:
-        # Very many maps may be held: their cards share their names.
-        wanted = {sys.intern(key): value for key, value in cards.items() if _WCS_CARD.match(key) and value is not None}
-        self._cards = {key: value if _WORD_CARD.match(key) else float(value) for key, value in wanted.items()}
+        self._projection = Projection(cards)
         self._rule = rule
         self._file_shape = shape
         self.shape: tuple[int, int] = (shape[1], shape[0]) if rule.transpose else shape
-        if "-" not in str(cards.get("CTYPE1", "")) or cd_matrix(cards) is None or cards.get("CRVAL1") is None:
-            raise ValueError("the image has no position on the sky")
 
     @cached_property
     def key(self) -> Hashable:
         """Equal for images on the same pixel grid."""
-        grid = tuple(sorted((key, value) for key, value in self._cards.items()))
+        grid = tuple(sorted(self._projection.cards.items()))
         return grid, self._file_shape, self._rule.transpose, self._rule.flip_rows, self._rule.flip_columns
 
     @cached_property
     def footprint(self) -> tuple[Floats, float]:
         """A cap that holds the image: unit vector of its middle (3,) and radius in degrees."""
         height, width = self._file_shape
-        x = np.array([(width - 1) / 2, -0.5, width - 0.5, -0.5, width - 0.5])
-        y = np.array([(height - 1) / 2, -0.5, -0.5, height - 0.5, height - 0.5])
-        if self._cards.get("CTYPE1") in _NEARLY_TAN:
-            points, far = self._gnomonic(x, y)
-            margin = _MARGIN * far
-        else:
-            points, margin = unit_vectors(*self._file_to_sky(x, y)), 0.0
-        radius = np.degrees(np.arccos(np.clip(points[1:] @ points[0], -1, 1))).max()
-        return points[0], float(radius * (1 + _MARGIN) + margin)
+        y, x = (axis.ravel() for axis in np.mgrid[-0.5 : height - 0.5 : 3j, -0.5 : width - 0.5 : 3j])
+        plain = is_plain_tan(self._projection.cards)
+        points = self._gnomonic(x, y) if plain else unit_vectors(*self._projection.to_sky(x, y))
+        middle = points[len(points) // 2]
+        radius = np.degrees(np.arccos(np.clip(points @ middle, -1, 1))).max()
+        return middle, float(radius * (1 + _MARGIN))
 
     def to_pixel(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
         """Pixels (x, y), counted from 0, of positions in degrees; NaN where there is none."""
-        if self._equatorial:
-            x, y = self._wcs.all_world2pix(ra, dec, 0, quiet=True)
-        else:
-            from astropy.coordinates import SkyCoord
-            from astropy.wcs.utils import skycoord_to_pixel
-
-            x, y = skycoord_to_pixel(SkyCoord(ra, dec, unit="deg"), self._wcs)
-        return self._settled(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        rule = self._rule
+        x, y = self._projection.to_pixel(ra, dec)
+        x, y = (y, x) if rule.transpose else (x, y)
+        x = self.shape[1] - 1 - x if rule.flip_columns else x
+        y = self.shape[0] - 1 - y if rule.flip_rows else y
+        return x, y
 
     def to_sky(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Positions (ra, dec) in degrees of pixels of the settled image."""
         rule = self._rule
         x = self.shape[1] - 1 - x if rule.flip_columns else x
         y = self.shape[0] - 1 - y if rule.flip_rows else y
-        return self._file_to_sky(*((y, x) if rule.transpose else (x, y)))
+        return self._projection.to_sky(*((y, x) if rule.transpose else (x, y)))
 
     def scale_at(self, x: Floats, y: Floats) -> Floats:
         """Pixel scale in arcsec at pixels (N,): the square root of the area of each."""
@@ -102,47 +176,27 @@ class SkyMap:
         area = np.linalg.norm(np.cross(right - corner, above - corner), axis=1)
         return np.asarray(np.degrees(np.sqrt(area)) * 3600, np.float64)
 
-    @property
-    def _wcs(self) -> Any:
-        return _wcs_of(tuple(self._cards.items()))
-
     @cached_property
-    def _equatorial(self) -> bool:
-        # FK5 and ICRS differ by some 0.01 arcsec, less than catalogues are worth: taken as one, as they are everywhere.
-        old = str(self._cards.get("RADESYS", self._cards.get("RADECSYS", ""))).strip().startswith("FK4")
-        return str(self._cards["CTYPE1"]).startswith("RA") and not old
+    def finest(self) -> float:
+        """Smallest pixel scale in arcsec, in the middle and the corners."""
+        height, width = self.shape
+        x = np.array([(width - 1) / 2, 0.0, width - 1, 0.0, width - 1])
+        y = np.array([(height - 1) / 2, 0.0, 0.0, height - 1, height - 1])
+        return float(self.scale_at(x, y).min())
 
-    def _file_to_sky(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        if self._equatorial:
-            ra, dec = self._wcs.all_pix2world(x, y, 0)
-            return np.asarray(ra, np.float64), np.asarray(dec, np.float64)
-        from astropy.wcs.utils import pixel_to_skycoord
-
-        place = pixel_to_skycoord(x, y, self._wcs).icrs
-        return np.asarray(place.ra.deg, np.float64), np.asarray(place.dec.deg, np.float64)
-
-    def _settled(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        rule = self._rule
-        x, y = (y, x) if rule.transpose else (x, y)
-        x = self.shape[1] - 1 - x if rule.flip_columns else x
-        y = self.shape[0] - 1 - y if rule.flip_rows else y
-        return x, y
-
-    def _gnomonic(self, x: Floats, y: Floats) -> tuple[Floats, float]:
-        """Unit vectors (N, 3) of pixels of the file, and their largest distance from the reference point in degrees.
-
-        By the linear part of the WCS, as if the projection were gnomonic.
-        """
-        matrix = cd_matrix(self._cards)
+    def _gnomonic(self, x: Floats, y: Floats) -> Floats:
+        """Unit vectors (N, 3) of pixels of the file, without the libraries that are slow for very many images."""
+        cards = self._projection.cards
+        matrix = cd_matrix(cards)
         assert matrix is not None
-        offset = np.stack([x - (float(self._cards["CRPIX1"]) - 1), y - (float(self._cards["CRPIX2"]) - 1)])
+        offset = np.stack([x - (float(cards["CRPIX1"]) - 1), y - (float(cards["CRPIX2"]) - 1)])
         east, north = np.radians(matrix @ offset)
-        lon, lat = np.radians(float(self._cards["CRVAL1"])), np.radians(float(self._cards["CRVAL2"]))
+        lon, lat = np.radians(float(cards["CRVAL1"])), np.radians(float(cards["CRVAL2"]))
         pole = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
         to_east = np.array([-np.sin(lon), np.cos(lon), 0.0])
-        points = pole + np.outer(east, to_east) + np.outer(north, np.cross(pole, to_east))
+        points: Floats = pole + np.outer(east, to_east) + np.outer(north, np.cross(pole, to_east))
         points /= np.linalg.norm(points, axis=1, keepdims=True)
-        return points, float(np.degrees(np.hypot(east, north)).max())
+        return points
 
 
 @lru_cache(maxsize=256)

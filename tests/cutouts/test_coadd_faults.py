@@ -48,6 +48,16 @@ def test_damaged_image_costs_its_own_rows(tmp_path: Path, stamps: Any, damage: s
         assert source.counters()["unreadable"] == 1
 
 
+@pytest.mark.parametrize("factor", [0.0, 1e-9])
+def test_pixels_without_size_are_damage(tmp_path: Path, stamps: Any, factor: float) -> None:
+    two_fields(tmp_path / "i")
+    bent = {"PV1_1": factor, "PV2_1": factor}
+    write(tmp_path / "i/1.fits", header(ra=RA + 0.02, projection="TPV", **bent), np.ones((200, 200)))
+    result, source = stamps(tmp_path / "i", [RA, RA + 0.02], [DEC, DEC], size=None, field=10.0)
+    assert result.status == {1: int(RowStatus.MISSING_CUTOUT)}
+    assert source.counters()["unreadable"] == 1
+
+
 def test_weight_map_of_another_size_is_damage(tmp_path: Path, stamps: Any) -> None:
     write(tmp_path / "i/a-image-r.fits", header(200))
     write(tmp_path / "i/a-invvar-r.fits", header(90, IMTYPE="invvar"), np.ones((90, 90), np.float32))
@@ -69,6 +79,16 @@ def test_nothing_usable_is_refused_with_the_reason(tmp_path: Path, stamps: Any) 
         stamps(tmp_path / "far", [RA], [DEC])
 
 
+def watch(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[Any]]:
+    """Names of the files that are opened, and the parts that are decoded."""
+    opened: list[str] = []
+    decoded: list[Any] = []
+    original, read = coadd_pixels.open_fits, coadd_pixels._OpenPlane.read
+    monkeypatch.setattr(coadd_pixels, "open_fits", lambda path: opened.append(str(path)) or original(path))
+    monkeypatch.setattr(coadd_pixels._OpenPlane, "read", lambda *part: decoded.append(part) or read(*part))
+    return opened, decoded
+
+
 @pytest.mark.parametrize("rows", [3, 300])
 def test_each_image_is_opened_once_per_request(
     tmp_path: Path, stamps: Any, monkeypatch: pytest.MonkeyPatch, rows: int
@@ -76,20 +96,52 @@ def test_each_image_is_opened_once_per_request(
     """And where many stamps are wanted, it is decoded once."""
     for band in "gr":
         write(tmp_path / f"i/b-image-{band}.fits", header(400, FILTER=band), compress=True)
-    opened: list[str] = []
-    loaded: list[str] = []
-    original, load = coadd_pixels.open_fits, coadd_pixels.OpenImage.load
-    monkeypatch.setattr(coadd_pixels, "open_fits", lambda path: opened.append(str(path)) or original(path))
-    monkeypatch.setattr(
-        coadd_pixels.OpenImage, "load", lambda self: loaded.append(self.image.path) or load(self)
-    )  # fmt: skip
+    opened, decoded = watch(monkeypatch)
     rng = np.random.default_rng(0)
     ra, dec = positions(header(400), *rng.uniform(20, 380, (2, rows)))
     few, _ = stamps(tmp_path / "i", ra, dec)
     assert sorted(opened) == sorted({*opened})
     assert len(opened) == 2
-    assert len(loaded) == (2 if rows == 300 else 0)
+    assert len(decoded) == 2 * (1 if rows == 300 else rows)
     assert len(few.pixels) == rows
+
+
+def test_bands_that_do_not_fit_into_memory_together_are_decoded_once(
+    tmp_path: Path, stamps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the five of a Pan-STARRS skycell: what there is no room for is read in parts, not again for each row."""
+    heads = [header(400, ra=RA + 0.2 * number) for number in (0, 1)]
+    for number, head in enumerate(heads):
+        for band in "gr":
+            head["FILTER"] = band
+            write(tmp_path / f"i/{number}-image-{band}.fits", head, compress=True)
+    rng = np.random.default_rng(0)
+    place = np.concatenate([positions(head, *rng.uniform(20, 380, (2, 60))) for head in heads], axis=1)
+    opened, decoded = watch(monkeypatch)
+    monkeypatch.setattr(coadd_pixels, "KEPT_BYTES", 6 * 400 * 400)
+    stamps(tmp_path / "i", *place)
+    assert len(opened) == 4
+    assert len(decoded) == 2 * (1 + 60)
+
+
+def test_image_whose_scale_varies_is_read_in_one_go(
+    tmp_path: Path, stamps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if there is room for no other one meanwhile."""
+    distortion = {"CRPIX1": -4000.0, "CRPIX2": -5000.0, "PV1_1": 1.0, "PV2_1": 1.0, "PV1_4": 0.05, "PV2_4": 0.05}
+    rng = np.random.default_rng(0)
+    heads = [header((200, 600), ra=RA + east, projection="TPV", **distortion) for east in (0.0, 0.2)]
+    for number, head in enumerate(heads):
+        write(tmp_path / f"i/{number}.fits", head, rng.normal(size=(200, 600)), compress=True)
+    places = [positions(head, rng.uniform(0, 600, 40), rng.uniform(0, 200, 40)) for head in heads]
+    place = np.concatenate(places, axis=1)
+    scales = [*stamps(tmp_path / "i", *place)[0].scale.values()]
+    opened, _ = watch(monkeypatch)
+    monkeypatch.setattr(coadd_pixels, "KEPT_IMAGES", 1)
+    # A field of 100 pixels in one half of each image, and of 101 in the other.
+    result, _ = stamps(tmp_path / "i", *place, size=None, field=100 * np.median(scales))
+    assert {pixels.shape for pixels in result.pixels.values()} == {(1, 103, 103)}
+    assert len(opened) == 2
 
 
 def test_decoding_as_a_whole_gives_the_same_pixels(
@@ -100,12 +152,38 @@ def test_decoding_as_a_whole_gives_the_same_pixels(
     rng = np.random.default_rng(0)
     ra, dec = positions(header(400), *rng.uniform(20, 380, (2, 60)))
     results = []
-    for tile, kept in ((0, 1), (10**6, 1), (10**6, 1 << 29)):  # in parts; whole, one at a time; whole, both kept
-        monkeypatch.setattr(coadd_pixels, "_TILE", tile if tile else -24)
+    for kept in (0, 4 * 400 * 400, 1 << 29):  # in parts; whole, one at a time; whole, both kept
         monkeypatch.setattr(coadd_pixels, "KEPT_BYTES", kept)
         results.append(stamps(tmp_path / "i", ra, dec)[0].stack())
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_few_files_are_open_at_a_time(
+    tmp_path: Path, stamps: Any, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """A tile of a sparse catalogue may hold thousands of images: no more open files, or memory, than few take."""
+    ra = RA + 0.02 * np.arange(12)
+    for number, there in enumerate(ra):
+        write(tmp_path / f"i/{number}.fits{ending}", header(60, ra=there))
+    everything, _ = stamps(tmp_path / "i", ra, [DEC] * 12)
+    most: list[tuple[int, int]] = []
+    get = coadd_pixels.OpenImages._get
+
+    def watched(images: Any, image: Any) -> Any:
+        opened = get(images, image)
+        most.append((len([*Path("/proc/self/fd").iterdir()]), sum(one.nbytes for one in images._open.values())))
+        return opened
+
+    monkeypatch.setattr(coadd_pixels.OpenImages, "_get", watched)
+    monkeypatch.setattr(coadd_pixels, "KEPT_IMAGES", 3)
+    monkeypatch.setattr(coadd_pixels, "KEPT_BYTES", 2 * 60 * 60 * 4)
+    few, _ = stamps(tmp_path / "i", ra, [DEC] * 12)
+    np.testing.assert_array_equal(few.stack(), everything.stack())
+    files, memory = np.array(most).T
+    assert files[2:].max() <= files[2]
+    assert memory.max() == (2 * 60 * 60 * 4 if ending else 0)
 
 
 def bricks(folder: Path, case: Any = str.upper) -> Path:

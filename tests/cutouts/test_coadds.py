@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
-from tests.cutouts.sky_images import DEC, RA, SCALE, brightness, header, write
+from tests.cutouts.sky_images import DEC, RA, SCALE, brightness, header, view, write
 
 
 def positions(head: fits.Header, x: Any, y: Any) -> Any:
@@ -150,6 +150,43 @@ def test_weights_mark_pixels_without_data(tmp_path: Path, stamps: Any, bad: floa
     assert "1 image" in source.describe()
 
 
+@pytest.mark.parametrize(
+    "order", [("SCI 1", "WHT 1", "SCI 2", "WHT 2"), ("SCI 1", "SCI 2", "WHT 1", "WHT 2"), ("SCI 1", "SCI 2", "WHT 2")]
+)
+def test_each_image_of_a_file_has_its_own_weights(tmp_path: Path, stamps: Any, order: tuple[str, ...]) -> None:
+    hdus = [fits.PrimaryHDU()]
+    for name in order:
+        kind, number = name.split()
+        weight = np.ones((100, 100), np.float32)
+        weight[50 * int(number) - 40 : 50 * int(number) - 30] = 0  # other rows in each map
+        values = view(header(100)) if kind == "SCI" else weight
+        hdus.append(fits.ImageHDU(values, header(100, ra=RA + 0.02 * int(number)), name=kind))
+    (tmp_path / "i").mkdir()
+    fits.HDUList(hdus).writeto(tmp_path / "i/mosaic.fits")
+    result, _ = stamps(tmp_path / "i", RA + 0.02 * np.array([1, 2]), [DEC] * 2, size=100)
+    for number in (1, 2):
+        without = np.isnan(result.pixels[number - 1][0]).all(axis=1)
+        first = 50 * number - 40
+        assert np.flatnonzero(without).tolist() == (
+            [*range(first, first + 10)] if f"WHT {number}" in order else []
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["LIGHT", "Science", "object"])
+def test_words_of_cameras_for_images(tmp_path: Path, stamps: Any, word: str) -> None:
+    write(tmp_path / "i/a.fits", header(IMAGETYP=word))
+    result, _ = stamps(tmp_path / "i", [RA], [DEC])
+    assert not result.status
+
+
+def test_values_beyond_float32_are_no_data(tmp_path: Path, stamps: Any) -> None:
+    pixels = view(header(100)).astype(np.float64)
+    pixels[50, 50] = 1e300
+    write(tmp_path / "i/a.fits", header(100), pixels)
+    result, _ = stamps(tmp_path / "i", [RA], [DEC], size=100)
+    assert np.argwhere(np.isnan(result.pixels[0][0])).tolist() == [[50, 50]]
+
+
 def test_missing_bands_and_places_without_an_image(tmp_path: Path, stamps: Any) -> None:
     g, r = header(200, FILTER="g"), header((200, 100), ra=RA - 50 * SCALE / 3600, FILTER="r")
     write(tmp_path / "i/g.fits", g)
@@ -175,6 +212,36 @@ def test_asinh_stacks_are_linear_after_reading(tmp_path: Path, stamps: Any) -> N
     assert source.bands == ("r",)
     nanomaggies = flux * 10 ** (0.4 * (22.5 - 25 - 2.5 * np.log10(100.0)))
     np.testing.assert_allclose(result.pixels[0][0], nanomaggies[30:70, 30:70], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
+@pytest.mark.parametrize(("scale", "zero"), [(1, 0), (1, 32768), (0.1, 5.0)])
+def test_blanks_of_integers_are_no_data(tmp_path: Path, stamps: Any, compress: bool, scale: float, zero: float) -> None:
+    """As Pan-STARRS stores its stacks."""
+    head = header(100)
+    raw = np.random.default_rng(0).integers(-2000, 2000, (100, 100)).astype(np.int16)
+    raw[45:50, 40:60] = -32768
+    (tmp_path / "i").mkdir()
+    path = tmp_path / "i/a.fits"
+    if compress:
+        hdu = fits.CompImageHDU(raw, head, compression_type="RICE_1")
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+    else:
+        fits.PrimaryHDU(raw, head).writeto(path)
+    with fits.open(path, "update", disable_image_compression=True, do_not_scale_image_data=True) as hdus:
+        hdus[-1].header.update({"BSCALE": scale, "BZERO": zero, "ZBLANK" if compress else "BLANK": -32768})
+    result, _ = stamps(tmp_path / "i", *positions(head, [50.0], [50.0]), size=40)
+    expected = np.where(raw == -32768, np.nan, raw * np.float64(scale) + zero)[30:70, 30:70]
+    np.testing.assert_allclose(result.pixels[0][0], expected, rtol=1e-6, atol=1e-4)
+
+
+def test_all_bands_of_very_many_images_are_known(tmp_path: Path, stamps: Any) -> None:
+    ra = RA + 0.01 * np.arange(70)
+    for number, there in enumerate(ra):
+        for band in "grz":
+            write(tmp_path / f"i/{number:02}-{band}.fits", header(20, ra=there, FILTER=band), np.ones((20, 20)))
+    _, source = stamps(tmp_path / "i", ra, [DEC] * 70, size=10)
+    assert source.bands == ("g", "r", "z")
 
 
 def test_cubes_give_all_their_bands(tmp_path: Path, stamps: Any) -> None:

@@ -10,17 +10,15 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 
+from galcli.cutouts.axes import cd_matrix, find_scale, orientation
 from galcli.cutouts.fits_image import find_center
 from galcli.cutouts.header import (
     Overrides,
     band_name,
     blue_to_red,
-    cd_matrix,
     convention,
     find_bands,
     find_factor,
-    find_scale,
-    orientation,
     split_bands,
 )
 from galcli.errors import InputError
