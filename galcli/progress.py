@@ -13,6 +13,11 @@ from galcli.errors import Interrupted
 LINE_EVERY = 10.0
 
 
+def silent(message: str) -> None:
+    """Say nothing."""
+    del message
+
+
 class Progress(Protocol):
     """What long work tells whoever watches."""
 

@@ -165,7 +165,7 @@ def _stack(
     with interrupts.graceful(), open_catalog(catalogs, hdu, id_column, ra_column, dec_column) as rows:
         rows.require_coordinates()
         said: dict[str, Any] = {"bands": bands, "zeropoint": zeropoint, "pixel_scale": pixel_scale}
-        source = find_source(rows, cutouts, bricks=bricks, size=size, **said)
+        source = find_source(rows, cutouts, bricks=bricks, size=size, note=progress.note, **said)
         if name == "cut" and not isinstance(source, CoaddSource):
             raise InputError(f"{source.describe()}: these are cutouts already", "use `galcli cutouts pack`")
         progress.note(f"from {source.describe()}")

@@ -68,11 +68,11 @@ catalog_options = _all(
     table_options, click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 )
 
-#: What the pixels are, where the cutouts do not say.
+#: What the pixels are.
 pixel_options = _all(
     click.option("--bands", callback=parse_bands, help="Bands of the cutouts, such as grz, where they do not say."),
     click.option(
-        "--zeropoint", type=Finite(-100, 100), help="AB magnitude of one count per pixel, where the cutouts do not say."
+        "--zeropoint", type=Finite(-100, 100), help="AB magnitude of one count per pixel, instead of what they say."
     ),
     click.option("--pixel-scale", type=Finite(1e-4, 1e4), help="arcsec per pixel, instead of what they say."),
 )

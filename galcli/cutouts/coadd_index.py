@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli import interrupts
 from galcli.cutouts.coadd_image import CoaddImage, images_of, is_image_name
 from galcli.cutouts.hdus import DAMAGE
 from galcli.cutouts.header import Overrides
 from galcli.cutouts.match import unit_vectors
 from galcli.errors import InputError
+from galcli.progress import LINE_EVERY, silent
 from galcli.sky.rows import open_table
 
 Floats = NDArray[np.float64]
@@ -67,21 +70,31 @@ class FileIndex:
     label : str
         How to call them.
     overrides : Overrides
+    note : callable
+        Is told one line now and then if there are many.
 
     Raises
     ------
     InputError
         If none of the files holds an image that can be used.
+    Interrupted
+        After a signal.
     """
 
-    def __init__(self, paths: Iterable[str], label: str, overrides: Overrides) -> None:
+    def __init__(
+        self, paths: Iterable[str], label: str, overrides: Overrides, note: Callable[[str], None] = silent
+    ) -> None:
         self.unreadable: dict[str, str] = {}
         self._images: list[CoaddImage] = []
         refused: InputError | None = None
         self._label = label
-        for path in sorted(paths):
-            if not is_image_name(path):
-                continue
+        wanted = sorted(path for path in paths if is_image_name(path))
+        said = time.monotonic()
+        for number, path in enumerate(wanted):
+            interrupts.check()
+            if time.monotonic() - said >= LINE_EVERY:
+                said = time.monotonic()
+                note(f"{number:,} of {len(wanted):,} headers of images read")
             try:
                 self._images += images_of(path, overrides)
             except InputError as error:

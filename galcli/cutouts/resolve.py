@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from galcli.cutouts.lookup import (
 )
 from galcli.cutouts.stack import StackSource
 from galcli.errors import InputError
+from galcli.progress import silent
 from galcli.sky.catalog import Catalog
 from galcli.sky.formats import stem_of
 
@@ -55,6 +56,7 @@ def find_source(
     bricks: Path | None = None,
     field: float = FIELD,
     size: int | None = None,
+    note: Callable[[str], None] = silent,
 ) -> CutoutSource:
     """Open the cutouts of a catalogue.
 
@@ -77,6 +79,8 @@ def find_source(
         Side of the field that stamps cut from large images must cover.
     size : int, optional
         Side of such stamps in pixels, instead of what ``field`` needs.
+    note : callable
+        Is told how far the search is where it takes long.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def find_source(
         If nothing is found (what was looked for is listed), or it cannot be used.
     """
     overrides = Overrides(tuple(band_name(band) for band in bands) if bands else None, zeropoint, pixel_scale)
-    stamps = _Stamps(catalog, overrides, field, size)
+    stamps = _Stamps(catalog, overrides, field, size, note)
     if bricks is not None:
         return stamps.of_bricks(bricks, Path(cutouts).expanduser() if cutouts else bricks.parent)
     if cutouts is not None:
@@ -163,14 +167,17 @@ class _Stamps:
     overrides : Overrides
     field : float, arcsec
     size : int or None
+    note : callable
     """
 
-    def __init__(self, catalog: Catalog, overrides: Overrides, field: float, size: int | None) -> None:
-        self._catalog, self._overrides, self._field, self._size = catalog, overrides, field, size
+    def __init__(
+        self, catalog: Catalog, overrides: Overrides, field: float, size: int | None, note: Callable[[str], None]
+    ) -> None:
+        self._catalog, self._overrides, self._field, self._size, self._note = catalog, overrides, field, size, note
 
     def of_files(self, paths: Sequence[str], label: str) -> CoaddSource:
         """From files whose headers say where they lie."""
-        return self._source(FileIndex(paths, label, self._overrides))
+        return self._source(FileIndex(paths, label, self._overrides, self._note))
 
     def of_bricks(self, table: Path, folder: Path) -> CoaddSource:
         """From the bricks of a survey."""

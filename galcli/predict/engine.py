@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from galcli.cutouts.batch import CutoutSource
@@ -51,7 +51,7 @@ class Engine:
             waiting = [child for child, _ in runner.children] + waiting
 
 
-def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken) -> Engine:
+def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: Callable[[str], None]) -> Engine:
     """Find the cutouts, choose the models that they satisfy, and open everything.
 
     Parameters
@@ -60,6 +60,8 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken) -> Engi
     catalog : Catalog
     taken : Taken
         Names of columns and HDUs of the file so far.
+    note : callable
+        Is told how far the search for cutouts is where it takes long.
 
     Returns
     -------
@@ -74,6 +76,7 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken) -> Engi
     source = find_source(
         catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale,
         bricks=options.bricks, field=max((model.card.field for model in candidates), default=0.0) or FIELD,
+        note=note,
     )  # fmt: skip
     resampler = open_resampler(options.device, options.threads)
     runners = []

@@ -50,7 +50,7 @@ class PredictOptions:
     bands : tuple of str or None
         Names of the bands where the cutouts do not say.
     zeropoint : float or None
-        Magnitude of one count per pixel where the cutouts do not say.
+        AB magnitude of one count per pixel where the cutouts do not say, or say it wrong.
     pixel_scale : float or None
         arcsec per pixel where the cutouts do not say, or say it wrong.
     front : str or None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from galcli import __version__, interrupts
-from galcli.errors import GalcliError, InputError, OutputError, TooManyFailures
+from galcli.errors import GalcliError, InputError, Interrupted, OutputError, TooManyFailures
 from galcli.predict.claims import claim, run_lock, waiting_lock
 from galcli.predict.engine import Engine, open_engine
 from galcli.predict.existing import entries_of, require_identity, require_replaceable
@@ -26,7 +26,7 @@ from galcli.predict.problems import write_problems
 from galcli.predict.runner import Taken
 from galcli.predict.table import MODELS, PREDICTIONS, RUN
 from galcli.predict.tile import run_tile
-from galcli.progress import Progress, duration
+from galcli.progress import Progress, duration, silent
 from galcli.sky.catalog import Catalog, open_catalog
 from galcli.sky.tiles import Tile
 from galcli.tables.atomic import clear_partial
@@ -89,8 +89,8 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
     began = time.monotonic()
     paths = RunPaths(options.out)
     before = entries_of(options.out, options.layout, replaced=options.overwrite)
-    with interrupts.graceful(), open_inputs(options) as (catalog, layout, engine):
-        announce(engine, catalog, progress)
+    with interrupts.graceful(), open_inputs(options, progress.note) as (catalog, layout, engine):
+        announce(engine, catalog, options, progress)
         with run_lock(paths.lock, shared=options.shard is not None):
             if before is None:  # unless another process has finished it just now
                 before = entries_of(options.out, options.layout, replaced=options.overwrite)
@@ -147,20 +147,23 @@ def merge_run(root: Path, out: Path | None, progress: Progress, *, keep: bool, o
 
 
 @contextmanager
-def open_inputs(options: PredictOptions) -> Iterator[tuple[Catalog, Layout, Engine]]:
-    """Open catalogue, cutouts and models."""
+def open_inputs(
+    options: PredictOptions, note: Callable[[str], None] = silent
+) -> Iterator[tuple[Catalog, Layout, Engine]]:
+    """Open catalogue, cutouts and models; ``note`` is told how far the search for cutouts is where it takes long."""
     with open_catalog(
         options.catalogs, hdu=options.hdu, id_column=options.id_column,
         ra_column=options.ra_column, dec_column=options.dec_column,
     ) as catalog:  # fmt: skip
         base = base_columns_of(catalog, options.layout)
-        engine = open_engine(options, catalog, Taken({column.name for column in base}, {PREDICTIONS, MODELS, RUN}))
+        taken = Taken({column.name for column in base}, {PREDICTIONS, MODELS, RUN})
+        engine = open_engine(options, catalog, taken, note)
         written = {column.name for runner in engine.runners for column in runner.columns}
         yield catalog, catalog_layout(catalog, base, options.columns, written), engine
 
 
-def announce(engine: Engine, catalog: Catalog, progress: Progress) -> None:
-    """Say on what the run computes, with which models, and where their weights come from."""
+def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress: Progress) -> None:
+    """Say on what the run computes, with which models, and what the user or somebody else answers for."""
     session = engine.runners[0].session
     progress.note(f"galcli {__version__} on {session.provider.removesuffix('ExecutionProvider')}, {session.precision}")
     progress.note(f"catalogue {catalog.where}: {catalog.nrows:,} rows; cutouts: {engine.source.describe()}")
@@ -168,6 +171,11 @@ def announce(engine: Engine, catalog: Catalog, progress: Progress) -> None:
         card = runner.model.card
         front = card.fronts[runner.front].name if card.fronts else "columns"
         progress.note(f"model {card.name} {card.version} ({runner.model.sha256[:12]}), pixels as {front}")
+    if catalog.id_name is None:
+        progress.note("note: no identifier among the columns (--id-column): rows are known by their number and position")
+    for option, value in (("--zeropoint", options.zeropoint), ("--pixel-scale", options.pixel_scale)):
+        if value is not None:
+            progress.note(f"note: {option} {value:g} holds for all cutouts, whatever their headers say")
     mock = [runner.model.name for runner in engine.all_runners() if runner.model.card.training.mock]
     if mock:
         progress.note(
@@ -208,6 +216,10 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, progress: Progres
             interrupts.check()
             _make(plan, engine, tile)
             progress.advance(tile.stop - tile.start)
+    except Interrupted:
+        kept = len(plan.tiles) - len(missing_tiles(plan))
+        progress.note(f"{kept:,} of {len(plan.tiles):,} tiles are finished; the others begin anew")
+        raise
     finally:
         progress.finish()
 

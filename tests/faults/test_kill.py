@@ -200,6 +200,8 @@ def test_asked_to_stop_a_run_ends_in_order_and_can_go_on(
     assert ended.seconds < 10
     assert "error: stopped by a signal" in ended.err
     assert "hint:" in ended.err
+    kept = len(list(RunPaths(out).root.glob("Norder=*/**/Npix=*.fits")))
+    assert kept in {int(number) for number in re.findall(r"(\d+) of \d+ tiles are finished", ended.err)}
     assert not out.exists()
     assert not list(tmp_path.rglob("*.tmp"))
     assert launcher.run(words(faulty, out)).code == 0

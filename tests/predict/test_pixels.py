@@ -132,7 +132,8 @@ def test_further_bands_do_no_harm(tmp_path: Path, galcli: Run) -> None:
 
 
 def test_zero_point_scales_the_flux(survey: Survey, galcli: Run) -> None:
-    galcli(*survey.predict("--zeropoint", 25.0))
+    said = galcli(*survey.predict("--zeropoint", 25.0)).err
+    assert "--zeropoint 25 holds for all cutouts, whatever their headers say" in said
     expected = survey.means * 10 ** (0.4 * (22.5 - 25.0))
     np.testing.assert_allclose(read_predictions(survey.out)["AVG_FLUX"], expected, rtol=1e-5)
 

@@ -42,9 +42,9 @@ def test_table_finished_while_the_second_run_began_is_not_made_again(survey: Sur
     galcli(*survey.predict(out=survey.root / "other.fits"))
     opened = run.open_inputs
 
-    def finish_meanwhile(options: Any) -> Any:
+    def finish_meanwhile(*options: Any) -> Any:
         (survey.root / "other.fits").rename(survey.out)
-        return opened(options)
+        return opened(*options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "open_inputs", finish_meanwhile)
