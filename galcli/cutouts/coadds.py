@@ -120,7 +120,7 @@ class CoaddSource:
         why = next((f"; {path}: {reason}" for path, reason in self._index.unreadable.items()), "")
         raise InputError(
             f"no row of the catalogue is named by, or lies in, {self._index.describe()}{why}",
-            "check --cutouts, --id-column and the coordinates",
+            "check --cutouts, --id-column and the coordinates (degrees?)",
         )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from galcli.sky.catalog import Catalog
 from galcli.sky.rows import open_table
 from galcli.sky.tiles import MAX_ROWS, Tile, make_tiles
 from galcli.tables.atomic import atomic_write, clear_partial, output_error
-from galcli.tables.status import ROW_STATUS_MEANING
+from galcli.tables.status import meaning
 from galcli.tables.structure import is_whole
 
 #: Files in the folder beside the tiles.
@@ -209,8 +209,7 @@ class _Packer:
         failed = np.flatnonzero(status)
         reasons = self._reasons(request.take(failed)) if len(failed) else {}
         for k, at in enumerate(failed.tolist()):
-            meaning = "; ".join(text for bit, text in ROW_STATUS_MEANING.items() if status[at] & bit)
-            self._fail(request, at, reasons.get(k, meaning))
+            self._fail(request, at, reasons.get(k, meaning(int(status[at]))))
         self._tally.packed += int(np.count_nonzero(status == 0))
 
     def _reasons(self, request: CutoutRequest) -> dict[int, str]:
@@ -295,5 +294,5 @@ def _prepare(
     changed = [key for key, value in settings.items() if before.get(key) != value]
     if changed:
         raise IdentityError(
-            f"{folder} holds stacks made with another {', '.join(changed)}", "choose another folder with -o"
+            f"{folder} holds stacks of something else: {', '.join(changed)} differ", "choose another folder with -o"
         )

@@ -20,7 +20,7 @@ from galcli.cutouts.stack_file import DAMAGE, StackFile, identity
 from galcli.cutouts.stack_write import write_stack
 from galcli.errors import InputError
 from galcli.sky import healpix
-from galcli.tables.status import RowStatus
+from galcli.tables.status import RowStatus, meaning
 
 __all__ = ["StackSource", "write_stack"]
 
@@ -208,8 +208,9 @@ class StackSource:
         status = stack.status(entry)
         bad = np.flatnonzero(status)
         if len(bad):
-            reason = f"{stack.path.name}: the INDEX table marks it or points outside the file"
-            lost.append(Failures(index[bad], status[bad], [reason] * len(bad)))
+            stated = stack.stated(entry[bad]).tolist()
+            reasons = [meaning(value) if value else "the INDEX table points outside the file" for value in stated]
+            lost.append(Failures(index[bad], status[bad], [f"{stack.path.name}: {reason}" for reason in reasons]))
         good = np.flatnonzero(status == 0)
         good = good[np.argsort(stack.cutout(entry[good]), kind="stable")]
         return _Segment(stack, index[good], entry[good]), lost

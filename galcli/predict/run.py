@@ -172,7 +172,9 @@ def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress
         front = card.fronts[runner.front].name if card.fronts else "columns"
         progress.note(f"model {card.name} {card.version} ({runner.model.sha256[:12]}), pixels as {front}")
     if catalog.id_name is None:
-        progress.note("note: no identifier among the columns (--id-column): rows are known by their number and position")
+        progress.note(
+            "note: no identifier among the columns (--id-column): rows are known by their number and position"
+        )
     for option, value in (("--zeropoint", options.zeropoint), ("--pixel-scale", options.pixel_scale)):
         if value is not None:
             progress.note(f"note: {option} {value:g} holds for all cutouts, whatever their headers say")

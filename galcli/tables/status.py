@@ -47,6 +47,12 @@ ROW_STATUS_MEANING: dict[RowStatus, str] = {
     RowStatus.NO_PREDICTION: "at least one requested model gave nothing for this row",
 }
 
+
+def meaning(status: int) -> str:
+    """What the bits of a row's status say, in words."""
+    return "; ".join(text for bit, text in ROW_STATUS_MEANING.items() if status & bit)
+
+
 MODEL_STATUS_MEANING: dict[ModelStatus, str] = {
     ModelStatus.MISSING_BAND: "a band the model needs has no data, or there is no cutout at all (values null)",
     ModelStatus.MASKED: "too many pixels without data in the model's field, or in its centre (values null)",

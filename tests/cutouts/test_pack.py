@@ -223,4 +223,4 @@ def test_what_was_said_of_the_cutouts_must_be_said_again(loose: Survey, galcli: 
     words = ["cutouts", "pack", loose.catalog, "-o", tmp_path / "st"]
     galcli(*words, "--pixel-scale", 0.3)
     galcli(*words, "--pixel-scale", 0.3)
-    assert "another overrides" in galcli(*words, "--pixel-scale", 0.4, code=4).error
+    assert "overrides differ" in galcli(*words, "--pixel-scale", 0.4, code=4).error
