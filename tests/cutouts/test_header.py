@@ -162,6 +162,41 @@ def test_pixel_scale() -> None:
     assert np.isnan(find_scale({}, None))
 
 
+@pytest.mark.parametrize(("unit", "degrees"), [
+    ("arcsec", 1 / 3600), ("arcmin", 1 / 60), ("rad", 180 / np.pi), ("mas", 1 / 3.6e6), ("", 1),
+])  # fmt: skip
+def test_units_of_the_axes(unit: str, degrees: float) -> None:
+    """The scale, and where an object lies, as astropy has it."""
+    step = 0.25 / 3600 / degrees
+    cards: dict[str, Any] = {
+        "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0 / degrees, "CRVAL2": 2.0 / degrees,
+        "CRPIX1": 10.0, "CRPIX2": 20.0, "CUNIT1": unit, "CUNIT2": unit,
+    }  # fmt: skip
+    for turn in ({"CD1_1": -step, "CD2_2": step}, {"CDELT1": -step, "CDELT2": step}, {"PC1_1": -step, "PC2_2": step}):
+        assert find_scale({}, cd_matrix(cards | turn)) == pytest.approx(0.25)
+        ra, dec = WCS(cards | turn).all_pix2world(30.0, 14.0, 0)
+        np.testing.assert_allclose(find_center(cards | turn, float(ra), float(dec), (60, 60)), (30, 14), atol=1e-3)
+
+
+def test_each_axis_has_its_own_unit() -> None:
+    cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "arcsec", "CDELT1": -0.5, "CDELT2": 0.5 / 3600}
+    np.testing.assert_allclose(cd_matrix(cards), np.diag([-0.5, 0.5]) / 3600)
+    assert cd_matrix(cards | {"CUNIT2": "pixel"}) is None
+    np.testing.assert_array_equal(cd_matrix(cards | {"CUNIT2": "DEGREES"}), cd_matrix(cards))
+
+
+def test_pc_without_cdelt_is_all_there_is_to_say() -> None:
+    """The standard's CDELT is 1 where the card is missing; a step alone, or no projection, says nothing."""
+    turn = {"PC1_1": -1e-4, "PC2_2": 2e-4}
+    cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
+    np.testing.assert_allclose(cd_matrix(cards | turn), WCS(cards | turn).pixel_scale_matrix)
+    np.testing.assert_allclose(cd_matrix(cards | turn | {"CDELT1": 3.0}), np.diag([-3e-4, 2e-4]))
+    assert cd_matrix(cards) is None
+    assert cd_matrix(cards | {"CDELT1": 1e-4}) is None
+    assert cd_matrix(cards | {"PC001001": -1e-4, "PC002002": 1e-4}) is None  # older than the standard
+    assert cd_matrix(turn) is None
+
+
 def wcs_cards(rng: np.random.Generator, kind: str = "TAN") -> dict[str, Any]:
     scale, angle = rng.uniform(0.1, 1.0) / 3600, rng.uniform(0, 2 * np.pi)
     parity = rng.choice([-1, 1])
