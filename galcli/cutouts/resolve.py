@@ -28,6 +28,7 @@ from galcli.cutouts.lookup import (
     kind_of,
     list_folder,
     list_glob,
+    pattern_below,
 )
 from galcli.cutouts.stack import StackSource
 from galcli.errors import InputError
@@ -248,9 +249,12 @@ def _searched(catalog: Catalog, lookup: Lookup, overrides: Overrides) -> CutoutS
                 f"{lookup.describe()}: no file for any of the {count}; the first would be {first}", "check the template"
             )
         looked = "<id>.fits, .fits.gz, .fits.fz, .jpg, .jpeg, .png, IAU names by position, names in a text column"
+        below = pattern_below(lookup.label) if isinstance(lookup, FileList) else None
         raise InputError(
             f"{lookup.describe()}: no file for any of the {count}; looked for {looked}",
-            "check --id-column, or give a template such as --cutouts 'stamps/{OBJID}.fits'",
+            f"there are images in its subfolders: give --cutouts '{below}', or a table of survey bricks with --bricks"
+            if below
+            else "check --id-column, or give a template such as --cutouts 'stamps/{OBJID}.fits'",
         )
     return _file_source(catalog, lookup, overrides, found)
 

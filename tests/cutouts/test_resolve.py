@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from galcli.cutouts import lookup
 from galcli.cutouts.batch import CutoutRequest
 from galcli.cutouts.column import ColumnSource
 from galcli.cutouts.files import FileSource
@@ -268,3 +269,36 @@ def test_mixed_folder_is_read_as_what_most_rows_have(
 def test_template_without_files_shows_the_first_path_it_makes(catalog: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"the first would be .*none/{IDS[0]}\.fits"):
         find_source(catalog(), str(tmp_path / "none" / "{TARGETID}.fits"))
+
+
+@pytest.mark.parametrize(
+    ("names", "ending"),
+    [
+        (("brick-chi2-r.fits.fz", "brick-image-r.fits.fz", "brick-invvar-r.fits.fz"), "*-image-*.fits.fz"),
+        (("7.jpg", "8.jpg"), "*.jpg"),
+    ],
+)
+def test_images_in_subfolders_are_pointed_at(catalog: Any, tmp_path: Path, names: tuple[str, ...], ending: str) -> None:
+    folder = tmp_path / "coadd"
+    for place in (folder / "095/0959p805", folder / "095/.hidden"):
+        place.mkdir(parents=True)
+        for name in names:
+            (place / name).write_bytes(b"")
+    (folder / "000").mkdir()
+    fitsio.write(str(folder / "ccds.fits.gz"), np.zeros(2, [("RA", "f8")]))  # a table is no image
+    with pytest.raises(InputError, match="no file for any") as caught:
+        find_source(catalog(), str(folder))
+    assert f"--cutouts '{folder}/**/{ending}'" in caught.value.hint
+    assert "--bricks" in caught.value.hint
+
+
+def test_search_for_subfolders_has_an_end(catalog: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_LOOKED_INTO", 3)
+    for depth, images in ((2, True), (3, False)):
+        folder = tmp_path / f"c{depth}"
+        deepest = folder.joinpath(*"abc"[:depth])
+        deepest.mkdir(parents=True)
+        (deepest / "1.fits").write_bytes(b"")
+        with pytest.raises(InputError, match="no file for any") as caught:
+            find_source(catalog(), str(folder))
+        assert ("subfolders" in caught.value.hint) == images
