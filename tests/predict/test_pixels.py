@@ -116,7 +116,21 @@ def test_model_whose_bands_are_not_there_is_refused(survey: Survey, galcli: Run,
     write_stacks(survey.cutouts, survey.ids, survey.ra, survey.dec, survey.pixels, bands=bands)
     result = galcli(*survey.predict(), code=4)
     assert "flux:grz" in result.error
-    assert ", ".join(bands) in result.error
+    assert f"{', '.join(bands)}; flux:grz lacks {missing}" in result.error
+
+
+def test_default_models_say_what_is_missing(tmp_path: Path, galcli: Run) -> None:
+    """A hint to name the bands is for files that do not name them."""
+    survey = make_survey(tmp_path / "s", 2, loose=True)
+    for named in (True, False):
+        for number in range(2):
+            name = survey.cutouts / f"{survey.ids[number]}.fits"
+            pixels = survey.pixels[number, :2]
+            write_stamp(name, pixels, survey.ra[number], survey.dec[number], bands="gz" if named else "")
+        given = [] if named else ["--bands", "gz", "--zeropoint", 22.5]
+        result = galcli("predict", survey.catalog, "-o", survey.out, *given, code=4)
+        assert "flux in g, z; flux:grz lacks r" in result.error
+        assert ("--bands" in result.err) != named
 
 
 def test_further_bands_do_no_harm(tmp_path: Path, galcli: Run) -> None:
