@@ -136,6 +136,21 @@ def test_old_names_of_the_pc_matrix_are_read() -> None:
     assert orientation(old) == (False, False, False)
 
 
+@pytest.mark.parametrize("parity", [-1, 1])
+@pytest.mark.parametrize("angle", [0.0, 3.8, 44.0, 46.0, 133.0, 201.0, 300.0])
+def test_north_is_up_and_east_left_to_within_45_degrees(angle: float, parity: int) -> None:
+    """What the header of a stack says of every image, also of those that are oblique on the sky."""
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    matrix = np.array([[parity * c, -s], [parity * s, c]])
+    transpose, flip_rows, flip_columns = orientation(matrix)
+    x, y = np.linalg.inv(matrix) @ np.eye(2)  # pixels towards east (first column) and north
+    x, y = (y, x) if transpose else (x, y)
+    (_, east_y), (north_x, _) = (x[0], y[0]), (x[1], y[1])
+    east_x, north_y = (-x[0] if flip_columns else x[0]), (-y[1] if flip_rows else y[1])
+    assert -east_x >= abs(east_y)
+    assert north_y >= abs(north_x)
+
+
 def test_softening_is_undone() -> None:
     """asinh magnitudes of Pan-STARRS stacks: encode by the definition, decode, compare."""
     flux = np.array([-30.0, -0.1, 0.0, 0.5, 12.0, 1e5])
