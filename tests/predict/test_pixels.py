@@ -160,3 +160,18 @@ def test_pixel_scale_is_believed_over_the_header(survey: Survey, galcli: Run) ->
     np.testing.assert_allclose(rows["AVG_FLUX"], expected, rtol=1e-5)
     galcli(*survey.predict("--pixel-scale", 100 * SCALE, "--overwrite"), code=3)
     assert (read_predictions(survey.out)["AVG_STATUS"] == 4).all()
+
+
+def test_what_large_images_hold_back_is_said(tmp_path: Path, galcli: Run) -> None:
+    """Zeros that no weight map explains, and a file that is none."""
+    survey = make_survey(tmp_path / "s", 2)
+    pixels = noise(1, side=200)[0]
+    pixels[:, :, :97] = 0
+    folder = survey.root / "field"
+    folder.mkdir()
+    cards = {"BUNIT": "nanomaggy", "SURVEY": "other"}
+    write_stamp(folder / "a.fits", pixels, survey.ra[0], survey.dec[0], **cards)
+    (folder / "b.fits").write_bytes(b"no FITS file")
+    result = galcli(*survey.predict("--cutouts", folder, "--max-fail", 100))
+    assert "1 files of images could not be used" in result.err
+    assert "1 stamps are exactly zero in more than a tenth of their pixels, and no weight map says why" in result.err
