@@ -44,6 +44,10 @@ class _Hdu:
     def is_table(self) -> bool:
         return self.header.get("XTENSION", "").strip() in _TABLES and not self.header.get("ZIMAGE", False)
 
+    @property
+    def is_image(self) -> bool:
+        return not self.is_table and int(self.header["NAXIS"]) > 0
+
 
 class FitsTable:
     """One table HDU of a FITS file; made by `open_table`.
@@ -320,6 +324,7 @@ def _find(path: Path, magic: bytes, stream: IO[bytes], wanted: int | str | None)
         raise InputError(f"{path} is not a FITS file", "catalogues are FITS tables (.fits, .fits.gz, .fits.fz)")
     wanted = int(wanted) if isinstance(wanted, str) and wanted.isdecimal() else wanted
     seen: list[str] = []
+    has_image = False
     for hdu in _walk(path, stream):
         name = str(hdu.header.get("EXTNAME", "")).strip()
         if wanted is None or wanted == hdu.index or (isinstance(wanted, str) and wanted.upper() == name.upper()):
@@ -327,9 +332,16 @@ def _find(path: Path, magic: bytes, stream: IO[bytes], wanted: int | str | None)
                 return hdu
             if wanted is not None:
                 raise InputError(f"{path}: HDU {wanted} is not a table", "name a table with --hdu")
+        has_image |= hdu.is_image
         seen.append(f"{hdu.index}{' ' + name if name else ''}{'' if hdu.is_table else ' (no table)'}")
     what = "no table" if wanted is None else f"no HDU {wanted}"
-    raise InputError(f"{path}: {what}; the HDUs are: {', '.join(seen)}", "name a table with --hdu")
+    raise InputError(
+        f"{path}: {what}; the HDUs are: {', '.join(seen)}",
+        # A shell that expands the pattern of the images makes catalogues of all but the first.
+        "this is an image, no catalogue: put the pattern given to --cutouts in quotes, so that the shell leaves it alone"
+        if wanted is None and has_image
+        else "name a table with --hdu",
+    )
 
 
 def _walk(path: Path, stream: IO[bytes]) -> Iterator[_Hdu]:
