@@ -32,6 +32,11 @@ _GAP = 1 << 12  # bytes worth reading rather than seeking over
 _FITS_BLOCK = 2880
 _TABLES = ("BINTABLE", "TABLE")
 
+#: What to do about images given as catalogues: a shell that expands their pattern makes catalogues of all but the first.
+UNQUOTED = (
+    "this is an image, no catalogue: put a pattern given to --cutouts in quotes, so that the shell leaves it alone"
+)
+
 
 @dataclass(frozen=True)
 class _Hdu:
@@ -337,10 +342,7 @@ def _find(path: Path, magic: bytes, stream: IO[bytes], wanted: int | str | None)
     what = "no table" if wanted is None else f"no HDU {wanted}"
     raise InputError(
         f"{path}: {what}; the HDUs are: {', '.join(seen)}",
-        # A shell that expands the pattern of the images makes catalogues of all but the first.
-        "this is an image, no catalogue: put the pattern given to --cutouts in quotes, so that the shell leaves it alone"
-        if wanted is None and has_image
-        else "name a table with --hdu",
+        UNQUOTED if wanted is None and has_image else "name a table with --hdu",
     )
 
 
