@@ -6,7 +6,7 @@ import functools
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +62,30 @@ def stem_of(name: str) -> str:
     low = base.lower()
     ending = next((ending for endings in ENDINGS.values() for ending in endings if low.endswith(ending)), "")
     return base[: len(base) - len(ending)]
+
+
+def left_aside(names: Iterable[str], used: Kind | None = None) -> str:
+    """What a description says of files that are not used: images that are not of the kind used, if any is.
+
+    Parameters
+    ----------
+    names : iterable of str
+    used : 'flux' or 'display', optional
+
+    Returns
+    -------
+    str
+        To stand behind the place where they lie; '' if there are no such files.
+    """
+    count, endings = 0, set()
+    for name in names:
+        if kind_of(name) not in (used, None):
+            count += 1
+            endings.add(os.path.basename(name)[len(stem_of(name)) :].lower())  # noqa: PTH119 - called 10^6 times
+    if not count:
+        return ""
+    files, are = ("file", "is") if count == 1 else ("files", "are")
+    return f" [{count:,} {files} of another kind ({', '.join(sorted(endings))}) {are} not used]"
 
 
 def parse_iau(name: str) -> tuple[float, float] | None:
@@ -275,9 +299,15 @@ class OneFile:
 
 def list_folder(folder: Path) -> FileList:
     """Image files directly in a folder."""
+    return FileList(images_in(folder), folder)
+
+
+def images_in(folder: Path) -> list[str]:
+    """Names of the image files directly in a folder; of no folder, none."""
+    if not folder.is_dir():
+        return []
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if kind_of(entry.name) is not None]
-    return FileList(names, folder)
+        return [entry.name for entry in entries if kind_of(entry.name) is not None]
 
 
 def pattern_below(folder: str) -> str | None:

@@ -26,6 +26,7 @@ from galcli.cutouts.lookup import (
     PathColumn,
     Template,
     kind_of,
+    left_aside,
     list_folder,
     list_glob,
     pattern_below,
@@ -234,7 +235,7 @@ def _listed(catalog: Catalog, files: FileList, overrides: Overrides, stamps: _St
         return _searched(catalog, files.with_column(column), overrides)
     paths = [path for name, path in files.listing() if kind_of(name) == "flux" and is_image_name(name)]
     if any(_says_where(Path(path)) for path in paths[:PROBED]):
-        return stamps.of_files(paths, files.describe())
+        return stamps.of_files(paths, files.describe() + left_aside((name for name, _ in files.listing()), "flux"))
     return _searched(catalog, files, overrides)
 
 
