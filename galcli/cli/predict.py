@@ -44,7 +44,10 @@ def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
     many rows without a prediction, 4 bad input, 5 model or device, 6 output or disk, 75 interrupted and resumable.
     """
     if len(arguments["catalogs"]) > 1 and arguments["out"] is None and not dry_run:
-        raise UsageError("several catalogues, and no name for their table", "name the table to write with -o")
+        raise UsageError(
+            "several catalogues, and no name for their table",
+            "name the table to write with -o; if you meant one, put a pattern given to --cutouts in quotes",
+        )
     with interrupts.graceful():
         options = make_options(**arguments)
     if dry_run:

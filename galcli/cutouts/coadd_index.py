@@ -18,6 +18,7 @@ from galcli import interrupts
 from galcli.cutouts.coadd_image import CoaddImage, images_of, is_image_name
 from galcli.cutouts.hdus import DAMAGE
 from galcli.cutouts.header import Overrides
+from galcli.cutouts.lookup import images_in, left_aside
 from galcli.cutouts.match import unit_vectors
 from galcli.errors import InputError
 from galcli.progress import LINE_EVERY, silent
@@ -162,6 +163,7 @@ class BrickIndex:
         self.unreadable: dict[str, str] = {}
         self._overrides = overrides
         self._table = table
+        self._given = folder
         self._folder = folder / "coadd" if (folder / "coadd").is_dir() else folder
         self._names, self._boxes = _read_bricks(table)
         self._known: OrderedDict[int, list[CoaddImage]] = OrderedDict()
@@ -188,7 +190,8 @@ class BrickIndex:
 
     def describe(self) -> str:
         """One line for people."""
-        return f"{len(self._names):,} bricks of {self._table} in {self._folder}"
+        aside = left_aside(name for name in images_in(self._given) if name != self._table.name)
+        return f"{len(self._names):,} bricks of {self._table} in {self._folder}{aside}"
 
     def images(self, group: int) -> Sequence[CoaddImage]:
         """The images of a brick."""

@@ -31,6 +31,8 @@ from galcli.tables.status import RowStatus
 SAME_GRID = 1e-3
 #: Largest side of a stamp, in pixels.
 MAX_SIDE = 1 << 13
+#: Part of a band's pixels that may be exactly zero by chance.
+ZEROS = 0.1
 
 Floats = NDArray[np.float64]
 
@@ -97,6 +99,7 @@ class CoaddSource:
         self._field = field
         self._size = size
         self._signed: dict[Plane, bool] = {}
+        self._zeros = 0
         #: How far from an object its stamp may reach, degrees.
         self._reach = field / math.sqrt(2) / 3600
         first = self._first_images([probe]) or self._first_images(used) or self._refuse()
@@ -133,10 +136,11 @@ class CoaddSource:
         return f"{self._index.describe()}, bands {''.join(self.bands)}"
 
     def counters(self) -> dict[str, int]:
-        """Images without a checksum, and files that could not be read."""
+        """Images without a checksum, files that could not be read, and stamps with zeros that nothing explains."""
         return {
             "no_checksum": sum(not signed for signed in self._signed.values()),
             "unreadable": len(self._index.unreadable),
+            "zeros": self._zeros,
         }
 
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
@@ -222,6 +226,7 @@ class CoaddSource:
             finally:
                 images.done(hit.image for hit in hits[row])
             good.append(at)
+            self._zeros += self._has_zeros(pixels[at], hits[row])
             center[at] = round(grid.x - corner[0], 4), round(grid.y - corner[1], 4)
             scale[at] = grid.scale
         if not good:
@@ -249,6 +254,12 @@ class CoaddSource:
             part = _part(hit, grid, corner, out.shape[-1], images)
             for band, at in lacking:
                 np.copyto(out[band], part[at], where=np.isnan(out[band]))
+
+    def _has_zeros(self, stamp: NDArray[np.float32], hits: list[_Hit]) -> bool:
+        """Whether a band of a stamp (B, S, S) without a weight map holds many zeros beside other values."""
+        unweighted = {band for hit in hits if hit.image.weight is None for band in hit.image.rule.bands}
+        zeros = (stamp[[band in unweighted for band in self.bands]] == 0).mean(axis=(1, 2))
+        return bool(((zeros > ZEROS) & (zeros < 1)).any())
 
 
 def _grid_of(hits: list[_Hit]) -> _Hit | None:

@@ -31,7 +31,7 @@ from galcli.cutouts.batch import (
 from galcli.cutouts.buffers import Buffers
 from galcli.cutouts.fits_image import Image, NoOverlapError
 from galcli.cutouts.header import NO_OVERRIDES, Overrides, blue_to_red
-from galcli.cutouts.lookup import Lookup, kind_of
+from galcli.cutouts.lookup import Lookup, kind_of, left_aside
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
 
@@ -144,7 +144,8 @@ class FileSource:
     def describe(self) -> str:
         """One line for people."""
         bands = "".join(self.bands) if self.kind == "flux" else "colour"
-        return f"{self._lookup.describe()}, {bands} {'FITS' if self.kind == 'flux' else 'images'}"
+        aside = left_aside((name for name, _ in self._lookup.listing() or ()), self.kind)
+        return f"{self._lookup.describe()}{aside}, {bands} {'FITS' if self.kind == 'flux' else 'images'}"
 
     def counters(self) -> dict[str, int]:
         """FITS files read so far that carry no checksum."""
@@ -155,7 +156,7 @@ class FileSource:
         paths = self._lookup.find(request, self.kind)
         missing = np.array([row for row, path in enumerate(paths) if path is None], np.int64)
         if len(missing):
-            yield failed(missing, RowStatus.MISSING_CUTOUT, "no file")
+            yield self._missing(request, missing)
         groups: dict[tuple[Any, ...], _Group] = {}
         rows = size = 0
         for row, image in self._decoded(request, paths):
@@ -172,6 +173,14 @@ class FileSource:
                 yield from self._batches(groups, batch_size)
                 groups, rows, size = {}, 0, 0
         yield from self._batches(groups, batch_size)
+
+    def _missing(self, request: CutoutRequest, rows: NDArray[np.int64]) -> Failures:
+        """Rows that have no file of the source's kind."""
+        other: Kind = "display" if self.kind == "flux" else "flux"
+        only = "no FITS file, only a JPEG or PNG" if self.kind == "flux" else "no JPEG or PNG, only a FITS file"
+        lost = failed(rows, RowStatus.MISSING_CUTOUT, "no file")
+        lost.reason = ["no file" if path is None else only for path in self._lookup.find(request.take(rows), other)]
+        return lost
 
     def _decoded(self, request: CutoutRequest, paths: list[str | None]) -> Iterator[tuple[int, Image | Failures]]:
         """Images in the order of the rows, a few decoded ahead."""

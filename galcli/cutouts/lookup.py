@@ -6,7 +6,7 @@ import functools
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ ENDINGS: dict[Kind, tuple[str, ...]] = {
     "flux": (".fits", ".fits.gz", ".fits.fz", ".fits.bz2", ".fit"),
     "display": (".jpg", ".jpeg", ".png"),
 }
+#: Folders looked into for images below the one that was named.
+_LOOKED_INTO = 1000
 #: IAU names are truncated to 0.1 s in right ascension.
 IAU_RADIUS = 2 * ARCSEC
 
@@ -62,6 +64,30 @@ def stem_of(name: str) -> str:
     return base[: len(base) - len(ending)]
 
 
+def left_aside(names: Iterable[str], used: Kind | None = None) -> str:
+    """What a description says of files that are not used: images that are not of the kind used, if any is.
+
+    Parameters
+    ----------
+    names : iterable of str
+    used : 'flux' or 'display', optional
+
+    Returns
+    -------
+    str
+        To stand behind the place where they lie; '' if there are no such files.
+    """
+    count, endings = 0, set()
+    for name in names:
+        if kind_of(name) not in (used, None):
+            count += 1
+            endings.add(os.path.basename(name)[len(stem_of(name)) :].lower())  # noqa: PTH119 - called 10^6 times
+    if not count:
+        return ""
+    files, are = ("file", "is") if count == 1 else ("files", "are")
+    return f" [{count:,} {files} of another kind ({', '.join(sorted(endings))}) {are} not used]"
+
+
 def parse_iau(name: str) -> tuple[float, float] | None:
     """Position in degrees of an IAU name such as ``J003750.30+172259.0``; None if there is none in the text."""
     match = _IAU.search(name)
@@ -92,19 +118,19 @@ class FileList:
     column : str, optional
         Catalogue column with file names; folder and ending in it are ignored.
     label : str
-        How to call the source.
+        How to call the source; by default ``root``.
     """
 
     def __init__(self, names: Sequence[str], root: Path, column: str | None = None, label: str = "") -> None:
         self.needs: tuple[str, ...] = (column,) if column else ()
         self._root = root
         self._names = sorted(names)
-        self._label = label or str(root)
+        self.label = label or str(root)
         self._indexes: dict[Kind, tuple[list[tuple[IdIndex, NDArray[np.int64]]], SkyIndex, NDArray[np.int64]]] = {}
 
     def with_column(self, column: str) -> FileList:
         """The same files, found through a catalogue column too."""
-        return FileList(self._names, self._root, column, self._label)
+        return FileList(self._names, self._root, column, self.label)
 
     def listing(self) -> Iterator[tuple[str, str]]:
         """(name, path) of every file."""
@@ -112,7 +138,7 @@ class FileList:
 
     def describe(self) -> str:
         """One line for people."""
-        return f"{self._label}: {len(self._names):,} files"
+        return f"{self.label}: {len(self._names):,} files"
 
     def _index(self, kind: Kind) -> tuple[list[tuple[IdIndex, NDArray[np.int64]]], SkyIndex, NDArray[np.int64]]:
         """Indexes by name for each ending, and by position of names that hold one; made once."""
@@ -273,9 +299,30 @@ class OneFile:
 
 def list_folder(folder: Path) -> FileList:
     """Image files directly in a folder."""
+    return FileList(images_in(folder), folder)
+
+
+def images_in(folder: Path) -> list[str]:
+    """Names of the image files directly in a folder; of no folder, none."""
+    if not folder.is_dir():
+        return []
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if kind_of(entry.name) is not None]
-    return FileList(names, folder)
+        return [entry.name for entry in entries if kind_of(entry.name) is not None]
+
+
+def pattern_below(folder: str) -> str | None:
+    """A pattern for the images in the folders below one, by the first folder that holds any; None where there are none."""
+    for number, (place, folders, names) in enumerate(os.walk(folder)):
+        if number == _LOOKED_INTO:
+            return None
+        folders[:] = sorted(name for name in folders if not name.startswith("."))  # a pattern leaves out hidden ones
+        images = sorted(name for name in names if kind_of(name) is not None)
+        if place != folder and images:
+            # Beside the images of a brick lie weights, models and residuals.
+            best = next((name for name in images if "-image-" in name), images[0])
+            pattern = ("*-image-*" if "-image-" in best else "*") + best[len(stem_of(best)) :]
+            return os.path.join(folder, "**", pattern)  # noqa: PTH118 - as the user named the folder
+    return None
 
 
 def list_glob(pattern: str) -> FileList:

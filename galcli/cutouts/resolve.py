@@ -26,8 +26,10 @@ from galcli.cutouts.lookup import (
     PathColumn,
     Template,
     kind_of,
+    left_aside,
     list_folder,
     list_glob,
+    pattern_below,
 )
 from galcli.cutouts.stack import StackSource
 from galcli.errors import InputError
@@ -240,7 +242,7 @@ def _listed(catalog: Catalog, files: FileList, overrides: Overrides, stamps: _St
         return _searched(catalog, files.with_column(column), overrides)
     paths = [path for name, path in files.listing() if kind_of(name) == "flux" and is_image_name(name)]
     if any(_says_where(Path(path)) for path in paths[:PROBED]):
-        return stamps.of_files(paths, files.describe())
+        return stamps.of_files(paths, files.describe() + left_aside((name for name, _ in files.listing()), "flux"))
     return _searched(catalog, files, overrides)
 
 
@@ -255,9 +257,12 @@ def _searched(catalog: Catalog, lookup: Lookup, overrides: Overrides) -> CutoutS
                 f"{lookup.describe()}: no file for any of the {count}; the first would be {first}", "check the template"
             )
         looked = "<id>.fits, .fits.gz, .fits.fz, .jpg, .jpeg, .png, IAU names by position, names in a text column"
+        below = pattern_below(lookup.label) if isinstance(lookup, FileList) else None
         raise InputError(
             f"{lookup.describe()}: no file for any of the {count}; looked for {looked}",
-            "check --id-column, or give a template such as --cutouts 'stamps/{OBJID}.fits'",
+            f"there are images in its subfolders: give --cutouts '{below}', or a table of survey bricks with --bricks"
+            if below
+            else "check --id-column, or give a template such as --cutouts 'stamps/{OBJID}.fits'",
         )
     return _file_source(catalog, lookup, overrides, found)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from galcli.cutouts.batch import CutoutRequest, Failures, Kind, PixelBatch, failed, judge, without_signal
 from galcli.cutouts.buffers import Buffers
 from galcli.cutouts.header import NO_OVERRIDES, Overrides
+from galcli.cutouts.lookup import images_in, left_aside
 from galcli.cutouts.match import ARCSEC
 from galcli.cutouts.stack_file import DAMAGE, StackFile, identity
 from galcli.cutouts.stack_write import write_stack
@@ -126,7 +127,8 @@ class StackSource:
     def describe(self) -> str:
         """One line for people."""
         number = len(self._places)
-        return f"{self.path}: {number} stack file{'s' if number != 1 else ''}, bands {''.join(self.bands)}"
+        aside = left_aside(images_in(self.path))
+        return f"{self.path}: {number} stack file{'s' if number != 1 else ''}{aside}, bands {''.join(self.bands)}"
 
     def counters(self) -> dict[str, int]:
         """Files read so far that carry no checksum."""

@@ -149,7 +149,7 @@ def _cards(bands: Sequence[str], scales: NDArray[np.float64], survey: str, extra
     cards: list[Card] = [
         ("BANDS", separator.join(bands), "bands of each cutout, blue to red"),
         ("BUNIT", "nanomaggy", "flux per pixel, AB zero point 22.5 mag"),
-        ("ROWORDER", "SOUTH", "row 0 of each plane is south, east is left"),
+        ("ROWORDER", "SOUTH", "row 0 south, east left, to within 45 degrees"),
         ("SURVEY", survey, "survey the pixels come from or imitate"),
     ]
     known = scales[np.isfinite(scales)]

@@ -57,7 +57,14 @@ def _prefers(front: Front, survey: str) -> bool:
 
 
 def _refusal(card: Card, names: list[str], kind: str, bands: tuple[str, ...]) -> InputError:
+    lacking = [
+        (front.name, [band for band in front.bands if band not in bands])
+        for front in card.fronts
+        if front.name in names and front.kind == kind
+    ]
+    nearest = min(lacking, key=lambda entry: len(entry[1]), default=None)
     return InputError(
-        f"{card.name} needs {' or '.join(names) or 'no pixels'}; the cutouts are {kind} in {', '.join(bands)}",
-        "choose another model, cutouts with these bands, or say with --bands what the channels are",
+        f"{card.name} needs {' or '.join(names) or 'no pixels'}; the cutouts are {kind} in {', '.join(bands)}"
+        + (f"; {nearest[0]} lacks {', '.join(nearest[1])}" if nearest else ""),
+        "give cutouts with the bands of the model, or choose another one (see `galcli models list`)",
     )

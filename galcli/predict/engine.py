@@ -118,7 +118,8 @@ def _choose_models(
     if not chosen:
         raise InputError(
             f"no default model fits these cutouts ({source.describe()}): " + "; ".join(misfits),
-            "name the bands with --bands, or choose a model with --model (see `galcli models list`)",
+            f"{'check --bands' if options.bands else 'give cutouts with these bands'}, "
+            "or choose a model with --model (see `galcli models list`)",
         )
     return chosen
 

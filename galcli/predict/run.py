@@ -33,6 +33,13 @@ from galcli.tables.atomic import clear_partial
 from galcli.tables.status import ModelStatus, RowStatus
 from galcli.tables.structure import is_whole
 
+#: What a cutout source counts -> what that means.
+_COUNTED = {
+    "no_checksum": "cutout files carry no checksum: damage in them can go unseen",
+    "unreadable": "files of images could not be used, and were left out",
+    "zeros": "stamps are exactly zero in more than a tenth of their pixels, and no weight map says why: they count as sky",
+}
+
 
 @dataclass
 class Summary:
@@ -115,10 +122,9 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
                 return Summary(options.out, None, time.monotonic() - began)
             summary = finish(plan, progress, keep=options.keep_tiles, began=began)
             summary.counters = engine.source.counters()
-            if summary.counters.get("no_checksum"):
-                progress.note(
-                    f"{summary.counters['no_checksum']:,} cutout files carry no checksum: damage in them can go unseen"
-                )
+            for name, words in _COUNTED.items():
+                if summary.counters.get(name):
+                    progress.note(f"{summary.counters[name]:,} {words}")
             return summary
 
 

@@ -14,7 +14,7 @@ from typing import IO, cast
 from galcli import interrupts
 from galcli.errors import InputError
 from galcli.sky.joint import JointTable
-from galcli.sky.rows import open_table
+from galcli.sky.rows import UNQUOTED, open_table
 from galcli.sky.systems import refuse_ring
 from galcli.sky.table import Table
 
@@ -27,6 +27,7 @@ _OTHERS = {
     b"\x89HDF": "HDF5", b"ARROW1": "Arrow IPC", b"#ASDF": "ASDF", b"\x93NUMPY": "NumPy", b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text", b"<!DOCTYPE html": "HTML", b"<html": "HTML",
 }  # fmt: skip
+_IMAGES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG"}
 #: The same for programs that pack files.
 _PACKED = {b"PK\x03\x04": "ZIP", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _ENDINGS = re.compile(
@@ -146,11 +147,10 @@ def _open_stream(path: Path, stream: IO[bytes], hdu: int | str | None) -> Table:
         from galcli.sky.parquet import open_parquet
 
         return open_parquet(path)
-    for magic, name in (_OTHERS | _PACKED).items():
+    hints = ((_OTHERS, _HINT), (_PACKED, "unpack it first, or pack it with gzip"), (_IMAGES, UNQUOTED))
+    for magic, name, hint in ((magic, name, hint) for names, hint in hints for magic, name in names.items()):
         if head.startswith(magic):
-            raise InputError(
-                f"{path} is {name}", "unpack it first, or pack it with gzip" if magic in _PACKED else _HINT
-            )
+            raise InputError(f"{path} is {name}", hint)
     if b"\0" in head:
         raise InputError(f"{path} is of an unknown format", _HINT)
     if text.startswith((b"<?xml", b"<VOTABLE", b"<!--")):

@@ -32,6 +32,11 @@ _GAP = 1 << 12  # bytes worth reading rather than seeking over
 _FITS_BLOCK = 2880
 _TABLES = ("BINTABLE", "TABLE")
 
+#: What to do about images given as catalogues: a shell that expands their pattern makes catalogues of all but the first.
+UNQUOTED = (
+    "this is an image, no catalogue: put a pattern given to --cutouts in quotes, so that the shell leaves it alone"
+)
+
 
 @dataclass(frozen=True)
 class _Hdu:
@@ -43,6 +48,10 @@ class _Hdu:
     @property
     def is_table(self) -> bool:
         return self.header.get("XTENSION", "").strip() in _TABLES and not self.header.get("ZIMAGE", False)
+
+    @property
+    def is_image(self) -> bool:
+        return not self.is_table and int(self.header["NAXIS"]) > 0
 
 
 class FitsTable:
@@ -320,6 +329,7 @@ def _find(path: Path, magic: bytes, stream: IO[bytes], wanted: int | str | None)
         raise InputError(f"{path} is not a FITS file", "catalogues are FITS tables (.fits, .fits.gz, .fits.fz)")
     wanted = int(wanted) if isinstance(wanted, str) and wanted.isdecimal() else wanted
     seen: list[str] = []
+    has_image = False
     for hdu in _walk(path, stream):
         name = str(hdu.header.get("EXTNAME", "")).strip()
         if wanted is None or wanted == hdu.index or (isinstance(wanted, str) and wanted.upper() == name.upper()):
@@ -327,9 +337,13 @@ def _find(path: Path, magic: bytes, stream: IO[bytes], wanted: int | str | None)
                 return hdu
             if wanted is not None:
                 raise InputError(f"{path}: HDU {wanted} is not a table", "name a table with --hdu")
+        has_image |= hdu.is_image
         seen.append(f"{hdu.index}{' ' + name if name else ''}{'' if hdu.is_table else ' (no table)'}")
     what = "no table" if wanted is None else f"no HDU {wanted}"
-    raise InputError(f"{path}: {what}; the HDUs are: {', '.join(seen)}", "name a table with --hdu")
+    raise InputError(
+        f"{path}: {what}; the HDUs are: {', '.join(seen)}",
+        UNQUOTED if wanted is None and has_image else "name a table with --hdu",
+    )
 
 
 def _walk(path: Path, stream: IO[bytes]) -> Iterator[_Hdu]:

@@ -168,6 +168,8 @@ def status_column(prefix: str, model: str) -> Column:
 
 def from_output(output: Output) -> Column:
     """The table column of a model output."""
+    # Images are turned by right angles only: what a model calls east is a direction of the pixel grid.
+    grid = " (along the pixel grid where the image is not north up)" if output.sky_offset else ""
     return Column(
         output.column,
         output.dtype,
@@ -175,7 +177,7 @@ def from_output(output: Output) -> Column:
         output.unit,
         output.scale,
         output.ucd,
-        output.description,
+        output.description + grid,
         output.null,
     )
 

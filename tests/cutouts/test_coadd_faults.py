@@ -13,7 +13,7 @@ from astropy.table import Table
 from galcli.cutouts import coadd_pixels
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
-from tests.cutouts.sky_images import DEC, RA, SCALE, header, write
+from tests.cutouts.sky_images import DEC, RA, SCALE, header, view, write
 from tests.cutouts.test_coadds import positions
 
 CORRUPT = int(RowStatus.CORRUPT_CUTOUT)
@@ -247,3 +247,24 @@ def test_changed_image_changes_the_fingerprint(tmp_path: Path, stamps: Any) -> N
     assert stamps(tmp_path / "i", [RA], [DEC], size=25)[0].fingerprint != before.fingerprint
     write(tmp_path / "i/1.fits", header(200, ra=RA + 0.02), seed=3)
     assert stamps(tmp_path / "i", [RA], [DEC])[0].fingerprint != before.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("columns", "weighted", "legacy", "counted"),
+    [(9, False, False, 1), (8, False, False, 0), (80, False, False, 0), (9, True, False, 0), (9, False, True, 0)],
+)  # fmt: skip
+def test_zeros_that_nothing_explains_are_counted(
+    tmp_path: Path, stamps: Any, columns: int, weighted: bool, legacy: bool, counted: int
+) -> None:
+    """A stamp of 80 columns, some of which hold zeros: more than a tenth, a tenth, all of them."""
+    head = header(200, **({"LEGPIPEV": "9"} if legacy else {}))
+    pixels = view(head)
+    pixels[:, 60 : 60 + columns] = 0
+    write(tmp_path / "i/a-image-r.fits", head, pixels)
+    write(tmp_path / "i/b.fits", header(200, ra=RA + 0.02))  # full of stars
+    if weighted:
+        write(tmp_path / "i/a-invvar-r.fits", header(200, IMTYPE="invvar"), np.ones((200, 200), np.float32))
+    result, source = stamps(tmp_path / "i", [RA, RA + 0.02], [DEC, DEC], size=80)
+    assert source.counters()["zeros"] == counted
+    if columns < 80:
+        assert (np.isnan(result.pixels[0][0]) if legacy else result.pixels[0][0] == 0).sum() == 80 * columns

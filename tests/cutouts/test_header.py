@@ -136,6 +136,21 @@ def test_old_names_of_the_pc_matrix_are_read() -> None:
     assert orientation(old) == (False, False, False)
 
 
+@pytest.mark.parametrize("parity", [-1, 1])
+@pytest.mark.parametrize("angle", [0.0, 3.8, 44.0, 46.0, 133.0, 201.0, 300.0])
+def test_north_is_up_and_east_left_to_within_45_degrees(angle: float, parity: int) -> None:
+    """What the header of a stack says of every image, also of those that are oblique on the sky."""
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    matrix = np.array([[parity * c, -s], [parity * s, c]])
+    transpose, flip_rows, flip_columns = orientation(matrix)
+    x, y = np.linalg.inv(matrix) @ np.eye(2)  # pixels towards east (first column) and north
+    x, y = (y, x) if transpose else (x, y)
+    (_, east_y), (north_x, _) = (x[0], y[0]), (x[1], y[1])
+    east_x, north_y = (-x[0] if flip_columns else x[0]), (-y[1] if flip_rows else y[1])
+    assert -east_x >= abs(east_y)
+    assert north_y >= abs(north_x)
+
+
 def test_softening_is_undone() -> None:
     """asinh magnitudes of Pan-STARRS stacks: encode by the definition, decode, compare."""
     flux = np.array([-30.0, -0.1, 0.0, 0.5, 12.0, 1e5])
@@ -160,6 +175,41 @@ def test_pixel_scale() -> None:
     assert cd_matrix({"CDELT1": 1.0, "CDELT2": 1.0}) is None  # no projection: no angle
     assert find_scale({"PIXSCALE": 0.3}, None) == 0.3
     assert np.isnan(find_scale({}, None))
+
+
+@pytest.mark.parametrize(("unit", "degrees"), [
+    ("arcsec", 1 / 3600), ("arcmin", 1 / 60), ("rad", 180 / np.pi), ("mas", 1 / 3.6e6), ("", 1),
+])  # fmt: skip
+def test_units_of_the_axes(unit: str, degrees: float) -> None:
+    """The scale, and where an object lies, as astropy has it."""
+    step = 0.25 / 3600 / degrees
+    cards: dict[str, Any] = {
+        "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0 / degrees, "CRVAL2": 2.0 / degrees,
+        "CRPIX1": 10.0, "CRPIX2": 20.0, "CUNIT1": unit, "CUNIT2": unit,
+    }  # fmt: skip
+    for turn in ({"CD1_1": -step, "CD2_2": step}, {"CDELT1": -step, "CDELT2": step}, {"PC1_1": -step, "PC2_2": step}):
+        assert find_scale({}, cd_matrix(cards | turn)) == pytest.approx(0.25)
+        ra, dec = WCS(cards | turn).all_pix2world(30.0, 14.0, 0)
+        np.testing.assert_allclose(find_center(cards | turn, float(ra), float(dec), (60, 60)), (30, 14), atol=1e-3)
+
+
+def test_each_axis_has_its_own_unit() -> None:
+    cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "arcsec", "CDELT1": -0.5, "CDELT2": 0.5 / 3600}
+    np.testing.assert_allclose(cd_matrix(cards), np.diag([-0.5, 0.5]) / 3600)
+    assert cd_matrix(cards | {"CUNIT2": "pixel"}) is None
+    np.testing.assert_array_equal(cd_matrix(cards | {"CUNIT2": "DEGREES"}), cd_matrix(cards))
+
+
+def test_pc_without_cdelt_is_all_there_is_to_say() -> None:
+    """The standard's CDELT is 1 where the card is missing; a step alone, or no projection, says nothing."""
+    turn = {"PC1_1": -1e-4, "PC2_2": 2e-4}
+    cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
+    np.testing.assert_allclose(cd_matrix(cards | turn), WCS(cards | turn).pixel_scale_matrix)
+    np.testing.assert_allclose(cd_matrix(cards | turn | {"CDELT1": 3.0}), np.diag([-3e-4, 2e-4]))
+    assert cd_matrix(cards) is None
+    assert cd_matrix(cards | {"CDELT1": 1e-4}) is None
+    assert cd_matrix(cards | {"PC001001": -1e-4, "PC002002": 1e-4}) is None  # older than the standard
+    assert cd_matrix(turn) is None
 
 
 def wcs_cards(rng: np.random.Generator, kind: str = "TAN") -> dict[str, Any]:

@@ -11,18 +11,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from galcli.cutouts.batch import CutoutRequest
+from galcli.cutouts import lookup
+from galcli.cutouts.batch import CutoutRequest, Failures
 from galcli.cutouts.column import ColumnSource
 from galcli.cutouts.files import FileSource
 from galcli.cutouts.resolve import find_source
 from galcli.cutouts.stack import StackSource, write_stack
 from galcli.errors import InputError
+from galcli.sky import healpix
 from galcli.sky.catalog import Catalog, open_catalog
 from galcli.tables.status import RowStatus
 
 N = 5
 IDS = np.arange(N, dtype=np.int64) + 70
 RA, DEC = np.full(N, 150.0), np.full(N, 2.0)
+BOX = ("RA1", "RA2", "DEC1", "DEC2")
 
 
 @pytest.fixture
@@ -102,8 +105,6 @@ def test_search_order_beside_the_catalogue(catalog: Any, tmp_path: Path, pixels:
 
 
 def test_folder_of_tiles_and_single_stack(catalog: Any, tmp_path: Path, pixels: Any, drain: Any) -> None:
-    from galcli.sky import healpix
-
     tile = int(healpix.pixel(RA[:1], DEC[:1], 5)[0])
     write_stack(tmp_path / f"c/Norder=5/Dir=0/Npix={tile}.fits", IDS, RA, DEC, pixels, "grz", 0.262)
     for where in (tmp_path / "c", tmp_path / f"c/Norder=5/Dir=0/Npix={tile}.fits"):
@@ -262,9 +263,80 @@ def test_mixed_folder_is_read_as_what_most_rows_have(
         legacy(tmp_path / "mixed" / f"{IDS[number]}.fits", pixels[number])
     for name in IDS[N - images :]:
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "mixed" / f"{name}.jpg")
-    assert find_source(catalog(), str(tmp_path / "mixed")).kind == kind
+    source = find_source(catalog(), str(tmp_path / "mixed"))
+    assert source.kind == kind
+    aside = "1 file of another kind (.fits) is" if images == 4 else "1 file of another kind (.jpg) is"
+    assert f"5 files [{aside} not used]" in source.describe()
+    lost = next(item for item in source.read(request_of(catalog()), 4) if isinstance(item, Failures))
+    only = "no JPEG or PNG, only a FITS file" if images == 4 else "no FITS file, only a JPEG or PNG"
+    assert lost.reason[0] == only
+
+
+def test_files_beside_stacks_and_large_images_are_told_of(
+    catalog: Any, tmp_path: Path, pixels: Any, legacy: Any
+) -> None:
+    tile = int(healpix.pixel(RA[:1], DEC[:1], 5)[0])
+    stack = tmp_path / f"c/Norder=5/Dir=0/Npix={tile}.fits"
+    write_stack(stack, IDS, RA, DEC, pixels, "grz", 0.262)
+    assert "not used" not in find_source(catalog(), str(tmp_path / "c")).describe()
+    for name in ("70.fits", "71.FITS", "71.png", "notes.txt"):
+        (tmp_path / "c" / name).write_bytes(b"")
+    words = "1 stack file [3 files of another kind (.fits, .png) are not used], bands grz"
+    assert words in find_source(catalog(), str(tmp_path / "c")).describe()
+    assert "not used" not in find_source(catalog(), str(stack)).describe()
+
+    (tmp_path / "large").mkdir()
+    legacy(tmp_path / "large/field.fits", pixels[0])
+    (tmp_path / "large/field.jpg").write_bytes(b"")
+    assert "[1 file of another kind (.jpg) is not used]" in find_source(catalog(), str(tmp_path / "large")).describe()
+
+
+def test_files_beside_bricks_are_told_of(catalog: Any, tmp_path: Path, pixels: Any, legacy: Any) -> None:
+    folder = tmp_path / "south"
+    (folder / "coadd/150/1500p020").mkdir(parents=True)
+    legacy(folder / "coadd/150/1500p020/x-image-grz.fits", pixels[0])
+    bricks = np.array(
+        [(b"1500p020", 149.8, 150.2, 1.8, 2.2)], [("BRICKNAME", "S8"), *zip(BOX, ["f8"] * 4, strict=True)]
+    )
+    fitsio.write(str(folder / "survey-bricks.fits"), bricks)
+    assert "not used" not in find_source(catalog(), str(folder)).describe()
+    (folder / "70.fits").write_bytes(b"")
+    assert "[1 file of another kind (.fits) is not used]" in find_source(catalog(), str(folder)).describe()
 
 
 def test_template_without_files_shows_the_first_path_it_makes(catalog: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"the first would be .*none/{IDS[0]}\.fits"):
         find_source(catalog(), str(tmp_path / "none" / "{TARGETID}.fits"))
+
+
+@pytest.mark.parametrize(
+    ("names", "ending"),
+    [
+        (("brick-chi2-r.fits.fz", "brick-image-r.fits.fz", "brick-invvar-r.fits.fz"), "*-image-*.fits.fz"),
+        (("7.jpg", "8.jpg"), "*.jpg"),
+    ],
+)
+def test_images_in_subfolders_are_pointed_at(catalog: Any, tmp_path: Path, names: tuple[str, ...], ending: str) -> None:
+    folder = tmp_path / "coadd"
+    for place in (folder / "095/0959p805", folder / "095/.hidden"):
+        place.mkdir(parents=True)
+        for name in names:
+            (place / name).write_bytes(b"")
+    (folder / "000").mkdir()
+    fitsio.write(str(folder / "ccds.fits.gz"), np.zeros(2, [("RA", "f8")]))  # a table is no image
+    with pytest.raises(InputError, match="no file for any") as caught:
+        find_source(catalog(), str(folder))
+    assert f"--cutouts '{folder}/**/{ending}'" in caught.value.hint
+    assert "--bricks" in caught.value.hint
+
+
+def test_search_for_subfolders_has_an_end(catalog: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_LOOKED_INTO", 3)
+    for depth, images in ((2, True), (3, False)):
+        folder = tmp_path / f"c{depth}"
+        deepest = folder.joinpath(*"abc"[:depth])
+        deepest.mkdir(parents=True)
+        (deepest / "1.fits").write_bytes(b"")
+        with pytest.raises(InputError, match="no file for any") as caught:
+            find_source(catalog(), str(folder))
+        assert ("subfolders" in caught.value.hint) == images

@@ -77,6 +77,7 @@ def test_bytes_are_the_same_each_time_and_astropy_agrees(tmp_path: Path, pixels:
         hdus.verify("exception")
         assert [hdu.name for hdu in hdus] == ["PRIMARY", "PIXELS", "INDEX"]
         assert hdus["PIXELS"].header["MOCK"] is True
+        assert hdus["PIXELS"].header.comments["ROWORDER"] == "row 0 south, east left, to within 45 degrees"
         assert hdus["PIXELS"].data.shape == (3 * N, 16, 20)
         np.testing.assert_array_equal(hdus["INDEX"].data["TARGETID"], IDS)
         assert hdus["INDEX"].columns["RA"].unit == "deg"

@@ -30,6 +30,23 @@ def test_nothing_fits(card):
         choose_front(card(fronts=[{"name": "flux:gri", "bands": ["g", "r", "i"]}]), "display", ("blue", "green", "red"))
 
 
+@pytest.mark.parametrize(
+    ("bands", "missing"),
+    [
+        (("g", "z"), "flux:grz lacks r"),
+        (("g", "i"), "flux:gri lacks r"),
+        (("u",), "flux:gri lacks g, r, i"),
+    ],
+)
+def test_the_band_that_the_nearest_front_lacks_is_named(card, bands, missing):
+    with pytest.raises(InputError) as caught:
+        choose_front(card(), "flux", bands)
+    assert caught.value.message.endswith(f"the cutouts are flux in {', '.join(bands)}; {missing}")
+    assert "--bands" not in caught.value.hint  # the files say their bands, and cannot be contradicted
+    with pytest.raises(InputError, match="flux:grz lacks z"):
+        choose_front(card(), "flux", ("g", "r", "i"), override="flux:grz")
+
+
 def test_override(card):
     bands = ("g", "r", "i", "z")
     assert choose_front(card(), "flux", bands, "sdss", override="flux:grz") == 1

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from galcli.models import library
 from galcli.models.session import Session
+from galcli.tables.columns import dictionary, from_output
 
 ROWS = 37
 NAMES = [model.name for model in library.shipped()]
@@ -48,3 +49,11 @@ def test_there_are_shipped_models_and_they_are_whole() -> None:
     assert {"sfnet-metallicity", "sfnet-lines"} <= set(NAMES)
     assert set(library.verify().values()) == {""}
     assert sum(model.size for model in library.default_models()) < 95e6
+
+
+def test_columns_are_those_of_the_dictionary() -> None:
+    for model in library.shipped():
+        for output in model.card.outputs:
+            assert from_output(output) == dictionary()[output.column]
+            if output.sky_offset:
+                assert "along the pixel grid where the image is not north up" in from_output(output).description

@@ -116,7 +116,21 @@ def test_model_whose_bands_are_not_there_is_refused(survey: Survey, galcli: Run,
     write_stacks(survey.cutouts, survey.ids, survey.ra, survey.dec, survey.pixels, bands=bands)
     result = galcli(*survey.predict(), code=4)
     assert "flux:grz" in result.error
-    assert ", ".join(bands) in result.error
+    assert f"{', '.join(bands)}; flux:grz lacks {missing}" in result.error
+
+
+def test_default_models_say_what_is_missing(tmp_path: Path, galcli: Run) -> None:
+    """A hint to name the bands is for files that do not name them."""
+    survey = make_survey(tmp_path / "s", 2, loose=True)
+    for named in (True, False):
+        for number in range(2):
+            name = survey.cutouts / f"{survey.ids[number]}.fits"
+            pixels = survey.pixels[number, :2]
+            write_stamp(name, pixels, survey.ra[number], survey.dec[number], bands="gz" if named else "")
+        given = [] if named else ["--bands", "gz", "--zeropoint", 22.5]
+        result = galcli("predict", survey.catalog, "-o", survey.out, *given, code=4)
+        assert "flux in g, z; flux:grz lacks r" in result.error
+        assert ("--bands" in result.err) != named
 
 
 def test_further_bands_do_no_harm(tmp_path: Path, galcli: Run) -> None:
@@ -147,3 +161,18 @@ def test_pixel_scale_is_believed_over_the_header(survey: Survey, galcli: Run) ->
     np.testing.assert_allclose(rows["AVG_FLUX"], expected, rtol=1e-5)
     galcli(*survey.predict("--pixel-scale", 100 * SCALE, "--overwrite"), code=3)
     assert (read_predictions(survey.out)["AVG_STATUS"] == 4).all()
+
+
+def test_what_large_images_hold_back_is_said(tmp_path: Path, galcli: Run) -> None:
+    """Zeros that no weight map explains, and a file that is none."""
+    survey = make_survey(tmp_path / "s", 2)
+    pixels = noise(1, side=200)[0]
+    pixels[:, :, :97] = 0
+    folder = survey.root / "field"
+    folder.mkdir()
+    cards = {"BUNIT": "nanomaggy", "SURVEY": "other"}
+    write_stamp(folder / "a.fits", pixels, survey.ra[0], survey.dec[0], **cards)
+    (folder / "b.fits").write_bytes(b"no FITS file")
+    result = galcli(*survey.predict("--cutouts", folder, "--max-fail", 100))
+    assert "1 files of images could not be used" in result.err
+    assert "1 stamps are exactly zero in more than a tenth of their pixels, and no weight map says why" in result.err

@@ -193,3 +193,11 @@ def test_stem_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "gaia").mkdir()
     monkeypatch.chdir(tmp_path / "gaia")
     assert stem_of(Path()) == "gaia"
+
+
+@pytest.mark.parametrize(("head", "name"), [(b"\xff\xd8\xff\xe0\x00\x10JFIF", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG")])
+def test_pictures_are_known_for_a_pattern_without_quotes(tmp_path: Path, head: bytes, name: str) -> None:
+    (tmp_path / "1.jpg").write_bytes(head + bytes(100))
+    with pytest.raises(InputError, match=f"is {name}") as caught:
+        open_tables([tmp_path / "1.jpg"])
+    assert "--cutouts in quotes" in caught.value.hint

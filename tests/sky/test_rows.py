@@ -324,3 +324,17 @@ def test_memory_is_bounded_by_blocks(
     taken = table.take(np.arange(N)[::-1], READABLE)
     table.close()
     assert [name for name in READABLE if not equal(taken[name], truth[name][::-1])] == []
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_images_for_catalogues_are_known_for_a_pattern_without_quotes(tmp_path: Path, packed: bool) -> None:
+    path = tmp_path / "x-image-r.fits"
+    kind = fits.CompImageHDU if packed else fits.ImageHDU
+    fits.HDUList([fits.PrimaryHDU(), kind(np.zeros((50, 50), np.float32))]).writeto(path)
+    with pytest.raises(InputError, match="no table; the HDUs are") as caught:
+        open_table(path)
+    assert caught.value.hint == rows_module.UNQUOTED
+    fits.PrimaryHDU().writeto(path, overwrite=True)
+    with pytest.raises(InputError, match="no table; the HDUs are: 0") as caught:
+        open_table(path)
+    assert caught.value.hint == "name a table with --hdu"
