@@ -110,7 +110,9 @@ class OpenImage:
 
     def __init__(self, image: CoaddImage, whole: bool, signed: dict[Plane, bool]) -> None:
         self._shape = image.shape
-        self._whole: NDArray[Any] | None = None
+        self._rule = image.rule
+        self._height, self._width = image.sky.shape
+        self._whole: NDArray[np.float32] | None = None
         self._files = ExitStack()
         self._planes: list[_OpenPlane] = []
         with ExitStack() as files:
@@ -119,17 +121,30 @@ class OpenImage:
                     self._planes.append(_OpenPlane(plane, signed))
                     files.callback(self._planes[-1].close)
             if whole or any(plane.in_memory for plane in self._planes):
-                self._whole = self._read(slice(0, self._shape[1]), slice(0, self._shape[2]))
+                pixels = np.empty((self._shape[0], self._height, self._width), np.float32)
+                self._settle(self._read(slice(0, self._shape[1]), slice(0, self._shape[2])), pixels)
+                self._whole = pixels
                 self._planes.clear()
             else:
                 self._files = files.pop_all()
         self.nbytes = 0 if self._whole is None else self._whole.nbytes
 
-    def read(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """A part (B, h, w) as in the file, NaN where the weight map says that there is no data."""
-        return self._read(rows, columns) if self._whole is None else self._whole[:, rows, columns]
+    def read_into(self, out: NDArray[np.float32], x: int, y: int) -> None:
+        """Fill ``out`` (B, h, w) with the settled pixels from (x, y) on; NaN where there is no data."""
+        right, top = x + out.shape[2], y + out.shape[1]
+        if self._whole is not None:
+            np.copyto(out, self._whole[:, y:top, x:right])
+            return
+        columns = slice(self._width - right, self._width - x) if self._rule.flip_columns else slice(x, right)
+        rows = slice(self._height - top, self._height - y) if self._rule.flip_rows else slice(y, top)
+        self._settle(self._read(*((columns, rows) if self._rule.transpose else (rows, columns))), out)
+
+    def _settle(self, raw: NDArray[Any], out: NDArray[np.float32]) -> None:
+        self._rule.settle(raw, out)
+        out[np.isinf(out)] = np.nan
 
     def _read(self, rows: slice, columns: slice) -> NDArray[Any]:
+        """A part (B, h, w) as in the file, NaN where the weight map says that there is no data."""
         pixels, *weights = (plane.read(rows, columns) for plane in self._planes)
         pixels = pixels.reshape(self._shape[0], *pixels.shape[-2:])
         for weight in weights:
@@ -189,18 +204,15 @@ class OpenImages:
         OSError, EOFError, TypeError, ValueError, KeyError, zlib.error
             If the image is damaged.
         """
-        out = np.full((len(image.rule.bands), *shape), np.nan, np.float32)
+        out = np.empty((len(image.rule.bands), *shape), np.float32)
         height, width = image.sky.shape
         x0, x1 = max(corner[0], 0), min(corner[0] + shape[1], width)
         y0, y1 = max(corner[1], 0), min(corner[1] + shape[0], height)
-        if x0 >= x1 or y0 >= y1:
-            return out
-        target = out[:, y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]]
-        columns = slice(width - x1, width - x0) if image.rule.flip_columns else slice(x0, x1)
-        rows = slice(height - y1, height - y0) if image.rule.flip_rows else slice(y0, y1)
-        raw = self._get(image).read(*((columns, rows) if image.rule.transpose else (rows, columns)))
-        image.rule.settle(raw, target)
-        target[np.isinf(target)] = np.nan
+        if (y1 - y0, x1 - x0) != shape:
+            out.fill(np.nan)
+        if x0 < x1 and y0 < y1:
+            target = out[:, y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]]
+            self._get(image).read_into(target, x0, y0)
         return out
 
     def _get(self, image: CoaddImage) -> OpenImage:

@@ -231,7 +231,9 @@ class CoaddSource:
             scale[at] = grid.scale
         if not good:
             return
-        pixels, index = pixels[good], np.array(rows, np.int64)[good]
+        if len(good) < len(rows):
+            pixels = pixels[good]
+        index = np.array(rows, np.int64)[good]
         has_nan, has_data = survey_pixels(pixels)
         batch = PixelBatch(index, pixels, self.bands, self.kind, scale[good], center[good], has_nan, has_data)
         rest, constant = without_signal(batch)
@@ -243,21 +245,25 @@ class CoaddSource:
     def _cut(
         self, out: NDArray[np.float32], grid: _Hit, corner: tuple[int, int], hits: list[_Hit], images: OpenImages
     ) -> None:
-        """Fill a stamp (B, S, S) from the images that hold parts of it."""
+        """Fill a stamp (B, S, S), all NaN, from the images that hold parts of it."""
+        blank = set(range(len(self.bands)))
         for hit in hits:
             planes = [
                 (self.bands.index(band), at) for at, band in enumerate(hit.image.rule.bands) if band in self.bands
             ]
-            lacking = [(band, at) for band, at in planes if np.isnan(out[band]).any()]
+            lacking = [(band, at) for band, at in planes if band in blank or np.isnan(out[band]).any()]
             if not lacking:
                 continue
             part = _part(hit, grid, corner, out.shape[-1], images)
             for band, at in lacking:
-                np.copyto(out[band], part[at], where=np.isnan(out[band]))
+                np.copyto(out[band], part[at], where=band in blank or np.isnan(out[band]))
+                blank.discard(band)
 
     def _has_zeros(self, stamp: NDArray[np.float32], hits: list[_Hit]) -> bool:
         """Whether a band of a stamp (B, S, S) without a weight map holds many zeros beside other values."""
         unweighted = {band for hit in hits if hit.image.weight is None for band in hit.image.rule.bands}
+        if not unweighted:
+            return False
         zeros = (stamp[[band in unweighted for band in self.bands]] == 0).mean(axis=(1, 2))
         return bool(((zeros > ZEROS) & (zeros < 1)).any())
 
