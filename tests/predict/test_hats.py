@@ -92,7 +92,7 @@ def test_readers_of_hats_open_it(folder: Path, table: np.ndarray[Any, Any]) -> N
     kept = np.delete(np.arange(len(table)), BAD)
     assert rows["CATALOG_ROW"].tolist() == kept.tolist()
     assert rows["OBJECT_ID"].tolist() == table["OBJECT_ID"][kept].tolist()
-    assert rows["CLS_NAME"].tolist() == table["CLS_NAME"][kept].tolist()
+    assert rows["CLS_NAME"].fillna("").tolist() == table["CLS_NAME"][kept].tolist()
     corners = np.array([np.stack([np.stack(x) for x in value]) for value in rows["CRN_FLUX"]], np.float32)
     np.testing.assert_array_equal(corners, table["CRN_FLUX"][kept])
     assert rows["NUMBER"].isna().to_numpy().nonzero()[0].tolist() == np.flatnonzero(kept == 7).tolist()
