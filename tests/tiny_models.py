@@ -109,6 +109,26 @@ def write_classes(path: Path, size: int = 16, names: tuple[str, ...] = ("green",
     return save(path, nodes, {"number": (TensorProto.INT64, [])}, {"axes": np.array([2, 3])}, card)
 
 
+def write_flags(path: Path, size: int = 16) -> Path:
+    """The mean of each band, whether it is above 5, and both for band g alone: numbers and truth values, also as vectors."""
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
+        helper.make_node("Greater", ["means", "five"], ["high"]),
+        helper.make_node("Gather", ["means", "zero"], ["g"], axis=1),
+        helper.make_node("Gather", ["high", "zero"], ["g_high"], axis=1),
+    ]
+    constants = {"axes": np.array([2, 3]), "five": np.array(5, np.float32), "zero": np.array(0, np.int64)}
+    tensors = {
+        "g": (TensorProto.FLOAT, []), "g_high": (TensorProto.BOOL, []),
+        "means": (TensorProto.FLOAT, [3]), "high": (TensorProto.BOOL, [3]),
+    }  # fmt: skip
+    columns = [
+        output("g", "FLG_G"), output("g_high", "FLG_HIGH", "b1"),
+        output("means", "FLG_MEANS", shape=(3,)), output("high", "FLG_HIGHS", "b1", (3,)),
+    ]  # fmt: skip
+    return save(path, nodes, tensors, constants, card_of("flags", "FLG", columns, size))
+
+
 def write_network(path: Path, size: int = 16, seed: int = 0) -> Path:
     """Two convolutions, a pooling and a linear layer with random weights: sums of many terms, as in a real model."""
     rng = np.random.default_rng(seed)

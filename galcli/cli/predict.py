@@ -23,7 +23,8 @@ from galcli.errors import UsageError
 )  # fmt: skip
 @click.option(
     "--layout", type=click.Choice(["auto", "table", "hats", "hats-fits"]), default="auto", show_default=True,
-    help="One FITS table, or a HATS folder of Parquet or FITS files; auto: a table up to 50 million rows, then hats.",
+    help="One FITS table, or a HATS folder of Parquet files, which lsdb opens, or of FITS files, which it does not; "
+    "auto: a table up to 50 million rows, then hats.",
 )  # fmt: skip
 @shared.device_options
 @shared.catalog_options
@@ -63,7 +64,7 @@ def command(dry_run: bool, as_json: bool, **arguments: Any) -> int:
     elif summary.counts is not None:
         from galcli.cli.preview import preview
 
-        preview(summary.out)
+        preview(summary.out, options.layout)
     summary.require_predictions(options.max_fail)
     return 0
 

@@ -6,22 +6,30 @@ from pathlib import Path
 
 import numpy as np
 
+from galcli.predict.options import HATS, HATS_FITS, TABLE
+
 #: Rows shown.
 ROWS = 5
 #: Columns that say little at a first look.
 LEFT_OUT = ("HPX",)
+_OPENERS = {
+    HATS: "a HATS folder: lsdb.open_catalog({}) opens it",
+    HATS_FITS: "a HATS folder of FITS files: hats.read_hats({}) lists its pixels, astropy and TOPCAT read the files; "
+    "for lsdb, take --layout hats",
+}
 
 
-def preview(path: Path) -> None:
-    """Print the first rows of the predictions, scalar columns only, and how many columns are not shown."""
+def preview(path: Path, layout: str) -> None:
+    """Print the first rows of a table, scalar columns only, and how many are not shown; of a folder, what opens it."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from galcli.predict.merge import opened
 
-    if path.is_dir():
-        Console().print(f"[dim]a HATS folder: lsdb.open_catalog({str(path)!r}) opens it[/dim]", highlight=False)
+    if layout != TABLE:
+        text = _OPENERS[layout].format(repr(str(path)))
+        Console().print(text, style="dim", markup=False, highlight=False)
         return
     with opened(path) as table:
         names = list(table.fields)

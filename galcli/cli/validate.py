@@ -10,6 +10,16 @@ import click
 from galcli.cli import options as shared
 from galcli.errors import InputError
 
+_MADE_AGAIN = "outputs of `galcli predict` can be made again with --overwrite"
+_STACKS = "make the stacks again with `galcli cutouts pack` or `cut`"
+_HINTS = {
+    "stack": _STACKS,
+    "stacks": _STACKS,
+    "run": "give the command of the run again with --restart",
+    "other": "validate checks outputs of `galcli predict` and stacks of cutouts; catalogues and loose cutouts are "
+    "checked by `galcli predict` as it reads them",
+}
+
 
 @click.command("validate")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
@@ -48,7 +58,5 @@ def command(
                 click.echo(f"{path}: valid ({report.kind}, {report.rows:,} rows)")
     bad = [path for path, report in reports.items() if report.problems]
     if bad:
-        raise InputError(
-            f"{len(bad)} of {len(paths)} are not valid",
-            "outputs of `galcli predict` can be made again with --overwrite",
-        )
+        hints = dict.fromkeys(_HINTS.get(reports[path].kind, _MADE_AGAIN) for path in bad)
+        raise InputError(f"{len(bad)} of {len(paths)} are not valid", "; ".join(hints))

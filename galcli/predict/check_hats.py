@@ -19,7 +19,7 @@ from galcli.predict.hats_files import file_problems
 from galcli.predict.hats_tree import HatsTree, read_partitions, read_properties
 from galcli.predict.layout import CATALOG_ROW
 from galcli.predict.options import HATS
-from galcli.predict.output_rows import rows_of
+from galcli.predict.output_rows import rows_and_nulls
 from galcli.predict.report import Report
 from galcli.sky.healpix import NO_PIXEL, ORDER_MAX
 from galcli.sky.rows import FitsTable, open_table
@@ -120,11 +120,11 @@ class _Checker:
     def _file(self, path: Path, place: tuple[int, int], name: str, problems: list[str]) -> int:
         """Check one file; returns its number of rows."""
         count, last, outside, order = 0, -1, 0, True
-        for rows in rows_of(path):
+        for rows, nulls in rows_and_nulls(path):
             if wrong := self._columns(rows):
                 problems.append(f"{name}: {wrong}")
                 return count
-            self.book.check(rows, count, name)
+            self.book.check(rows, count, name, nulls)
             outside += astray(rows, place)
             hpx = rows["HPX"]
             order &= bool((np.diff(hpx, prepend=last) >= 0).all()) or path.suffix == ".fits" or place == _BAD

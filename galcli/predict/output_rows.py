@@ -54,9 +54,15 @@ def rows_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[Rows]:
     InputError
         If the file is damaged.
     """
+    for rows, _ in rows_and_nulls(path, columns):
+        yield rows
+
+
+def rows_and_nulls(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[Rows, Rows | None]]:
+    """As `rows_of`, each with where its nulls are, (<= STEP, ...), bool; None for FITS, where values mark them."""
     if path.suffix == ".parquet":
         yield from batches(path, STEP, columns)
         return
     with opened(path) as table:
         for start in range(0, table.nrows, STEP):
-            yield table.read(start, min(start + STEP, table.nrows), list(columns or table.fields))
+            yield table.read(start, min(start + STEP, table.nrows), list(columns or table.fields)), None

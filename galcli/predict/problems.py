@@ -20,7 +20,7 @@ def write_problems(plan: Plan, path: Path) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        How often each of the five most frequent reasons occurs (file names left out).
+        Rows to which each of the five most frequent reasons applies; names of files and models are left out.
 
     Raises
     ------
@@ -40,9 +40,11 @@ def write_problems(plan: Plan, path: Path) -> dict[str, int]:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["row", "id", "reason"])
-    for row, reason in sorted(entries):
+    entries.sort()
+    for row, reason in entries:
         identifier = plan.catalog["id"][row]
         writer.writerow([row, identifier.decode() if isinstance(identifier, bytes) else identifier, reason])
     # A file name that is no UTF-8 is in the list as escapes.
     atomic_write(path, text.getvalue().encode("utf-8", "backslashreplace"))
-    return dict(Counter(reason.split(": ")[-1] for _, reason in entries).most_common(5))
+    once = dict.fromkeys((row, reason.split(": ")[-1]) for row, reason in entries)  # models may share a reason
+    return dict(Counter(reason for _, reason in once).most_common(5))

@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+#: Kind of what galcli did not write.
+OTHER = "other"
+
 
 @dataclass
 class Report:
@@ -14,7 +17,8 @@ class Report:
     Attributes
     ----------
     kind : str
-        What was checked: ``table``, ``tile``, ``run``, ``hats``, ``hats-fits``, ``stack`` or ``stacks``.
+        What was checked: ``table``, ``tile``, ``run``, ``hats``, ``hats-fits``, ``stack`` or ``stacks``; ``other`` where
+        it is nothing that galcli wrote.
     rows : int
         Rows or objects in it.
     problems : list of str

@@ -207,13 +207,16 @@ def bind_outputs(
     """
     card = model.card
     tables = {table.name: free_name(table.name, taken.hdus) for table in card.tables}
-    bound = []
-    for output in card.outputs:
-        if output.group is None or output.group in groups:
-            column = renamed(from_output(output), free_name(output.column, taken.columns))
-            bound.append(BoundOutput(output, replace(column, description=told(column.description, tables))))
+    chosen = [output for output in card.outputs if output.group is None or output.group in groups]
+    names = [free_name(output.column, taken.columns) for output in chosen]
     status = status_column(card.prefix, model.name)
-    return tuple(bound), renamed(status, free_name(status.name, taken.columns)), tables
+    status = renamed(status, free_name(status.name, taken.columns))
+    bound = []
+    for output, name in zip(chosen, names, strict=True):
+        column = from_output(output)
+        text = told(column.description, tables)
+        bound.append(BoundOutput(output, replace(column, name=name, description=text, status=status.name)))
+    return tuple(bound), status, tables
 
 
 def told(description: str, tables: dict[str, str]) -> str:

@@ -11,6 +11,7 @@ from galcli.cutouts.stack_verify import StackFacts, verify_stack, without_cutout
 from galcli.errors import GalcliError
 from galcli.predict.check_hats import check_hats
 from galcli.predict.check_ids import Reference, identifiers_of
+from galcli.predict.check_other import STACKS, other_file, other_folder, other_hats
 from galcli.predict.check_record import record_problems
 from galcli.predict.check_run import check_run
 from galcli.predict.check_tile import check_tile, place_of
@@ -18,13 +19,11 @@ from galcli.predict.existing import run_entries
 from galcli.predict.hats_tree import HatsTree
 from galcli.predict.merge import opened
 from galcli.predict.output_rows import rows_of
-from galcli.predict.report import Report
+from galcli.predict.report import OTHER, Report
 from galcli.predict.table import MODELS, RUN
 from galcli.tables.rules import cards_of
-from galcli.tables.structure import hdu_names
+from galcli.tables.structure import headers_of
 from galcli.tables.verify import verify
-
-_STACKS = "Norder=*/Dir=*/Npix=*.fits"
 
 
 def validate(path: Path, catalogs: Sequence[Path] = (), *, hdu: int | None = None, limit: int | None = None) -> Report:
@@ -50,11 +49,16 @@ def validate(path: Path, catalogs: Sequence[Path] = (), *, hdu: int | None = Non
         if path.name.endswith(".run"):
             return check_run(path, reference)
         if tree.record.exists() or tree.partitions.exists() or tree.properties[0].exists():
-            return check_hats(path, reference)
-        return _check_stacks(sorted(path.glob(_STACKS)), reference)
-    names = hdu_names(path)
+            foreign = other_hats(tree)
+            return Report(OTHER, problems=[foreign]) if foreign else check_hats(path, reference)
+        stacks = sorted(path.glob(STACKS))
+        return _check_stacks(stacks, reference) if stacks else Report(OTHER, problems=[other_folder(path)])
+    headers = headers_of(path)
+    names = {cards.get("EXTNAME") for cards in headers}
     if "PIXELS" in names:
         return _check_stacks([path], reference)
+    if foreign := other_file(path, headers):
+        return Report(OTHER, problems=[foreign])
     if MODELS not in names and place_of(path) is not None:
         report = check_tile(path)
         if reference:
@@ -90,8 +94,6 @@ def _check_table(path: Path, reference: Reference) -> Report:
 
 def _check_stacks(paths: list[Path], reference: Reference) -> Report:
     report = Report("stacks" if len(paths) != 1 else "stack")
-    if not paths:
-        report.problems.append(f"neither a run, nor a HATS folder, nor stacks {_STACKS}")
     found: list[StackFacts] = []
     for path in paths:
         place = place_of(path)

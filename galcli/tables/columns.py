@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from galcli.models.card import Output
 from galcli.sky.catalog import ColumnMeta
-from galcli.tables.status import ModelStatus
+from galcli.tables.status import NULL_BITS, ModelStatus
 
 #: Types that FITS stores shifted by TZERO, because it has no unsigned integers and no signed bytes: type -> TZERO.
 SHIFTED = {"i1": -128, "u2": 1 << 15, "u4": 1 << 31, "u8": 1 << 63}
@@ -43,6 +44,8 @@ class Column:
         TUCD and TCOMM.
     null : int or None
         TNULL of an integer column.
+    status : str or None
+        Name of the status column of the model that writes it; None where no model does.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Column:
     ucd: str = ""
     description: str = ""
     null: int | None = None
+    status: str | None = None
 
     def __post_init__(self) -> None:
         if not _DTYPE.fullmatch(self.dtype):
@@ -88,6 +92,24 @@ class Column:
         if kind == "b" or self.null is None:
             return np.zeros(values.shape, bool)
         return np.asarray(values == self.null, bool)
+
+    def without_value(self, rows: Mapping[str, NDArray[Any]] | NDArray[Any]) -> NDArray[np.bool_]:
+        """Which values there are not, elementwise: nulls, and booleans whose model's status says so.
+
+        Parameters
+        ----------
+        rows : mapping of str to ndarray, or structured ndarray
+            N rows of a table: this column, and the status column of its model.
+
+        Returns
+        -------
+        ndarray (N, *shape), bool
+        """
+        values = rows[self.name]
+        if self.numpy.kind != "b" or self.status is None:
+            return self.is_null(values)
+        failed = rows[self.status] & int(NULL_BITS) != 0
+        return np.broadcast_to(failed.reshape(-1, *(1 for _ in self.shape)), values.shape)
 
     @property
     def fits_unit(self) -> str | None:
@@ -146,8 +168,7 @@ def id_column(name: str | None, dtype: np.dtype[Any], meta: ColumnMeta | None = 
     """
     if name is None:
         return dictionary()["ROW"]
-    width = max(1, dtype.itemsize)
-    code = f"A{width}" if dtype.kind == "S" else f"{dtype.kind}{dtype.itemsize}"
+    code = code_of(dtype)
     description = meta.description if meta and meta.description else "identifier in the catalogue"
     null = meta.null if meta and meta.null is not None else -1 if code[0] == "i" else None
     return Column(name.upper(), code, ucd="meta.id;meta.main", description=description, null=null)
@@ -196,11 +217,9 @@ def passed_through(meta: ColumnMeta, name: str | None = None) -> Column:
     -------
     Column
     """
-    kind, size = meta.dtype.kind, meta.dtype.itemsize
-    code = f"A{max(1, size)}" if kind == "S" else f"{kind}{size}"
     return Column(
         (name or meta.name).upper(),
-        code,
+        code_of(meta.dtype),
         meta.shape,
         meta.unit or None,
         None,
@@ -208,6 +227,11 @@ def passed_through(meta: ColumnMeta, name: str | None = None) -> Column:
         meta.description or "from the catalogue",
         meta.null,
     )
+
+
+def code_of(dtype: np.dtype[Any]) -> str:
+    """The `dtype` of a `Column` that holds values of a numpy type."""
+    return f"A{max(1, dtype.itemsize)}" if dtype.kind == "S" else f"{dtype.kind}{dtype.itemsize}"
 
 
 def renamed(column: Column, name: str) -> Column:

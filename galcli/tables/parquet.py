@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
+from galcli.sky.arrow import text_to_numpy
 from galcli.tables.atomic import AtomicFile
 from galcli.tables.columns import Column
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: What HATS readers want the pixel of order 29 to be called: column HPX of a FITS table.
 HEALPIX = "_healpix_29"
+
+Rows = dict[str, NDArray[Any]]
 
 #: Rows are gathered until they fill this many bytes: then they become a row group.
 GROUP_BYTES = 1 << 23
@@ -117,7 +120,7 @@ def write_schema(path: Path, columns: Sequence[Column], footers: Any = None) -> 
 
 
 def arrow_table(columns: Sequence[Column], schema: pa.Schema, rows: NDArray[Any]) -> pa.Table:
-    """Rows as an Arrow table; whole numbers that mean "no value" become nulls.
+    """Rows as an Arrow table, with nulls where there is no value; in arrays, their elements are null.
 
     Parameters
     ----------
@@ -128,11 +131,12 @@ def arrow_table(columns: Sequence[Column], schema: pa.Schema, rows: NDArray[Any]
     """
     import pyarrow as pa
 
-    return pa.table([_array(column, rows[column.name]) for column in columns], schema=schema)
+    arrays = [_array(column, rows[column.name], column.without_value(rows)) for column in columns]
+    return pa.table(arrays, schema=schema)
 
 
-def batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[dict[str, NDArray[Any]]]:
-    """Rows of a Parquet file that `ParquetTable` wrote, as a FITS table would give them.
+def batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iterator[tuple[Rows, Rows]]:
+    """Rows of a Parquet file that `ParquetTable` wrote, as a FITS table would give them, and where its nulls are.
 
     Parameters
     ----------
@@ -144,8 +148,9 @@ def batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iter
 
     Yields
     ------
-    dict of str to ndarray (<= rows, ...)
-        Native; nulls as the number that stands for them.
+    values : dict of str to ndarray (<= rows, ...)
+        Native; nulls as NaN, false, empty text, or the number that stands for them.
+    nulls : dict of str to ndarray (<= rows, ...), bool
 
     Raises
     ------
@@ -157,10 +162,11 @@ def batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iter
     with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         names = None if columns is None else [HEALPIX if name == "HPX" else name for name in columns]
         for batch in file.iter_batches(batch_size=rows, columns=names):
-            yield {
-                _fits_name(field.name): _values(array, field)
-                for field, array in zip(batch.schema, batch.columns, strict=True)
-            }
+            values, nulls = {}, {}
+            for field, array in zip(batch.schema, batch.columns, strict=True):
+                name = _fits_name(field.name)
+                values[name], nulls[name] = _values(array, field)
+            yield values, nulls
 
 
 @contextmanager
@@ -198,33 +204,45 @@ def _described(column: Column) -> dict[str, str]:
     return {key: value for key, value in cards.items() if value}
 
 
-def _array(column: Column, values: NDArray[Any]) -> Any:
-    """Values of a column, (n, *shape), as an Arrow array."""
+def _array(column: Column, values: NDArray[Any], nulls: NDArray[np.bool_]) -> Any:
+    """Values of a column, and which of them are null, both (n, *shape), as an Arrow array."""
     import pyarrow as pa
 
-    flat = np.ascontiguousarray(values).reshape(-1)
+    flat, mask = np.ascontiguousarray(values).reshape(-1), np.ascontiguousarray(nulls).reshape(-1)
     if column.dtype[0] == "A":
-        array: Any = pa.array(flat.tolist(), pa.binary()).cast(pa.string())
+        array: Any = pa.array(flat.tolist(), pa.binary(), mask=mask).cast(pa.string())
     else:
-        array = pa.array(flat, mask=column.is_null(flat) if column.dtype[0] in "iu" else None)
-    for size in reversed(column.shape):
+        array = pa.array(flat, mask=mask)
+    for size in reversed(column.shape):  # arrays as a whole are never null: Arrow before 26 cannot read that
         array = pa.FixedSizeListArray.from_arrays(array, size)
     return array
 
 
-def _values(array: Any, field: Any) -> NDArray[Any]:
-    """An Arrow array as `_array` was given it."""
+def _values(array: Any, field: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """What `_array` was given."""
     import pyarrow as pa
 
-    shape = []
+    shape = [len(array)]
     while pa.types.is_fixed_size_list(array.type):
         shape.append(array.type.list_size)
         array = array.flatten()
+    nulls = np.asarray(array.is_null())
+    if pa.types.is_string(array.type):
+        values: NDArray[Any] = text_to_numpy(array)
+    else:
+        filling = _filling(field, array.type)
+        filled = array if filling is None else array.fill_null(pa.scalar(filling, array.type))
+        values = np.asarray(filled.to_numpy(zero_copy_only=False))
+    return values.reshape(shape), nulls.reshape(shape)
+
+
+def _filling(field: Any, kind: Any) -> float | None:
+    """What a FITS table holds where a column of numbers or truth values has a null."""
+    import pyarrow as pa
+
     null = (field.metadata or {}).get(b"null")
     if null is not None:
-        array = array.fill_null(int(null))
-    if pa.types.is_string(array.type):
-        values = np.array([text.encode() for text in array.to_pylist()], np.bytes_)
-    else:
-        values = array.to_numpy(zero_copy_only=False)
-    return values.reshape(-1, *shape)
+        return int(null)
+    if pa.types.is_floating(kind):
+        return np.nan
+    return False if pa.types.is_boolean(kind) else None

@@ -15,7 +15,7 @@ from galcli.sky.fields import foreign_text
 from galcli.sky.healpix import pixel
 from galcli.sky.rows import FitsTable, open_table
 from galcli.sky.table import Field
-from galcli.tables.columns import Column, dictionary, from_output, status_column
+from galcli.tables.columns import Column, code_of, dictionary, from_output, status_column
 from galcli.tables.status import NO_PIXELS, NULL_BITS, ModelStatus, RowStatus
 
 _BASE = ("RA", "DEC", "HPX")
@@ -37,10 +37,11 @@ class RuleBook:
 
     def __init__(self, table: FitsTable, cards: Sequence[Card]) -> None:
         self._rules = [*_row_rules(), *_text_rules(table), *_model_rules(table, cards)]
-        self._broken = np.zeros(len(self._rules), np.int64)
-        self._first: dict[int, str] = {}
+        self._columns = list(_columns(table, cards))
+        self._broken: dict[str, int] = {}
+        self._first: dict[str, str] = {}
 
-    def check(self, rows: Rows, start: int, where: str = "") -> None:
+    def check(self, rows: Rows, start: int, where: str = "", nulls: Rows | None = None) -> None:
         """Check rows.
 
         Parameters
@@ -50,17 +51,21 @@ class RuleBook:
             Number of the first one in its file.
         where : str
             The file, where there are several.
+        nulls : dict of str to ndarray (n, ...), bool, optional
+            Where its nulls are, if its format has them.
         """
-        for i, (_, broken) in enumerate(self._rules):
-            bad = broken(rows)
+        found = [(rule, broken(rows)) for rule, broken in self._rules]
+        if nulls is not None:
+            found += [item for column in self._columns for item in _null_rules(column, rows, nulls[column.name])]
+        for rule, bad in found:
             if bad.any():
-                self._broken[i] += np.count_nonzero(bad)
-                self._first.setdefault(i, f"row {start + int(np.argmax(bad))}{f' of {where}' if where else ''}")
+                self._broken[rule] = self._broken.get(rule, 0) + int(np.count_nonzero(bad))
+                self._first.setdefault(rule, f"row {start + int(np.argmax(bad))}{f' of {where}' if where else ''}")
 
     def problems(self) -> Iterator[str]:
         """The broken rules, one line each."""
-        for i, first in self._first.items():
-            yield f"{self._rules[i][0]} in {self._broken[i]} rows, the first is {first}"
+        for rule, first in self._first.items():
+            yield f"{rule} in {self._broken[rule]} rows, the first is {first}"
 
 
 def column_problems(table: FitsTable, cards: Sequence[Card]) -> list[str]:
@@ -189,6 +194,30 @@ def _rules_of(model: _Model) -> list[Rule]:
             )
         )
     return rules
+
+
+def _null_rules(column: Column, rows: Rows, nulls: NDArray[np.bool_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Real nulls against the values that mean "no value", and of booleans against the status."""
+    wanted = column.without_value(rows)
+    if column.status is not None and column.numpy.kind == "b":
+        yield (
+            f"{column.name} has a value although {column.status} says it is null",
+            _each_row(np.logical_or, wanted & ~nulls),
+        )
+        yield (
+            f"{column.name} is null although {column.status} says it is good",
+            _each_row(np.logical_or, nulls & ~wanted),
+        )
+    else:
+        marks = {"f": "NaN", "S": "empty text"}.get(column.numpy.kind, column.null)
+        yield f"{column.name} holds {marks} where a null should be", _each_row(np.logical_or, wanted & ~nulls)
+
+
+def _columns(table: FitsTable, cards: Sequence[Card]) -> Iterator[Column]:
+    """The columns of a table, with the status that belongs to each."""
+    status = {name: model.status for model in _models(table, cards) for name, _ in model.columns}
+    for name, field in table.fields.items():
+        yield Column(name, code_of(field.dtype), field.shape, null=field.null, status=status.get(name))
 
 
 def _each_row(combine: np.ufunc, values: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -41,9 +41,9 @@ def check_file(path: str | Path, *, summed: bool = True) -> list[str]:
         return [error.strerror or str(error)]
 
 
-def hdu_names(path: str | Path) -> set[str]:
-    """EXTNAME of the HDUs of a FITS file, as far as it can be read; none where it is no such file."""
-    names: set[str] = set()
+def headers_of(path: str | Path) -> list[dict[str, Value | None]]:
+    """Cards of the HDUs of a FITS file, as far as it can be read; none where it is no such file."""
+    headers: list[dict[str, Value | None]] = []
     try:
         with Path(path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -52,11 +52,11 @@ def hdu_names(path: str | Path) -> set[str]:
                 problem, data_size = _layout(cards, first=start == 0)
                 if problem:
                     break
-                names.add(str(cards.get("EXTNAME", "")))
+                headers.append(cards)
                 start += int(str(cards["END"])) + -(-data_size // BLOCK) * BLOCK
     except OSError:  # whoever checks the file says so
-        return set()
-    return names
+        return []
+    return headers
 
 
 def _structure(file: BinaryIO, size: int, summed: bool) -> Iterator[str]:

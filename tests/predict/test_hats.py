@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_readers_of_hats_open_it(folder: Path, table: np.ndarray[Any, Any]) -> N
     kept = np.delete(np.arange(len(table)), BAD)
     assert rows["CATALOG_ROW"].tolist() == kept.tolist()
     assert rows["OBJECT_ID"].tolist() == table["OBJECT_ID"][kept].tolist()
-    assert rows["CLS_NAME"].tolist() == table["CLS_NAME"][kept].tolist()
+    assert rows["CLS_NAME"].fillna("").tolist() == table["CLS_NAME"][kept].tolist()
     corners = np.array([np.stack([np.stack(x) for x in value]) for value in rows["CRN_FLUX"]], np.float32)
     np.testing.assert_array_equal(corners, table["CRN_FLUX"][kept])
     assert rows["NUMBER"].isna().to_numpy().nonzero()[0].tolist() == np.flatnonzero(kept == 7).tolist()
@@ -135,6 +136,19 @@ def test_leaves_are_sorted_and_hold_what_their_name_says(folder: Path) -> None:
 def test_summary_says_where_bad_coordinates_are(odd: Survey, galcli: Run, tmp_path: Path) -> None:
     said = galcli(*words(odd, tmp_path / "p", "--layout", "hats")).err
     assert f"they are in {tmp_path / 'p' / 'bad-coordinates.parquet'}" in said
+
+
+@pytest.mark.parametrize(("layout", "opener"), [("hats", "lsdb.open_catalog"), ("hats-fits", "hats.read_hats")])
+def test_last_line_names_what_opens_the_folder(
+    survey: Survey, galcli: Run, tmp_path: Path, layout: str, opener: str
+) -> None:
+    said = " ".join(galcli(*survey.predict("--layout", layout, out=tmp_path / "p")).out.split())
+    assert re.findall(r"[\w.]+\(", said) == [f"{opener}("]
+    module, name = opener.split(".")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # hats warns that FITS files have no Arrow schema
+        opened = getattr(importlib.import_module(module), name)(tmp_path / "p")
+    assert len(opened.get_healpix_pixels()) == len(list(tmp_path.glob("p/dataset/Norder=*/*/Npix=*")))
 
 
 def test_rows_with_bad_coordinates_are_beside(folder: Path, table: np.ndarray[Any, Any]) -> None:

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from astropy.io import fits
 
+from galcli.predict.paths import RunPaths
 from galcli.tables.status import ModelStatus, RowStatus
 from tests.average import write_average
 from tests.survey import Survey, make_survey, raw_rows, read_predictions, write_stacks
@@ -80,6 +81,17 @@ def test_row_that_a_model_cannot_do_is_null_for_that_model_only(survey: Survey, 
     assert np.isfinite(rows["AVG_FLUX"]).all()
     assert not rows["AVG_STATUS"].any()
     galcli("validate", survey.out)
+
+
+def test_summary_counts_a_row_once_however_many_models_fail_on_it(survey: Survey, galcli: Run) -> None:
+    pixels = survey.pixels.copy()
+    pixels[[3, 20, 47], :, :12] = np.nan
+    write_stacks(survey.cutouts, survey.ids, survey.ra, survey.dec, pixels)
+    said = galcli(*predict(survey, survey.model, write_corners(survey.root / "c.onnx"), more=("--max-fail", 50))).err
+    assert "3 without a prediction" in said
+    assert "  3 x too many pixels without data" in said
+    listed = RunPaths(survey.out).problems.read_text().splitlines()[1:]
+    assert [line.split(",")[0] for line in listed] == ["3", "3", "20", "20", "47", "47"]  # one line for each model
 
 
 def test_chained_model_is_fed_and_optional_ones_wait_to_be_asked(

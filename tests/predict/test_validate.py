@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -23,7 +24,7 @@ from galcli.predict.hats_tree import HatsTree
 from galcli.predict.paths import RunPaths
 from galcli.predict.validate import validate
 from galcli.tables.fits import table_bytes
-from tests.survey import BANDS, SCALE, Survey, make_survey, write_catalog
+from tests.survey import BANDS, SCALE, Survey, make_survey, write_catalog, write_stamp
 from tests.tiny_models import write_classes
 
 Run = Callable[..., Any]
@@ -94,8 +95,67 @@ def test_command_says_what_it_found(made: Survey, galcli: Run, tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     result = galcli("validate", tmp_path / "empty", paths[0], code=4)
     assert "1 of 2 are not valid" in result.error
-    assert result.out.splitlines()[0].startswith(f"{tmp_path / 'empty'}: neither a run")
+    assert result.out.splitlines()[0].startswith(f"{tmp_path / 'empty'}: it is neither a run")
     assert "none.fits" in galcli("validate", paths[0], "--catalog", tmp_path / "none.fits", code=4).error
+
+
+def write_images(path: Path) -> None:
+    with fitsio.FITS(str(path), "rw") as file:
+        for band in BANDS:
+            file.write(np.ones((4, 4), np.float32), extname=band, compress="rice")
+
+
+def stamps(folder: Path, made: Survey) -> None:
+    folder.mkdir()
+    for i in range(2):
+        write_stamp(folder / f"{made.ids[i]}.fits", made.pixels[i], ra=made.ra[i], dec=made.dec[i])
+    (folder / "problems.csv").write_text("row,id,reason\n")
+
+
+def of_lsdb(folder: Path, made: Survey) -> None:
+    shutil.copytree(made.root / "hats", folder)
+    (folder / "galcli.fits").unlink()
+    text = (folder / "hats.properties").read_text()
+    (folder / "hats.properties").write_text(re.sub("hats_builder=.*", "hats_builder=hats-import v1", text))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda to, made: shutil.copy(made.catalog, to), "a FITS table that galcli did not write"),
+        (lambda to, made: write_stamp(to, made.pixels[0], ra=1.0, dec=1.0), "a FITS image, and no stack of cutouts"),
+        (lambda to, made: write_images(to), "it holds FITS images, and is no stack of cutouts"),
+        (lambda to, made: to.write_text("id,ra,dec\n1,2,3\n"), "not a plain FITS file, as outputs of galcli are"),
+        (lambda to, made: to.write_bytes(gzip.compress(made.catalog.read_bytes())), "not a plain FITS file"),
+        (lambda to, made: None, "there is no such file"),
+        (stamps, "nor one of stacks Norder=*/Dir=*/Npix=*.fits; files in it: 2 .fits, 1 .csv"),
+        (of_lsdb, "it is a HATS catalogue made by hats-import v1"),
+    ],
+)  # fmt: skip
+def test_what_galcli_did_not_write_is_said_to_be_what_it_is(
+    made: Survey, galcli: Run, tmp_path: Path, make: Callable[[Path, Survey], Any], says: str
+) -> None:
+    path = tmp_path / "thing"
+    make(path, made)
+    result = galcli("validate", path, code=4)
+    assert says in result.out
+    assert result.hint.startswith("validate checks outputs of `galcli predict` and stacks of cutouts")
+    assert "overwrite" not in result.hint
+    assert json.loads(galcli("validate", path, "--json", code=4).out)[str(path)]["kind"] == "other"
+
+
+def test_what_is_damaged_is_not_said_to_be_somebody_elses(made: Survey, galcli: Run, tmp_path: Path) -> None:
+    raw = (made.root / "table.fits").read_bytes()
+    stack = next(made.cutouts.rglob("*.fits")).read_bytes()
+    for name, data, kind, hint in [
+        ("cut", raw[:-2880], "table", "--overwrite"),
+        ("empty", b"", "table", "--overwrite"),
+        ("renamed", raw.replace(b"'PREDICTIONS'", b"'PREDICTIONX'"), "table", "--overwrite"),
+        ("stack", stack[:-2880], "stack", "galcli cutouts pack"),
+    ]:
+        (tmp_path / name).write_bytes(data)
+        assert validate(tmp_path / name).kind == kind
+        assert hint in galcli("validate", tmp_path / name, code=4).hint
 
 
 # --- against a catalogue ---------------------------------------------------------------------------------------------------
