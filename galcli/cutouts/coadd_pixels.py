@@ -173,10 +173,15 @@ class OpenImages:
     side : int
     signed : dict of Plane to bool
         HDUs whose checksum was looked at before, and whether they have one; those opened here are added.
+    kept_bytes : int
+        Bytes of whole images kept in memory.
     """
 
-    def __init__(self, wanted: dict[CoaddImage, int], side: int, signed: dict[Plane, bool]) -> None:
+    def __init__(
+        self, wanted: dict[CoaddImage, int], side: int, signed: dict[Plane, bool], kept_bytes: int = KEPT_BYTES
+    ) -> None:
         self._wanted = wanted
+        self._kept_bytes = kept_bytes
         self._side = side
         self._signed = signed
         self._open: OrderedDict[CoaddImage, OpenImage] = OrderedDict()
@@ -229,7 +234,7 @@ class OpenImages:
             raise
         self._open[image] = opened
         self._nbytes += opened.nbytes
-        while len(self._open) > 1 and (len(self._open) > KEPT_IMAGES or self._nbytes > KEPT_BYTES):
+        while len(self._open) > 1 and (len(self._open) > KEPT_IMAGES or self._nbytes > self._kept_bytes):
             self._close(next(iter(self._open)))
         return opened
 
@@ -245,11 +250,11 @@ class OpenImages:
 
     def _has_room(self, nbytes: int) -> bool:
         """Whether more bytes fit into memory, once the images that are hardly wanted any more are let go."""
-        if self._nbytes + nbytes > KEPT_BYTES:
+        if self._nbytes + nbytes > self._kept_bytes:
             for image in [image for image, opened in self._open.items() if opened.nbytes]:
                 if not self._wants_whole(image):
                     self._close(image)
-        return self._nbytes + nbytes <= KEPT_BYTES
+        return self._nbytes + nbytes <= self._kept_bytes
 
     def _wants_whole(self, image: CoaddImage) -> bool:
         """Whether the parts of an image that are still wanted are decoded faster as a whole."""

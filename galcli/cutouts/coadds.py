@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from galcli.cutouts.batch import CutoutRequest, Failures, Kind, PixelBatch, failure, survey_pixels, without_signal
 from galcli.cutouts.coadd_image import CoaddImage, Plane
 from galcli.cutouts.coadd_index import ImageIndex, fingerprint
-from galcli.cutouts.coadd_pixels import OpenImages
+from galcli.cutouts.coadd_pixels import KEPT_BYTES, OpenImages
 from galcli.cutouts.fit import first_pixel
 from galcli.cutouts.hdus import DAMAGE
 from galcli.cutouts.header import blue_to_red
@@ -77,6 +77,11 @@ class CoaddSource:
     size : int, optional
         Side of the stamps in pixels, instead of what ``field`` needs.
 
+    Attributes
+    ----------
+    kept_bytes : int
+        Bytes of whole images kept in memory; may be changed before reading.
+
     Raises
     ------
     InputError
@@ -100,6 +105,7 @@ class CoaddSource:
         self._size = size
         self._signed: dict[Plane, bool] = {}
         self._zeros = 0
+        self.kept_bytes = KEPT_BYTES
         #: How far from an object its stamp may reach, degrees.
         self._reach = field / math.sqrt(2) / 3600
         first = self._first_images([probe]) or self._first_images(used) or self._refuse()
@@ -160,7 +166,7 @@ class CoaddSource:
         for row in order:
             for hit in hits[row]:
                 wanted[hit.image] += 1
-        with OpenImages(wanted, max(sides.values(), default=0), self._signed) as images:
+        with OpenImages(wanted, max(sides.values(), default=0), self._signed, self.kept_bytes) as images:
             for start, stop in _runs([sides[row] for row in order], batch_size):
                 yield from self._batch(order[start:stop], hits, grids, sides, images)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from galcli.cutouts.batch import CutoutSource
+from galcli.cutouts.coadds import CoaddSource
 from galcli.cutouts.resolve import FIELD, find_source
 from galcli.errors import InputError, ModelError, UsageError
 from galcli.models import library
@@ -88,7 +89,7 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
         if group not in known:
             names = ", ".join(sorted(name for name in known if name)) or "none"
             raise UsageError(f"no model has the optional group {group!r}", f"groups of the chosen models: {names}")
-    return Engine(source, tuple(runners), options.batch_size or _auto_batch(options))
+    return Engine(source, tuple(runners), _share_memory(options, source))
 
 
 def _choose_models(
@@ -160,14 +161,21 @@ def _require_bindings(feeding: Session, fed: Session, link: Chain) -> None:
         )  # fmt: skip
 
 
-def _auto_batch(options: PredictOptions) -> int:
-    """Batch size that stays below ``--max-memory`` (cutouts read ahead plus the activations of the network)."""
+def _share_memory(options: PredictOptions, source: CutoutSource) -> int:
+    """Batch size that stays below ``--max-memory`` (cutouts read ahead plus the activations of the network).
+
+    Large images that stamps are cut from may keep a half of what there is beside the program.
+    """
     if options.max_memory is None:
-        return MAX_BATCH
-    fits = int((options.max_memory - BASE_GB) / IMAGE_GB)
+        return options.batch_size or MAX_BATCH
+    left = options.max_memory - BASE_GB
+    if isinstance(source, CoaddSource):
+        left /= 2
+        source.kept_bytes = min(source.kept_bytes, int(left * 1e9))
+    fits = int(left / IMAGE_GB)
     if fits < 1:
         raise UsageError(
             f"--max-memory {options.max_memory} GB is less than the program itself needs",
-            f"give at least {BASE_GB + IMAGE_GB:.1f} GB",
+            f"give at least {BASE_GB + 2 * IMAGE_GB:.1f} GB",
         )
-    return min(fits, MAX_BATCH)
+    return options.batch_size or min(fits, MAX_BATCH)

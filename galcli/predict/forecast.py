@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from galcli.cutouts.batch import CutoutRequest, Failures
+from galcli.cutouts.coadds import CoaddSource
 from galcli.predict.engine import BASE_GB, IMAGE_GB, Engine
 from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan, make_plan
@@ -98,11 +99,12 @@ def forecast(options: PredictOptions) -> Forecast:
         orders = Counter(tile.order for tile in plan.tiles if tile.order >= 0)
         tile_gb = max(sizes, default=0) * row_bytes / 1e9
     batch_gb = engine.batch_size * ((DEPTH + 2) * image_bytes / 1e9 + IMAGE_GB)
+    images_gb = engine.source.kept_bytes / 1e9 if isinstance(engine.source, CoaddSource) else 0.0
     return Forecast(
         rows=rows, bad_coordinates=bad, tiles=len(sizes), largest_tile=max(sizes, default=0),
         tiles_by_order=dict(orders), models=[runner.model.name for runner in engine.all_runners()],
         cutouts=engine.source.describe(), probed=probed, found=found, rows_per_second=rate,
-        seconds=rows / rate if rate else 0.0, memory_gb=BASE_GB + batch_gb + 2 * tile_gb,
+        seconds=rows / rate if rate else 0.0, memory_gb=BASE_GB + images_gb + batch_gb + 2 * tile_gb,
         output_mb=rows * row_bytes / 1e6,
     )  # fmt: skip
 

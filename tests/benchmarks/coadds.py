@@ -79,7 +79,9 @@ def slice_bricks(folder: Path, places: list[np.ndarray]) -> None:
         stamps = np.empty((len(place), len(BANDS), STAMP, STAMP), np.float32)
         corner = np.round(place).astype(int) - STAMP // 2
         for plane, band in enumerate(BANDS):
-            image, weight = (fitsio.read(folder / f"{brick}-{kind}-{band}.fits.fz", ext=1) for kind in ("image", "invvar"))
+            image, weight = (
+                fitsio.read(folder / f"{brick}-{kind}-{band}.fits.fz", ext=1) for kind in ("image", "invvar")
+            )
             image[~(weight > 0)] = np.nan
             for stamp, (x, y) in zip(stamps, corner.tolist(), strict=True):
                 stamp[plane] = image[y : y + STAMP, x : x + STAMP]

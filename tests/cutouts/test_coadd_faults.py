@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from galcli.cutouts import coadd_pixels
+from galcli.cutouts import coadd_pixels, coadds
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
 from tests.cutouts.sky_images import DEC, RA, SCALE, header, view, write
@@ -118,7 +118,7 @@ def test_bands_that_do_not_fit_into_memory_together_are_decoded_once(
     rng = np.random.default_rng(0)
     place = np.concatenate([positions(head, *rng.uniform(20, 380, (2, 60))) for head in heads], axis=1)
     opened, decoded = watch(monkeypatch)
-    monkeypatch.setattr(coadd_pixels, "KEPT_BYTES", 6 * 400 * 400)
+    monkeypatch.setattr(coadds, "KEPT_BYTES", 6 * 400 * 400)
     stamps(tmp_path / "i", *place)
     assert len(opened) == 4
     assert len(decoded) == 2 * (1 + 60)
@@ -153,7 +153,7 @@ def test_decoding_as_a_whole_gives_the_same_pixels(
     ra, dec = positions(header(400), *rng.uniform(20, 380, (2, 60)))
     results = []
     for kept in (0, 4 * 400 * 400, 1 << 29):  # in parts; whole, one at a time; whole, both kept
-        monkeypatch.setattr(coadd_pixels, "KEPT_BYTES", kept)
+        monkeypatch.setattr(coadds, "KEPT_BYTES", kept)
         results.append(stamps(tmp_path / "i", ra, dec)[0].stack())
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
@@ -178,7 +178,7 @@ def test_few_files_are_open_at_a_time(
 
     monkeypatch.setattr(coadd_pixels.OpenImages, "_get", watched)
     monkeypatch.setattr(coadd_pixels, "KEPT_IMAGES", 3)
-    monkeypatch.setattr(coadd_pixels, "KEPT_BYTES", 2 * 60 * 60 * 4)
+    monkeypatch.setattr(coadds, "KEPT_BYTES", 2 * 60 * 60 * 4)
     few, _ = stamps(tmp_path / "i", ra, [DEC] * 12)
     np.testing.assert_array_equal(few.stack(), everything.stack())
     files, memory = np.array(most).T

@@ -11,10 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from galcli.cutouts.coadds import CoaddSource
+from galcli.predict.engine import BASE_GB, IMAGE_GB
+from galcli.predict.forecast import forecast
 from galcli.predict.merge import read_tile
+from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
+from galcli.predict.run import open_inputs
 from galcli.sky import healpix
+from tests.cutouts.sky_images import header, write
 from tests.launcher import Launcher
 from tests.survey import Survey, make_survey, read_predictions, write_catalog
 from tests.tiny_models import write_corners
@@ -103,6 +109,21 @@ def test_too_little_memory_is_said_before_any_work(survey: Survey, galcli: Run) 
     result = galcli(*survey.predict("--max-memory", 0.1), code=2)
     assert "at least" in result.hint
     assert not RunPaths(survey.out).root.exists()
+
+
+def test_images_and_batches_share_the_memory(survey: Survey) -> None:
+    folder = survey.root / "images"
+    for band in "grz":
+        write(folder / f"a-image-{band}.fits", header(40, ra=survey.ra[0], dec=survey.dec[0], FILTER=band))
+    options = PredictOptions(
+        (survey.catalog,), survey.out, str(folder / "*.fits"), models=(str(survey.model),), max_memory=1.0, device="cpu"
+    )
+    with open_inputs(options) as (_, _, engine):
+        assert isinstance(engine.source, CoaddSource)
+        kept, batches = engine.source.kept_bytes / 1e9, engine.batch_size * IMAGE_GB
+    assert kept == pytest.approx((1.0 - BASE_GB) / 2)
+    assert BASE_GB + kept + batches <= 1.0
+    assert forecast(options).memory_gb > BASE_GB + kept
 
 
 # --- status -------------------------------------------------------------------------------------------------------------
