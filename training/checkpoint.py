@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from pytorch_optimizer import Lookahead
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
@@ -76,9 +77,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         If the file is missing or damaged: no value of a file that galcli wrote can change unnoticed.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            metadata = file.metadata() or {}
+        # In one go: safe_open opens the file twice, and a training may replace it in between.
+        data = path.read_bytes()
+        tensors = deserialize(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
         text = metadata.get(KEY, "{}")
         if DIGEST in metadata and metadata[DIGEST] != _digest(tensors, text):
             raise ValueError("its values are not those that were written")

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -126,3 +128,27 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         checkpoint.save(path, {"a": torch.ones(3)}, {"step": 2})
     assert checkpoint.load(path)[1] == {"step": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_a_state_that_is_replaced_meanwhile_is_the_old_or_the_new_one(tmp_path):
+    """A training writes its state while somebody looks at it."""
+    path, done = tmp_path / "s.safetensors", threading.Event()
+
+    def write(number):
+        checkpoint.save(path, {"weight": torch.full((number,), float(number))}, {"number": number})
+
+    def write_again_and_again():
+        while not done.is_set():
+            for number in (10, 20_000):
+                write(number)
+
+    write(10)
+    thread = threading.Thread(target=write_again_and_again)
+    thread.start()
+    try:
+        for _ in range(300):
+            tensors, info = checkpoint.load(path)
+            assert tensors["weight"].tolist() == [info["number"]] * info["number"]
+    finally:
+        done.set()
+        thread.join()
