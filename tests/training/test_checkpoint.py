@@ -1,4 +1,6 @@
-import threading
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -130,25 +132,26 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
 
 
+#: Replaces a state again and again.
+WRITER = """
+import itertools, sys, torch
+from pathlib import Path
+from galcli.training import checkpoint
+for number in itertools.count():
+    checkpoint.save(Path(sys.argv[1]), {"weight": torch.full((8,), float(number))}, {"number": number})
+"""
+
+
 def test_a_state_that_is_replaced_meanwhile_is_the_old_or_the_new_one(tmp_path):
     """A training writes its state while somebody looks at it."""
-    path, done = tmp_path / "s.safetensors", threading.Event()
-
-    def write(number):
-        checkpoint.save(path, {"weight": torch.full((number,), float(number))}, {"number": number})
-
-    def write_again_and_again():
-        while not done.is_set():
-            for number in (10, 20_000):
-                write(number)
-
-    write(10)
-    thread = threading.Thread(target=write_again_and_again)
-    thread.start()
-    try:
-        for _ in range(300):
-            tensors, info = checkpoint.load(path)
-            assert tensors["weight"].tolist() == [info["number"]] * info["number"]
-    finally:
-        done.set()
-        thread.join()
+    path = tmp_path / "s.safetensors"
+    with subprocess.Popen([sys.executable, "-c", WRITER, path]) as writer:
+        try:
+            while not path.exists():
+                assert writer.poll() is None
+                time.sleep(0.01)
+            for _ in range(1000):
+                tensors, info = checkpoint.load(path)
+                assert tensors["weight"].tolist() == [info["number"]] * 8
+        finally:
+            writer.kill()
