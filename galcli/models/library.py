@@ -194,6 +194,8 @@ def _shipped(name: str, entry: dict[str, Any]) -> ModelFile:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # some devices and pipes never end
+            raise ModelError(f"{path} is not a file", "give the path of an ONNX model file")
         if path.is_file() and path.stat().st_size >= MAX_BYTES:
             raise ModelError(f"{path}: larger than 2 GB, so no ONNX model in one file", "give an ONNX model file")
         return path.read_bytes()

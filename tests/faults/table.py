@@ -159,7 +159,8 @@ FAULTS: dict[str, Fault] = {
         "ones: exit 5 or a run that does not crash; no other file opened",
         _in(_MODELS, "damage_to_a_shipped_model_is_always_found", "damage_to_a_users_model_never_crashes",
             "files_that_are_no_usable_model")
-        + _in("models/test_library", "no_other_file_is_opened_for_a_model", "changed_file_is_not_opened"),
+        + _in("models/test_library", "no_other_file_is_opened_for_a_model", "changed_file_is_not_opened",
+              "what_is_no_file_is_not_read"),
         "a flipped weight in a model file that carries no seal is not noticed, since nobody knows its SHA-256: see the notes",
     ),
     "F18": Fault(

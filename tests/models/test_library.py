@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 import random
 
 import numpy as np
@@ -40,7 +41,6 @@ def test_path_is_hashed(weights, tmp_path):
     assert model.sha256 == library.find("mean").sha256
     assert not model.default
     refused(tmp_path / "nowhere.onnx", "No such file")
-    refused(tmp_path, "directory")
 
 
 def test_every_flipped_bit_of_a_shipped_model_is_caught(weights):
@@ -97,6 +97,17 @@ def test_no_other_file_is_opened_for_a_model(build, fields, tmp_path, monkeypatc
     path.write_bytes(build(fields(), external=location))
     monkeypatch.chdir(inside)
     refused(path, "keeps data in other files")
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe", "folder"])
+def test_what_is_no_file_is_not_read(tmp_path, place):
+    """A device or a pipe may have no end."""
+    path = tmp_path / place
+    if place == "pipe":
+        os.mkfifo(path)
+    elif place == "folder":
+        path.mkdir()
+    refused(path, "is not a file")
 
 
 def test_names_of_other_files_are_found_in_any_encoding():
