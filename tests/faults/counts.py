@@ -18,9 +18,9 @@ DISK_CHANGES = _tries(200, 10)
 #: Calls that read and fail with EIO, for each kind of cutouts.
 READS = _tries(1000, 8)
 #: System calls that read and fail with EIO, for each kind of file.
-SYSTEM_CALLS = _tries(30, 2)
+SYSTEM_CALLS = _tries(20, 2)
 #: Sizes of a disk that is too small.
-DISK_SIZES = _tries(12, 4)
+DISK_SIZES = _tries(10, 4)
 #: Random damage to model files and checkpoints.
 TRUNCATIONS, FLIPS = _tries(100, 10), _tries(200, 20)
 #: Positions compared with another HEALPix library.
@@ -28,7 +28,7 @@ POSITIONS = _tries(1_000_000, 100_000)
 #: Rows of the small and the large catalogue whose peak memory is compared.
 MEMORY_ROWS = (_tries(100_000, 10_000), _tries(1_000_000, 100_000))
 #: Examples that hypothesis makes for each command line, and damaged files of each kind.
-EXAMPLES, FUZZED = _tries(25, 2), _tries(250, 15)
+EXAMPLES, FUZZED = _tries(20, 2), _tries(100, 15)
 
 
 def spread(events: int, tries: int) -> range:

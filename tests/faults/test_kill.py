@@ -130,7 +130,7 @@ def test_killed_at_changes_of_the_disk(
 ) -> None:
     """Before a file is opened, written, synced, renamed or removed: the moments at which something is half done."""
     files, whole = reference
-    for event in spread(len(whole.events), DISK_CHANGES):
+    for event in spread(len(whole.events), DISK_CHANGES // 2):
         check_kill_at(event, faulty, launcher, files, tmp_path / str(event))
         record_fault()
 

@@ -20,7 +20,7 @@ from tests.survey import Survey, make_survey, raw_rows, read_predictions
 Run = Callable[..., object]
 Record = Callable[..., None]
 
-_STRACE = ["strace", "-f", "-qq", "-e", "trace=read,pread64"]
+_STRACE = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=read,pread64"]
 
 
 def _can_trace() -> bool:
