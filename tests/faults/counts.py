@@ -28,7 +28,7 @@ POSITIONS = _tries(1_000_000, 100_000)
 #: Rows of the small and the large catalogue whose peak memory is compared.
 MEMORY_ROWS = (_tries(100_000, 10_000), _tries(1_000_000, 100_000))
 #: Examples that hypothesis makes for each command line, and damaged files of each kind.
-EXAMPLES, FUZZED = _tries(20, 2), _tries(100, 15)
+EXAMPLES, FUZZED = _tries(10, 2), _tries(100, 15)
 
 
 def spread(events: int, tries: int) -> range:
