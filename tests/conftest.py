@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import service as fake
 from tests.launcher import ROOT, Launcher
 from tests.survey import Survey, make_survey
 
@@ -131,3 +132,10 @@ def tiny_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     """Slow tests last."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture
+def service() -> Iterator[fake.Service]:
+    """A made-up cutout service on this machine."""
+    with fake.Service() as server:
+        yield server

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,6 @@ Run = Callable[..., Any]
 N = 30
 RA = np.arange(N) * 2.5 + 100
 IDS = np.arange(N) + 4_000_000_000_000_000_000
-
-
-@pytest.fixture
-def service() -> Iterator[fake.Service]:
-    with fake.Service() as server:
-        yield server
 
 
 @pytest.fixture

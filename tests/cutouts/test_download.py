@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,6 @@ from tests.survey import write_catalog
 HASTY = Manners(rate=1e4, timeout=5, backoff=0.001)
 RA = np.array([150.0, 10.25, 200.5, 33.125, 75.0])
 DEC = np.array([2.0, -10.5, 45.25, 0.0, 60.125])
-
-
-@pytest.fixture
-def service() -> Iterator[fake.Service]:
-    with fake.Service() as server:
-        yield server
 
 
 Fetch = Callable[..., Tally]

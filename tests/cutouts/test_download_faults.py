@@ -7,7 +7,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,6 @@ from tests.survey import write_catalog
 
 BAD = "150.0000000"
 ROWS = 4
-
-
-@pytest.fixture
-def service() -> Iterator[fake.Service]:
-    with fake.Service() as server:
-        yield server
 
 
 Fetch = Callable[..., Tally]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -28,12 +28,6 @@ from tests.survey import write_catalog
 RA, DEC = np.array([150.0, 10.25]), np.array([2.0, -10.5])
 BAD = "150.0000000"
 LIST, CUT = "/base/ps1filenames.py", "/base/fitscut.cgi"
-
-
-@pytest.fixture
-def service() -> Iterator[fake.Service]:
-    with fake.Service() as server:
-        yield server
 
 
 Fetch = Callable[..., Tally]

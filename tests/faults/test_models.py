@@ -278,6 +278,7 @@ def test_damaged_state_dict_is_read_or_refused(tmp_path: Path, form: str, record
             checkpoint.load_weights(path)
         except ModelError:
             refused += 1
+    assert refused > len(files) / 3  # every cut is one; a flipped bit may lie in a value
     record_fault(len(files), f"torch state dicts ({form}), cut and flipped: {refused} of {len(files)} refused")
 
 
