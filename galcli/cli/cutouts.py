@@ -81,7 +81,7 @@ def download(
         rows.require_coordinates()
         with run_lock(out / ".lock", shared=False):
             manners = Manners(jobs, rate, timeout)
-            tally = download(rows, out, service, progress, interrupts.check, url, manners, limit)
+            tally = download(rows, out, service, progress, url, manners, limit)
     if as_json:
         counts = {"rows": tally.rows, "fetched": tally.fetched, "present": tally.present, "failed": tally.failed}
         click.echo(json.dumps({"event": "done", "out": str(out), **counts}))
@@ -171,7 +171,7 @@ def _stack(
         progress.note(f"from {source.describe()}")
         with run_lock(out / ".lock", shared=False):
             tally = pack(
-                rows, source, out, progress, interrupts.check, size=size,
+                rows, source, out, progress, size=size,
                 compress=None if compression == "none" else compression, limit=limit,  # type: ignore[arg-type]
                 overrides=said,
             )  # fmt: skip

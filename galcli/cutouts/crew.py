@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Generic, Self, TypeVar
 
+from galcli import interrupts
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -48,15 +50,13 @@ class Crew(Generic[T, R]):
             for thread in self._threads:
                 thread.join()
 
-    def do(self, tasks: Iterator[T], check: Callable[[], None]) -> Iterator[tuple[T, R]]:
-        """Work on the tasks in their order.
+    def do(self, tasks: Iterator[T]) -> Iterator[tuple[T, R]]:
+        """Work on the tasks in their order; a signal ends the waiting.
 
         Parameters
         ----------
         tasks : iterator
             Taken when there is a thread for it.
-        check : callable
-            Called again and again while waiting; what it raises ends the work.
 
         Yields
         ------
@@ -70,12 +70,12 @@ class Crew(Generic[T, R]):
                 under_way += 1
             if not under_way:
                 return
-            yield self._next(check)
+            yield self._next()
             under_way -= 1
 
-    def _next(self, check: Callable[[], None]) -> tuple[T, R]:
+    def _next(self) -> tuple[T, R]:
         while True:
-            check()
+            interrupts.check()
             try:
                 task, result, error = self._done.get(timeout=_LOOK)
             except queue.Empty:

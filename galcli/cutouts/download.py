@@ -6,13 +6,14 @@ import dataclasses
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from galcli import interrupts
 from galcli.cutouts.crew import Crew
 from galcli.cutouts.http import BadAnswerError, Client, Manners, UnreachableError
 from galcli.cutouts.lookup import iau_name
@@ -93,7 +94,7 @@ class _Cutout:
 
 
 def download(
-    catalog: Catalog, folder: Path, service: Service, progress: Progress, check: Callable[[], None],
+    catalog: Catalog, folder: Path, service: Service, progress: Progress,
     url: str | None = None, manners: Manners | None = None, limit: int | None = None,
 ) -> Tally:  # fmt: skip
     """Fetch the cutouts that are missing; the same call goes on where an earlier one ended.
@@ -107,8 +108,6 @@ def download(
         write there.
     service : Service
     progress : Progress
-    check : callable
-        Called several times a second; what it raises ends the download.
     url : str, optional
         Where the service is, instead of its home.
     manners : Manners, optional
@@ -143,10 +142,10 @@ def download(
     progress.start(tally.rows, 0)
     try:
         with ProblemList(folder / PROBLEMS) as problems, Crew(manners.jobs, fetch, stop) as crew:
-            work = _Work(folder, service.wanted, client.base, tally, problems, check)
+            work = _Work(folder, service.wanted, client.base, tally, problems)
             told = 0
             for first, rows in _pieces(catalog, limit):
-                for cutout, answer in crew.do(work.missing(rows, first), check):
+                for cutout, answer in crew.do(work.missing(rows, first)):
                     work.settle(cutout, answer)
                     progress.advance(tally.done - told)
                     told = tally.done
@@ -171,15 +170,12 @@ def _pieces(catalog: Catalog, limit: int | None) -> Iterator[tuple[int, NDArray[
 class _Work:
     """Decides what is fetched, and what becomes of the answers."""
 
-    def __init__(
-        self, folder: Path, wanted: Wanted, base: str, tally: Tally, problems: ProblemList, check: Callable[[], None]
-    ) -> None:
+    def __init__(self, folder: Path, wanted: Wanted, base: str, tally: Tally, problems: ProblemList) -> None:
         self._folder = folder
         self._wanted = wanted
         self._base = base
         self._tally = tally
         self._problems = problems
-        self._check = check
         self._reached = False
         self._in_vain: list[str] = []  # why there was no connection, for the last cutouts in succession
 
@@ -197,7 +193,7 @@ class _Work:
             else:
                 self._fail_all([row], "RA or Dec is missing, not finite or out of range")
         for cutout in cutouts.values():
-            self._check()
+            interrupts.check()
             if not self._there(cutout.path, cutout.rows):
                 yield cutout
 

@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli import interrupts
 from galcli.cutouts.batch import CutoutRequest, CutoutSource, Failures
 from galcli.cutouts.fit import fit
 from galcli.cutouts.problem_list import ProblemList
@@ -73,7 +74,7 @@ class Tally:
 
 
 def pack(
-    catalog: Catalog, source: CutoutSource, folder: Path, progress: Progress, check: Callable[[], None], *,
+    catalog: Catalog, source: CutoutSource, folder: Path, progress: Progress, *,
     size: int | None = None, compress: Compression | None = None, limit: int | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Tally:  # fmt: skip
@@ -88,8 +89,6 @@ def pack(
     folder : Path
         Gets the stacks, ``stacks.json`` and, where rows fail, ``problems.csv``.
     progress : Progress
-    check : callable
-        Called between batches; what it raises ends the packing.
     size : int, optional
         Side of the cutouts in pixels; by default the largest among the first ones.
     compress : 'rice', 'lossless' or None
@@ -129,7 +128,7 @@ def pack(
             order = np.load(Path(scratch) / "rows.npy", mmap_mode="r") if rows else np.empty(0, np.int64)
             progress.start(rows, 0)
             with ProblemList(folder / PROBLEMS) as problems:
-                packer = _Packer(catalog, source, folder, compress, tally, problems, check)
+                packer = _Packer(catalog, source, folder, compress, tally, problems)
                 for _, parts in itertools.groupby(tiles, key=lambda tile: (tile.order, tile.pix)):
                     members = list(parts)
                     packer.make(members[0], np.array(order[members[0].start : members[-1].stop], np.int64))
@@ -146,14 +145,14 @@ class _Packer:
 
     def __init__(
         self, catalog: Catalog, source: CutoutSource, folder: Path, compress: Compression | None, tally: Tally,
-        problems: ProblemList, check: Callable[[], None],
+        problems: ProblemList,
     ) -> None:  # fmt: skip
         self._catalog, self._source, self._folder, self._compress = catalog, source, folder, compress
-        self._tally, self._problems, self._check = tally, problems, check
+        self._tally, self._problems = tally, problems
 
     def make(self, tile: Tile, rows: NDArray[np.int64]) -> None:
         """The stack of a tile, unless it is there and whole."""
-        self._check()
+        interrupts.check()
         request = _request(self._catalog, rows, self._source.needs)
         if tile.order < 0:
             for at in range(len(rows)):
@@ -175,7 +174,7 @@ class _Packer:
         center, scale = np.full((n, 2), np.nan), np.full(n, np.nan)
         status, reasons = np.zeros(n, np.int32), [""] * n
         for item in self._source.read(request, _TOGETHER):
-            self._check()
+            interrupts.check()
             if isinstance(item, Failures):
                 status[item.index] = item.status
                 for at, reason in zip(item.index.tolist(), item.reason, strict=True):

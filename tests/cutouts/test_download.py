@@ -12,7 +12,7 @@ import fitsio
 import numpy as np
 import pytest
 
-from galcli import __version__
+from galcli import __version__, interrupts
 from galcli.cutouts.batch import CutoutRequest
 from galcli.cutouts.download import Tally, download, file_name
 from galcli.cutouts.files import FileSource
@@ -38,14 +38,14 @@ Fetch = Callable[..., Tally]
 def fetch(service: fake.Service, tmp_path: Path) -> Fetch:
     """Download for a catalogue made of columns into ``tmp_path/cut``."""
 
-    def run(survey: str = "legacy", manners: Manners = HASTY, check: Any = lambda: None, **how: Any) -> Tally:
+    def run(survey: str = "legacy", manners: Manners = HASTY, **how: Any) -> Tally:
         asked = {"size": 16, **{key: how.pop(key) for key in ("layer", "bands", "size", "pixel_scale") if key in how}}
         limit, url, folder = how.pop("limit", None), how.pop("url", service.url), how.pop("folder", tmp_path / "cut")
         columns = how or {"TARGETID": np.arange(len(RA)) + 71, "RA": RA, "DEC": DEC}
         path = write_catalog(tmp_path / "catalog.fits", **columns)
         with open_catalog(path) as catalog:
             return download(
-                catalog, folder, make_service(survey, **asked), Lines(), check, url=url, manners=manners, limit=limit
+                catalog, folder, make_service(survey, **asked), Lines(), url=url, manners=manners, limit=limit
             )
 
     return run
@@ -226,13 +226,15 @@ def test_list_of_problems_is_that_of_the_last_run(fetch: Fetch, service: fake.Se
     assert not (tmp_path / "cut/problems.csv").exists()
 
 
-def test_stopped_download_goes_on(fetch: Fetch, service: fake.Service, tmp_path: Path) -> None:
+def test_stopped_download_goes_on(fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def check() -> None:
         if len(list((tmp_path / "cut").glob("*.fits"))) == 3:
             raise Interrupted("stopped", "again")
 
-    with pytest.raises(Interrupted):
-        fetch(manners=Manners(jobs=1, rate=1e4), check=check)
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupts, "check", check)
+        with pytest.raises(Interrupted):
+            fetch(manners=Manners(jobs=1, rate=1e4))
     there = {path.name for path in (tmp_path / "cut").glob("*.fits")}
     assert len(there) == 3
     tally = fetch()

@@ -40,7 +40,7 @@ def fetch(service: fake.Service, tmp_path: Path) -> Fetch:
         path = write_catalog(tmp_path / "catalog.fits", RA=ra, DEC=ra * 0 + 1)
         with open_catalog(path) as catalog:
             return download(
-                catalog, tmp_path / "cut", make_service(survey, size=16), Lines(), lambda: None,
+                catalog, tmp_path / "cut", make_service(survey, size=16), Lines(),
                 url=url or service.url, manners=manners,
             )  # fmt: skip
 

@@ -39,7 +39,7 @@ def fetch(service: fake.Service, tmp_path: Path) -> Fetch:
         path = write_catalog(tmp_path / "catalog.fits", TARGETID=np.array([5, 6]), RA=RA, DEC=DEC)
         wanted = make_service("panstarrs", **{"size": 20} | how)
         with open_catalog(path) as catalog:
-            return download(catalog, tmp_path / "cut", wanted, Lines(), lambda: None, url=service.url, manners=HASTY)
+            return download(catalog, tmp_path / "cut", wanted, Lines(), url=service.url, manners=HASTY)
 
     return run
 
