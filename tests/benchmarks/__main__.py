@@ -17,6 +17,8 @@ BENCHMARKS = {
     "memory": "memory",
     "feed": "feed",
     "efficiency": "efficiency",
+    "rice": "rice",
+    "files": "files",
     "coadds": "coadds",
     "train": "train_throughput",
     "mock": "mock",
