@@ -19,6 +19,7 @@ BENCHMARKS = {
     "efficiency": "efficiency",
     "rice": "rice",
     "files": "files",
+    "profile": "profile",
     "coadds": "coadds",
     "train": "train_throughput",
     "mock": "mock",
