@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from galcli import __version__
 from galcli.errors import GalcliError
-from galcli.models import library, session
+from galcli.models import library, runtime, session
 
 #: Libraries whose versions matter in a bug report.
 LIBRARIES = ("numpy", "astropy", "fitsio", "healpy", "pandas", "pillow", "pydantic", "click", "rich")
@@ -81,7 +81,7 @@ def _runtime() -> list[Finding]:
             )
         )
     try:
-        loaded = session.version()
+        loaded = runtime.version()
     except ImportError as error:
         return [*findings, Finding("bad", f"onnxruntime cannot be loaded: {error}", "install galcli again with pip")]
     findings.append(Finding("good", f"onnxruntime{'-gpu' if gpu else ''} {loaded}"))
