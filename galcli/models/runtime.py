@@ -94,8 +94,8 @@ def open_graph(data: bytes, where: str, providers: Sequence[Provider], threads: 
     options.inter_op_num_threads = 1
     # Idle worker threads sleep rather than spin, since the cores also read and decode cutouts.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if len(providers) > 1:  # which node runs where is asked afterwards; older versions ignore the entry
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    # Where each node runs is asked afterwards (models/placement.py); older versions ignore the entry.
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from galcli.cutouts.batch import PixelBatch, survey_pixels
 from galcli.models import devices, nvidia
 from galcli.models.card import CARD_KEY, Card
-from galcli.models.session import open_resampler
+from galcli.models.session import Graph, open_resampler
 
 
 def card_fields(**changes):
@@ -106,6 +106,11 @@ def net():
 @pytest.fixture(scope="session")
 def images():
     return np.random.default_rng(1).normal(size=(64, 3, 96, 96)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def expected(net, images):
+    return Graph(net, "net", "cpu", 1).run({"pixels": images})["y"]
 
 
 @pytest.fixture

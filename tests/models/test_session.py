@@ -9,11 +9,6 @@ from galcli.models import devices, library, runtime, session
 from galcli.models.session import Graph, Session, open_resampler
 
 
-@pytest.fixture(scope="module")
-def expected(net, images):
-    return Graph(net, "net", "cpu", 1).run({"pixels": images})["y"]
-
-
 def in_batches(graph, images, size):
     parts = [graph.run({"pixels": images[at : at + size]})["y"] for at in range(0, len(images), size)]
     return np.concatenate(parts)
