@@ -72,7 +72,7 @@ class Lane:
 
     def __init__(self, device: Device, least: int = 1) -> None:
         self._device = device
-        self._least = next_power_of_two(least)
+        self.least = next_power_of_two(least)
         #: Place and form of an array -> the array, whose memory is thus not used for another, and its copy.
         self._placed: dict[_Key, tuple[Array, _Slot]] = {}
         #: What the batch before had of arrays that never change.
@@ -146,7 +146,7 @@ class Lane:
             self._placed[key] = self._lasting.pop(key)
         if key in self._placed:
             return self._placed[key][1].value
-        rows = max(self._least, next_power_of_two(len(array)))
+        rows = max(self.least, next_power_of_two(len(array)))
         slot = self._slot((rows, *array.shape[1:]), array.dtype.newbyteorder("="))
         slot.host[: len(array)] = array
         slot.host[len(array) :] = 0

@@ -13,7 +13,7 @@ from galcli.cutouts.coadds import CoaddSource
 from galcli.cutouts.resolve import FIELD, find_source
 from galcli.errors import DeviceMemoryError, InputError, ModelError, UsageError
 from galcli.models import library
-from galcli.models.bound import Lane
+from galcli.models.bound import Lane, next_power_of_two
 from galcli.models.card import Chain
 from galcli.models.devices import Device, find_device
 from galcli.models.fronts import choose_front
@@ -107,14 +107,16 @@ class Engine:
             finally:
                 if lane is not None:
                     lane.clear()
-            rows = np.arange(size)
-            waiting += [batch.take(rows[size // 2 :]), batch.take(rows[: size // 2])]
+            half, rows = next_power_of_two(size) // 2, np.arange(size)
+            waiting += [batch.take(rows[half:]), batch.take(rows[:half])]
 
     def _halve(self, size: int) -> None:
         """Take smaller batches from here on, since ``size`` cutouts were too many."""
         with self._halving:
             if self.batch_size >= size:
-                self.batch_size = max(1, size // 2)
+                self.batch_size = next_power_of_two(size) // 2
+                for lane in self.lanes:
+                    lane.least = min(lane.least, self.batch_size)
                 self.note(f"memory ran out: {self.batch_size} cutouts at a time from here on")
 
     def all_runners(self) -> Iterator[ModelRunner]:
