@@ -158,7 +158,7 @@ class Lane:
         free = self._free.get((shape, dtype.str))
         if free:
             return free.pop()
-        host = nvidia.page_locked(shape, dtype) if self._device.gpu else np.empty(shape, dtype)
+        host = nvidia.page_locked(shape, dtype, self._device.number) if self._device.gpu else np.empty(shape, dtype)
         value = onnxruntime().OrtValue.ortvalue_from_shape_and_type(shape, dtype, self._memory, self._device.number)
         return _Slot(host, value)
 

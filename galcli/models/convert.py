@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from galcli.errors import DeviceError
-
 #: Coefficients of asinh(x) = x + c1 x^3 + c2 x^5 + ..., to x^9.
 _ASINH_SERIES = (1.0, -1 / 6, 3 / 40, -15 / 336, 105 / 3456)
 #: Below it the series holds to float32; above it the logarithm does.
@@ -35,18 +33,9 @@ def for_cuda(data: bytes, *, half: bool) -> bytes:
     Returns
     -------
     bytes
-
-    Raises
-    ------
-    DeviceError
-        If the onnx package is missing.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise DeviceError(
-            f"the CUDA provider wants the onnx package: {error}", "pip install 'galcli[gpu]', or use --device cpu"
-        ) from error
+    import onnx
+
     model = onnx.load_model_from_string(data)
     _spell_out_asinh(model.graph)
     if half:

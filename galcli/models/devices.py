@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import importlib.util
 import os
 import re
 import sys
@@ -107,7 +108,7 @@ def usable(kind: str, number: int) -> bool:
     """Whether a session really runs on the device: onnxruntime itself falls back to the CPU with a log line only."""
     if PROVIDERS[kind] not in onnxruntime().get_available_providers() or nvidia.driver_version() is None:
         return False
-    if nvidia.missing_libraries(kind):
+    if nvidia.missing_libraries(kind) or _missing_package(kind):
         return False
     try:
         session = open_graph(
@@ -140,14 +141,21 @@ def _what_is_missing(device: Device) -> tuple[str, str]:
             f"the NVIDIA driver supports CUDA {driver[0]}.{driver[1]}, onnxruntime {version()} needs {built[0]}.{built[1]}",
             f"install a driver for CUDA {built[0]} or an onnxruntime-gpu built for CUDA {driver[0]}, or use --device cpu",
         )
+    extra = "tensorrt" if device.kind == "tensorrt" else "gpu"
     missing = nvidia.missing_libraries(device.kind)
     if missing:
-        extra = "tensorrt" if device.kind == "tensorrt" else "gpu"
         return f"cannot load {', '.join(missing)}", f"{pip} 'galcli[{extra}]'; or use --device cpu"
+    if _missing_package(device.kind):
+        return "the Python package onnx is missing", f"{pip} 'galcli[{extra}]'; or use --device cpu"
     return (
         f"onnxruntime {version()} could not start {device.provider} on GPU {device.number}",
         "nvidia-smi lists the GPUs and who uses them; or use --device cpu",
     )
+
+
+def _missing_package(kind: str) -> bool:
+    """Whether the package that makes graphs ready for CUDA (see `galcli.models.convert`) is not installed."""
+    return kind == "cuda" and importlib.util.find_spec("onnx") is None
 
 
 @functools.cache

@@ -77,7 +77,7 @@ def _runtime() -> list[Finding]:
             Finding(
                 "bad",
                 f"onnxruntime {plain} and onnxruntime-gpu {gpu} are both installed and overwrite each other's files",
-                f"{sys.executable} -m pip uninstall -y onnxruntime onnxruntime-gpu, then install galcli again",
+                f"{sys.executable} -m pip uninstall -y onnxruntime onnxruntime-gpu; {sys.executable} -m pip install galcli",
             )
         )
     try:

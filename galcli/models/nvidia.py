@@ -20,8 +20,6 @@ from galcli.errors import DeviceMemoryError
 from galcli.models.runtime import onnxruntime
 
 _WINDOWS = sys.platform == "win32"
-#: ``cudaHostAllocPortable``: page-locked for every GPU of the process.
-_PORTABLE = 1
 
 
 def cuda_version() -> tuple[int, int]:
@@ -84,8 +82,15 @@ def _loads(library: str) -> bool:
     return True
 
 
-def page_locked(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def page_locked(shape: tuple[int, ...], dtype: np.dtype[Any], gpu: int) -> NDArray[Any]:
     """An array in page-locked memory, which a GPU reads by itself and at full speed; freed with its last view.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    gpu : int
+        Number of the GPU; another would get a context of its own.
 
     Raises
     ------
@@ -95,7 +100,10 @@ def page_locked(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     size = max(math.prod(shape) * dtype.itemsize, 1)
     library = _runtime()
     address = ctypes.c_void_p()
-    if library.cudaHostAlloc(ctypes.byref(address), ctypes.c_size_t(size), ctypes.c_uint(_PORTABLE)) != 0:
+    if (
+        library.cudaSetDevice(ctypes.c_int(gpu)) != 0
+        or library.cudaHostAlloc(ctypes.byref(address), ctypes.c_size_t(size), ctypes.c_uint(0)) != 0
+    ):
         raise DeviceMemoryError(
             f"out of memory: no {size / 1e6:.0f} MB of page-locked memory to be had", "give a smaller --batch-size"
         )

@@ -87,6 +87,10 @@ def test_what_is_missing_is_named_with_its_cure(kind, monkeypatch):
     assert hint.startswith(sys.executable)
     monkeypatch.setattr(nvidia, "missing_libraries", lambda kind: ())
     assert "could not start" in said()[0]
+    monkeypatch.setattr(devices, "_missing_package", lambda kind: True)
+    message, hint = said()
+    assert "package onnx is missing" in message
+    assert "pip install 'galcli[" in hint
 
 
 @needs_gpu_build
@@ -117,9 +121,13 @@ def test_libraries_are_those_that_the_providers_are_linked_with():
 def test_page_locked_memory_is_that_of_the_driver_and_is_given_back(monkeypatch):
     """A made-up CUDA runtime hands out a buffer of the test's own."""
     memory = ctypes.create_string_buffer(1 << 12)
-    freed = []
+    freed, chosen = [], []
 
     class Runtime:
+        def cudaSetDevice(self, number):  # noqa: N802
+            chosen.append(number.value)
+            return 0
+
         def cudaHostAlloc(self, address, size, flags):  # noqa: N802
             ctypes.cast(address, ctypes.POINTER(ctypes.c_void_p))[0] = ctypes.addressof(memory)
             return 0 if size.value <= len(memory) else 2
@@ -128,16 +136,17 @@ def test_page_locked_memory_is_that_of_the_driver_and_is_given_back(monkeypatch)
             freed.append(address.value)
 
     monkeypatch.setattr(nvidia, "_runtime", Runtime)
-    array = nvidia.page_locked((4, 3), np.dtype(np.float32))
+    array = nvidia.page_locked((4, 3), np.dtype(np.float32), 3)
     array[:] = 7
     assert np.frombuffer(memory, np.float32, 12).tolist() == [7] * 12
+    assert chosen == [3]
     part = array[1:]
     del array
     assert not freed
     del part
     assert freed == [ctypes.addressof(memory)]
     with pytest.raises(DeviceMemoryError):
-        nvidia.page_locked((1 << 20,), np.dtype(np.float32))
+        nvidia.page_locked((1 << 20,), np.dtype(np.float32), 3)
 
 
 def test_auto_is_the_cpu_without_a_gpu(no_driver):
