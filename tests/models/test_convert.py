@@ -42,6 +42,37 @@ def types_of(data):
     return known | {tensor.name: tensor.data_type for tensor in inferred.initializer}, inferred.node
 
 
+def emulated(data):
+    """The halved graph in float32, each float16 value rounded to 11 bits as a GPU would.
+
+    onnxruntime on the CPU leaves out casts to float16 and back, and with them the rounding.
+    """
+    graph = onnx.load_model_from_string(data).graph
+    stored = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT16}
+    for tensor in list(graph.initializer):
+        if tensor.name in stored:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    graph.initializer.append(numpy_helper.from_array(np.float32(2**13 + 1), "split"))
+    nodes = []
+    for node in graph.node:
+        name = node.output[0]
+        if node.op_type == "Cast" and node.input[0] in stored | {f"{name}/half"}:
+            node = helper.make_node("Identity", [node.input[0]], [name])  # noqa: PLW2901
+        elif name.endswith("/half"):
+            if node.op_type == "Cast":
+                node = helper.make_node("Identity", [node.input[0]], [f"{name}/whole"])  # noqa: PLW2901
+            node.output[0] = f"{name}/whole"
+            nodes += [node, helper.make_node("Mul", [f"{name}/whole", "split"], [f"{name}/a"]),
+                      helper.make_node("Sub", [f"{name}/a", f"{name}/whole"], [f"{name}/b"])]  # fmt: skip
+            node = helper.make_node("Sub", [f"{name}/a", f"{name}/b"], [name])  # noqa: PLW2901
+        nodes.append(node)
+    model = onnx.load_model_from_string(data)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    model.graph.CopyFrom(graph)
+    return model.SerializeToString()
+
+
 def test_asinh_is_spelled_out_to_the_last_digits():
     data = model_of([helper.make_node("Asinh", ["x"], ["y"])], {"x": ["N"]}, {"y": ["N"]}, {})
     changed = for_cuda(data, half=False)
@@ -68,9 +99,10 @@ def test_convolutions_and_what_lies_between_are_halved(net, images, expected):
         elif node.op_type in ("GlobalAveragePool", "Flatten", "MatMul"):
             assert kind == TensorProto.FLOAT, node.name
     assert sum(node.op_type == "Cast" for node in nodes) == 2  # in and out
-    found = Graph(for_cuda(net, half=True), "net", "cpu").run({"pixels": images})["y"]
-    assert not np.array_equal(found, expected)
-    np.testing.assert_allclose(found, expected, atol=3e-3 * np.abs(expected).max())
+    for form in (for_cuda(net, half=True), emulated(for_cuda(net, half=True))):
+        found = Graph(form, "net", "cpu").run({"pixels": images})["y"]
+        assert not np.array_equal(found, expected)
+        np.testing.assert_allclose(found, expected, atol=1e-2 * np.abs(expected).max())
 
 
 def test_weights_stored_as_float16_are_taken_as_they_are(images):
@@ -109,17 +141,15 @@ def test_shipped_model_runs_on_cuda_kernels_alone(name, half):
 def test_shipped_model_in_float16_says_the_same(name):
     model = library.find(name)
     data, feeds = model.path.read_bytes(), galaxies((3, *model.card.size))
-    whole, half, plain = (
-        Graph(form, name, "cpu") for form in (data, for_cuda(data, half=True), for_cuda(data, half=False))
-    )
-    exact, found, same = (graph.run(feeds) for graph in (whole, half, plain))
+    forms = (data, emulated(for_cuda(data, half=True)), for_cuda(data, half=False))
+    exact, found, same = (Graph(form, name, "cpu").run(feeds) for form in forms)
     for output in model.card.outputs:
         if exact[output.tensor].dtype.kind != "f" or output.sky_offset:
             continue
         a, b, c = (values[output.tensor] for values in (exact, found, same))
         spread = max(float(np.std(a)), 0.05)
         np.testing.assert_allclose(c, a, atol=1e-4 * max(1, float(np.abs(a).max())), err_msg=output.column)
-        assert np.sqrt(np.mean((a - b) ** 2)) < 0.05 * spread, output.column
+        assert np.sqrt(np.mean((a - b) ** 2)) < 0.005 * spread, output.column
 
 
 def test_file_and_its_seal_stay_as_they_are():
