@@ -60,19 +60,25 @@ class Lane:
     """Memory of one batch in flight.
 
     Two lanes, each in a thread of its own, let the upload of one batch, the computing of another and the download of
-    a third overlap: onnxruntime gives each run a stream of its own. Python waits for none of them but the upload.
+    a third overlap: onnxruntime gives each run a stream of its own, and Python waits for the upload alone.
 
     Parameters
     ----------
     device : Device
     least : int
-        Batches are padded to powers of two that are at least this. A new number of rows costs CUDA a
-        search for algorithms and may change the last digits, and costs TensorRT minutes.
+        Batches are padded to powers of two that are at least this. A new number of rows costs CUDA a search for
+        algorithms and may change the last digits, and costs TensorRT minutes.
+
+    Attributes
+    ----------
+    least : int
+        May be set from any thread; holds from the next batch on.
     """
 
     def __init__(self, device: Device, least: int = 1) -> None:
         self._device = device
-        self.least = next_power_of_two(least)
+        self.least = least
+        self._padding = next_power_of_two(least)
         #: Place and form of an array -> the array, whose memory is thus not used for another, and its copy.
         self._placed: dict[_Key, tuple[Array, _Slot]] = {}
         #: What the batch before had of arrays that never change.
@@ -86,6 +92,9 @@ class Lane:
         for _, slot in over:
             self._free.setdefault((slot.host.shape, slot.host.dtype.str), []).append(slot)
         self._placed, self._lasting = {}, lasting
+        if self._padding != next_power_of_two(self.least):
+            self.release()
+            self._padding = next_power_of_two(self.least)
 
     def release(self) -> None:
         """Give all memory back."""
@@ -146,7 +155,7 @@ class Lane:
             self._placed[key] = self._lasting.pop(key)
         if key in self._placed:
             return self._placed[key][1].value
-        rows = max(self.least, next_power_of_two(len(array)))
+        rows = max(self._padding, next_power_of_two(len(array)))
         slot = self._slot((rows, *array.shape[1:]), array.dtype.newbyteorder("="))
         slot.host[: len(array)] = array
         slot.host[len(array) :] = 0

@@ -167,5 +167,8 @@ def resampler_bytes() -> bytes:
 def _engine_cache() -> dict[str, str]:
     """TensorRT compiles a model for minutes; what it made is kept among the user's own files, since it is code."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "galcli" / f"tensorrt-{version()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written to, as on some clusters: compiled anew each time
+        return {"trt_engine_cache_enable": "0"}
     return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}

@@ -30,7 +30,7 @@ from galcli.sky.catalog import Catalog
 #: cache (a ResNet-18 at 144 pixels on two cores: 294 images/s at 32, 272 at 64, 252 at 128).
 MAX_BATCH = 32
 #: The same for a GPU, which wants many at once; halved where its memory does not hold them.
-GPU_BATCH = 512
+GPU_BATCH = 256
 #: Batches in work at a time on a GPU: one is uploaded while another is computed.
 LANES = 2
 #: Memory of the program itself with one model loaded, GB, and of one image inside a ResNet-sized model, GB (measured).

@@ -46,6 +46,9 @@ def test_providers_best_first(tmp_path, monkeypatch):
     assert options["trt_fp16_enable"] == options["trt_engine_cache_enable"] == "1"
     assert options["trt_engine_cache_path"].startswith(str(tmp_path / "galcli"))
     assert list((tmp_path / "galcli").iterdir())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert Device("tensorrt").providers("fp16")[0][1]["trt_engine_cache_enable"] == "0"
     assert Device("cpu").providers("fp32") == [("CPUExecutionProvider", {})]
 
 
