@@ -50,7 +50,7 @@ def require_on_gpu(nodes: Iterable[Node], where: str, provider: str) -> None:
     """
     strays = on_the_cpu(nodes)
     if strays:
-        shown = ", ".join(f"{node.operator} ({node.name})" for node in strays[:3])
+        shown = ", ".join(f"{node.operator} ({node.name})" if node.name else node.operator for node in strays[:3])
         more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
         raise DeviceError(
             f"{where}: {provider} cannot run {shown}{more}, which would run on the CPU",

@@ -121,6 +121,17 @@ def test_libraries_are_those_that_the_providers_are_linked_with():
     assert linked == set(nvidia.libraries("tensorrt"))
 
 
+@pytest.mark.parametrize(("number", "code", "found"), [(13000, 0, (13, 0)), (12040, 0, (12, 4)), (13000, 3, None)])
+def test_driver_tells_which_cuda_it_supports(monkeypatch, number, code, found):
+    class Driver:
+        def cuDriverGetVersion(self, place):  # noqa: N802
+            place._obj.value = number
+            return code
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_: Driver())
+    assert nvidia.driver_version() == found
+
+
 def test_page_locked_memory_is_that_of_the_driver_and_is_given_back(monkeypatch):
     """A made-up CUDA runtime hands out a buffer of the test's own."""
     memory = ctypes.create_string_buffer(1 << 12)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from astropy.io import fits
 
+from galcli.models import devices, nvidia
 from galcli.models.bound import Lane
 from galcli.models.devices import Device
 from galcli.models.session import Graph
@@ -194,3 +196,43 @@ def test_memory_that_does_not_hold_one_cutout_ends_the_run(
     assert "memory ran out for 1 objects" in result.error
     monkeypatch.undo()
     galcli(*survey.predict("--restart"))
+
+
+@pytest.fixture
+def made_up_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA device whose memory and arithmetic are those of the CPU."""
+    monkeypatch.setattr(devices, "usable", lambda kind, number: True)
+    monkeypatch.setitem(devices.PROVIDERS, "cuda", "CPUExecutionProvider")
+    monkeypatch.setattr(Device, "providers", lambda self, precision: [("CPUExecutionProvider", {})])
+    monkeypatch.setattr(Lane, "_memory", "cpu")
+    monkeypatch.setattr(nvidia, "page_locked", lambda shape, dtype, gpu: np.empty(shape, dtype))
+
+
+def test_run_on_a_gpu_from_the_command_line_on(
+    survey: Survey, galcli: Run, made_up_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Choice of the device, graphs in float16, lanes, padding, and what is recorded."""
+    network = write_network(survey.root / "network.onnx")
+    words = [str(word) for word in (
+        "predict", survey.catalog, "--model", network, "-o", survey.out, "--overwrite", "--threads", 1, "--device",
+    )]  # fmt: skip
+    galcli(*words, "cpu")
+    exact = read_predictions(survey.out)["NET_Y"]
+    refused = galcli(*words, "cuda", code=5)  # a device that leaves its work to the CPU
+    assert "cannot run MatMul, MatMul" in refused.error
+    monkeypatch.setattr("galcli.models.session.require_on_gpu", lambda *_: None)
+    galcli(*words, "cuda:1")
+    np.testing.assert_array_equal(read_predictions(survey.out)["NET_Y"], exact)
+    again = [word for word in words if word != "--overwrite"]
+    assert "nothing to do" in galcli(*again, "cuda:2").err  # another number, the same arithmetic
+    assert "fp16" in galcli(*again, "cuda", "--precision", "fp16", code=4).error
+    galcli(*words, "cuda", "--precision", "fp16")
+    half = read_predictions(survey.out)["NET_Y"]
+    assert not np.array_equal(half, exact)
+    np.testing.assert_allclose(half, exact, rtol=5e-3, atol=5e-3)
+    with fits.open(survey.out) as hdus:
+        facts = dict(zip(hdus["RUN"].data["KEY"], hdus["RUN"].data["VALUE"], strict=True))
+    assert facts["models.0.precision"] == "fp16"
+    assert facts["models.0.provider_options.use_tf32"] == "0"
+    assert facts["models.0.provider_options.cudnn_conv_algo_search"] == "HEURISTIC"
+    galcli("validate", survey.out)
