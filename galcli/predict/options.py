@@ -34,7 +34,7 @@ class PredictOptions:
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
     precision : str
-        ``auto``, ``fp32``, ``fp16`` or ``int8``.
+        ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``.
     batch_size : int or None
         Cutouts per batch; None chooses from the cutout size and ``max_memory``.
     threads : int

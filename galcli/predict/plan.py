@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from galcli import __version__
 from galcli.errors import InputError
-from galcli.models import session
+from galcli.models import runtime
 from galcli.predict import lease
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, flatten, require_same
@@ -235,7 +235,7 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
     columns = layout.columns + [column for runner in engine.runners for column in runner.columns]
     identity = {
         "galcli": __version__,
-        "onnxruntime": session.version(),
+        "onnxruntime": runtime.version(),
         "catalog": rows,
         "cutouts": engine.source.fingerprint(),
         "models": [
@@ -244,8 +244,7 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
                 "version": runner.model.card.version,
                 "sha256": runner.model.sha256,
                 "front": runner.model.card.fronts[runner.front].name if runner.model.card.fronts else "chained",
-                "provider": runner.session.provider,
-                "precision": runner.session.precision,
+                **runner.session.identity(),
             }
             for runner in engine.all_runners()
         ],

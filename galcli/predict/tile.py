@@ -15,7 +15,6 @@ from galcli.predict.engine import Engine
 from galcli.predict.layout import ROW_NUMBER
 from galcli.predict.plan import Plan
 from galcli.predict.runner import Columns
-from galcli.predict.stream import prefetch
 from galcli.predict.table import PREDICTIONS
 from galcli.sky.tiles import Tile
 from galcli.tables.columns import Column
@@ -80,15 +79,12 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
             catalog["id"], catalog["ra"], catalog["dec"], rows.astype(np.int64),
             {name: catalog[name] for name in engine.source.needs}, provisional=True,
         )  # fmt: skip
-        for item in prefetch(engine.source.read(request, engine.batch_size)):
+        for item in engine.predict(request, table):
             interrupts.check()
             if isinstance(item, Failures):
                 status[item.index] = item.status
                 reasons |= zip(item.index.tolist(), item.reason, strict=True)
                 _take_back(item.index, engine, table)
-                continue
-            for runner in engine.runners:
-                runner.run(item, table)
     with_pixels = np.flatnonzero(status == 0)
     table["STATUS"][...] = _mark_unpredicted(status, engine, table)
     lost = [*reasons.items(), *_model_problems(with_pixels, engine, table)]

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "rice": "rice",
     "files": "files",
     "profile": "profile",
+    "gpu": "gpu",
     "coadds": "coadds",
     "train": "train_throughput",
     "mock": "mock",

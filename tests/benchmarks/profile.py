@@ -32,7 +32,7 @@ STAGES = {
     "byte order, units": "galcli.cutouts.header.Convention.settle",
     "checksum": "galcli.cutouts.stack_file.add_words",
     "extremes (gaps, empty bands)": "galcli.cutouts.stack_file.extremes",
-    "to the model's grid": "galcli.predict.runner.to_grid",
+    "to the model's grid": "galcli.predict.job.to_grid",
     "onnxruntime, calling thread": "galcli.models.session.Graph.run",
     "columns": "galcli.predict.runner.ModelRunner._store",
     "tile files": "galcli.predict.tile._commit",
