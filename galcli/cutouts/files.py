@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,6 +41,9 @@ from galcli.tables.status import RowStatus
 #: which rows come does not depend on the batch size.
 WINDOW = 64
 WINDOW_BYTES = 1 << 27
+
+#: Part of a thread's time below which the processor was idle: it waited for the disk.
+_WAITING = 0.5
 
 #: Files whose bands and survey are looked at before a run.
 PROBED = 8
@@ -158,7 +162,9 @@ class FileSource:
             yield self._missing(request, missing)
         there = [(row, path) for row, path in enumerate(paths) if path is not None]
         windows = (there[start : start + WINDOW] for start in range(0, len(there), WINDOW))
-        for items, unsigned in ahead(partial(self._window, request, batch_size), windows):
+        waited = False
+        read = ahead(partial(self._window, request, batch_size), windows, lambda: MAX_THREADS if waited else 1)
+        for items, unsigned, waited in read:
             self._unsigned += unsigned
             yield from items
 
@@ -172,8 +178,13 @@ class FileSource:
 
     def _window(
         self, request: CutoutRequest, batch_size: int, window: list[tuple[int, str]]
-    ) -> tuple[list[PixelBatch | Failures], int]:
-        """Batches of some rows, and how many of their files carry no checksum; done by several threads at once."""
+    ) -> tuple[list[PixelBatch | Failures], int, bool]:
+        """Batches of some rows, how many of their files carry no checksum, and whether other threads could work meanwhile.
+
+        Plain files that need no waiting are all Python, of which one thread runs at a time: more threads would only
+        hand its lock to and fro.
+        """
+        began, busy = time.perf_counter(), time.thread_time()
         scratch = Scratch()
         groups: dict[tuple[Any, ...], _Group] = {}
         items: list[PixelBatch | Failures] = []
@@ -192,7 +203,10 @@ class FileSource:
             if size > WINDOW_BYTES:
                 items += self._batches(groups, batch_size)
                 groups, size = {}, 0
-        return items + self._batches(groups, batch_size), unsigned
+        items += self._batches(groups, batch_size)
+        plain = self.kind == "flux" and all(path.endswith(".fits") for _, path in window)
+        waited = time.thread_time() - busy < _WAITING * (time.perf_counter() - began)
+        return items, unsigned, waited or not plain
 
     def _new_group(self, image: Image, rows: int, *, first: bool) -> _Group:
         """Room for as many rows as may come; what is not used is never touched, and so costs no memory."""

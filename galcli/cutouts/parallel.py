@@ -17,7 +17,7 @@ T = TypeVar("T")
 MAX_THREADS = 16
 
 
-def ahead(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+def ahead(work: Callable[[S], T], items: Iterable[S], at_once: Callable[[], int] | None = None) -> Iterator[T]:
     """Work on items with all cores, some items ahead of the one that is asked for.
 
     Parameters
@@ -26,6 +26,8 @@ def ahead(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
         Called once per item, in any thread; it must not use this module itself.
     items : iterable
         Taken in the caller's thread, one more than there are threads ahead.
+    at_once : callable, optional
+        How many items may be in work from now on; by default one more than there are threads.
 
     Yields
     ------
@@ -36,7 +38,7 @@ def ahead(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
     try:
         for item in items:
             waiting.append(_pool().submit(work, item))
-            if len(waiting) > _threads():
+            while len(waiting) > (_threads() if at_once is None else at_once() - 1):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
