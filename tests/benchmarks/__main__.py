@@ -15,6 +15,7 @@ BENCHMARKS = {
     "start-up": "startup",
     "plan": "plan",
     "memory": "memory",
+    "rows": "rows",
     "feed": "feed",
     "efficiency": "efficiency",
     "coadds": "coadds",
