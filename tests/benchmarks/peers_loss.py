@@ -13,9 +13,8 @@ from tests.benchmarks.peers_sides import Job, Side, watch
 from tests.benchmarks.peers_survey import PeerSurvey
 
 
-def losses(sides: list[Side], survey: PeerSurvey, resnet: Path, average: Path, folder: Path) -> list[Result]:
+def losses(sides: list[Side], survey: PeerSurvey, resnet: Path, average: Path, folder: Path) -> Iterator[Result]:
     """Each side through each misfortune."""
-    results = []
     victim = sorted(survey.files.iterdir())[500]
     for side in sides:
         for name, damage in (("truncated", _truncated), ("missing", _missing)):
@@ -24,9 +23,8 @@ def losses(sides: list[Side], survey: PeerSurvey, resnet: Path, average: Path, f
                 usage = watch(side.command(Job(survey.catalog, survey.files, average, out)), folder)
             rows = len(side.read(out))
             facts = {"exit code": usage.code, "said": _last(usage.said)}
-            results.append(Result(f"loss: {side.name}, one file {name}", rows, "rows", facts=facts))
-        results += _killed(side, survey, resnet, folder)
-    return results
+            yield Result(f"loss: {side.name}, one file {name}", rows, "rows", facts=facts)
+        yield from _killed(side, survey, resnet, folder)
 
 
 def _killed(side: Side, survey: PeerSurvey, resnet: Path, folder: Path) -> Iterator[Result]:

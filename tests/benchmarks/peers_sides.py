@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -72,8 +72,8 @@ class Usage:
     ----------
     code : int
         How it ended.
-    seconds : float
-        Elapsed.
+    seconds, cpu : float
+        Elapsed, and processor time of the process and those that it waited for.
     peak : int
         Its highest resident set (VmHWM), bytes; processes that it started are not counted.
     said : str
@@ -82,6 +82,7 @@ class Usage:
 
     code: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
     peak: int = 0
     said: str = ""
     _lines: list[bytes] = field(default_factory=list, repr=False)
@@ -89,7 +90,7 @@ class Usage:
 
 def watch(words: Sequence[str], folder: Path, kill_after: float | None = None) -> Usage:
     """Run a command to its end, or kill it and all that it started after some seconds."""
-    usage, began = Usage(), time.perf_counter()
+    usage, began, before = Usage(), time.perf_counter(), _cpu()
     process = subprocess.Popen(
         list(words), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -104,10 +105,16 @@ def watch(words: Sequence[str], folder: Path, kill_after: float | None = None) -
         if kill_after is not None and time.perf_counter() - began > kill_after:
             os.killpg(process.pid, 9)
         time.sleep(EVERY)
-    usage.seconds, usage.code = time.perf_counter() - began, process.returncode
+    usage.seconds, usage.cpu, usage.code = time.perf_counter() - began, _cpu() - before, process.returncode
     reader.join()
     usage.said = b"".join(usage._lines[-5:]).decode(errors="replace")
     return usage
+
+
+def _cpu() -> float:
+    """Processor time of all processes that were started here and have ended, s."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def galcli(*further: str, name: str = "galcli") -> Side:
@@ -147,11 +154,6 @@ def installed_peers(pythons: Sequence[Path]) -> tuple[list[Side], list[str]]:
         else:
             sides.append(make(str(python.absolute())))
     return sides, absent
-
-
-def has_quantiser() -> bool:
-    """Whether this galcli can make int8 twins."""
-    return importlib.util.find_spec("galcli.training.quantise") is not None
 
 
 def _has(python: Path, package: str) -> bool:

@@ -96,3 +96,8 @@ def write_models(folder: Path) -> tuple[Path, Path]:
     described = card(SIDE, SCALE, name="resnet18", prefix="NET", outputs=[output], description="ResNet-18, untrained")
     save(to_onnx(network, example, ["out"]), Card(**described), path)
     return path, write_average(folder / "average.onnx", size=SIDE)
+
+
+def has_twin(model: Path) -> bool:
+    """Whether the model has an int8 twin beside it."""
+    return model.with_name(f"{model.stem}-int8.onnx").exists()

@@ -10,9 +10,9 @@ from tests.average import write_average
 from tests.benchmarks.measure import Result, command
 from tests.benchmarks.memory import Cost, run_alone, shared_survey
 
-SMALL, LARGE, SIDE = 100_000, 1_000_000, 16
+SMALL, LARGE, SIDE = 100_000, 10_000_000, 16
 #: Times the small catalogue is run, before, after and between looks at the large one.
-REPEATS = 2
+REPEATS = 4
 
 
 def run(folder: Path) -> list[Result]:
