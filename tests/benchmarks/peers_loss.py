@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from tests.benchmarks.measure import Result
 from tests.benchmarks.peers_sides import Job, Side, watch
 from tests.benchmarks.peers_survey import PeerSurvey
+
+KINDS: tuple[Literal["truncated"], Literal["missing"]] = ("truncated", "missing")
 
 
 def losses(sides: list[Side], survey: PeerSurvey, resnet: Path, average: Path, folder: Path) -> Iterator[Result]:
     """Each side through each misfortune."""
     victim = sorted(survey.files.iterdir())[500]
     for side in sides:
-        for name, damage in (("truncated", _truncated), ("missing", _missing)):
-            out = folder / f"{name}-{side.name.replace(' ', '-')}.fits"
-            with damage(victim):
+        for kind in KINDS:
+            out = folder / f"{kind}-{side.name.replace(' ', '-')}.fits"
+            with misfortune(victim, kind):
                 usage = watch(side.command(Job(survey.catalog, survey.files, average, out)), folder)
             rows = len(side.read(out))
             facts = {"exit code": usage.code, "said": _last(usage.said)}
-            yield Result(f"loss: {side.name}, one file {name}", rows, "rows", facts=facts)
+            yield Result(f"loss: {side.name}, one file {kind}", rows, "rows", facts=facts)
         yield from _killed(side, survey, resnet, folder)
 
 
@@ -48,23 +50,17 @@ def _killed(side: Side, survey: PeerSurvey, resnet: Path, folder: Path) -> Itera
 
 
 @contextmanager
-def _truncated(path: Path) -> Iterator[None]:
+def misfortune(path: Path, kind: Literal["truncated", "missing"]) -> Iterator[None]:
+    """A file that is cut in half, or away, for a while."""
     whole = path.read_bytes()
-    os.truncate(path, len(whole) // 2)
+    if kind == "truncated":
+        os.truncate(path, len(whole) // 2)
+    else:
+        path.unlink()
     try:
         yield
     finally:
         path.write_bytes(whole)
-
-
-@contextmanager
-def _missing(path: Path) -> Iterator[None]:
-    aside = path.parent.with_name(path.name)
-    shutil.move(path, aside)
-    try:
-        yield
-    finally:
-        shutil.move(aside, path)
 
 
 def _last(said: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,29 +86,26 @@ class Usage:
     cpu: float = 0.0
     peak: int = 0
     said: str = ""
-    _lines: list[bytes] = field(default_factory=list, repr=False)
 
 
 def watch(words: Sequence[str], folder: Path, kill_after: float | None = None) -> Usage:
     """Run a command to its end, or kill it and all that it started after some seconds."""
     usage, began, before = Usage(), time.perf_counter(), _cpu()
-    process = subprocess.Popen(
-        list(words), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert process.stderr is not None
-    reader = threading.Thread(target=usage._lines.extend, args=(process.stderr,), daemon=True)
-    reader.start()
-    status = Path(f"/proc/{process.pid}/status")
-    while process.poll() is None:
-        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        usage.peak = max([usage.peak, *(int(line.split()[1]) * 1024 for line in lines)])
-        if kill_after is not None and time.perf_counter() - began > kill_after:
-            os.killpg(process.pid, 9)
-        time.sleep(EVERY)
-    usage.seconds, usage.cpu, usage.code = time.perf_counter() - began, _cpu() - before, process.returncode
-    reader.join()
-    usage.said = b"".join(usage._lines[-5:]).decode(errors="replace")
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            list(words), cwd=folder, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+            usage.peak = max([usage.peak, *(int(line.split()[1]) * 1024 for line in lines)])
+            if kill_after is not None and time.perf_counter() - began > kill_after:
+                os.killpg(process.pid, signal.SIGKILL)
+            time.sleep(EVERY)
+        usage.seconds, usage.cpu, usage.code = time.perf_counter() - began, _cpu() - before, process.returncode
+        errors.seek(0)
+        usage.said = errors.read().decode(errors="replace")[-2000:]
     return usage
 
 
