@@ -19,7 +19,7 @@ from galcli.models import library
 from tests.benchmarks.measure import Result
 from tests.benchmarks.peers_loss import losses
 from tests.benchmarks.peers_sides import Job, Side, Usage, galcli, installed_peers, plain_script, watch
-from tests.benchmarks.peers_survey import PeerSurvey, has_twin, write_models, write_survey
+from tests.benchmarks.peers_survey import PeerSurvey, twin_of, write_models, write_survey
 
 OBJECTS, LOSS_OBJECTS, REPEATS = 4096, 1000, 3
 SHIPPED = "sfnet-metallicity"
@@ -80,7 +80,7 @@ def run(folder: Path, pythons: Sequence[Path] = ()) -> Iterator[Result]:
     peers, absent = installed_peers(pythons)
     sides = [galcli(), plain_script(), *peers]
     network = [Entry(side.name, side, survey.files, resnet) for side in sides]
-    if has_twin(resnet):
+    if twin_of(resnet).exists():
         network.append(Entry(INT8, galcli("--precision", "int8", name=INT8), survey.files, resnet))
     else:
         absent.append("int8 twin")

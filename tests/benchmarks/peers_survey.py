@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fitsio
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -94,10 +98,27 @@ def write_models(folder: Path) -> tuple[Path, Path]:
         "tensor": "out", "column": "NET_OUT", "dtype": "f4", "shape": [OUTPUTS], "description": "of random weights",
     }  # fmt: skip
     described = card(SIDE, SCALE, name="resnet18", prefix="NET", outputs=[output], description="ResNet-18, untrained")
-    save(to_onnx(network, example, ["out"]), Card(**described), path)
+    graph = to_onnx(network, example, ["out"])
+    save(graph, Card(**described), path)
+    with contextlib.suppress(ModuleNotFoundError):  # a galcli that makes no int8 twins has none to be measured
+        _write_twin(graph, described, path)
     return path, write_average(folder / "average.onnx", size=SIDE)
 
 
-def has_twin(model: Path) -> bool:
-    """Whether the model has an int8 twin beside it."""
-    return model.with_name(f"{model.stem}-int8.onnx").exists()
+def _write_twin(graph: onnx.ModelProto, described: dict[str, Any], path: Path) -> None:
+    """The int8 twin of the network."""
+    from galcli.training.quantise import measure_ranges, quantise
+
+    feeds = {
+        "pixels": noise(64, SIDE, seed=1),
+        "valid": np.ones((64, 1, SIDE, SIDE), np.float32),
+        "front": np.zeros(64, np.int64),
+    }
+    twin = quantise(graph, measure_ranges(graph, [feeds]))
+    whole = hashlib.sha256(path.read_bytes()).hexdigest()
+    save(twin, Card(**described, precision="int8", twin_of=whole), twin_of(path))
+
+
+def twin_of(model: Path) -> Path:
+    """Where the int8 twin of a model lies."""
+    return model.with_name(f"{model.stem}-int8.onnx")
