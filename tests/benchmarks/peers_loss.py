@@ -17,7 +17,8 @@ KINDS: tuple[Literal["truncated"], Literal["missing"]] = ("truncated", "missing"
 
 def losses(sides: list[Side], survey: PeerSurvey, resnet: Path, average: Path, folder: Path) -> Iterator[Result]:
     """Each side through each misfortune."""
-    victim = sorted(survey.files.iterdir())[500]
+    files = sorted(survey.files.iterdir())
+    victim = files[len(files) // 2]
     for side in sides:
         for kind in KINDS:
             out = folder / f"{kind}-{side.name.replace(' ', '-')}.fits"
