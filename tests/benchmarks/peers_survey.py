@@ -48,10 +48,10 @@ class PeerSurvey:
 
 
 def write_survey(folder: Path, objects: int) -> PeerSurvey:
-    """Write objects all over the sky with cutouts of ``SIDE`` pixels in three bands."""
+    """Write objects all over the sky, listed along it as by brick, with cutouts of ``SIDE`` pixels in three bands."""
     survey = PeerSurvey(folder / "catalog.fits", folder / "one.fits", folder / "files", folder / "stack.fits")
     survey.files.mkdir(parents=True)
-    ra, dec = healpix.center(20, np.random.default_rng(0).integers(0, 12 << 40, objects))
+    ra, dec = healpix.center(20, np.sort(np.random.default_rng(0).integers(0, 12 << 40, objects)))
     ids = np.arange(objects) + 10**9
     pixels = noise(objects, SIDE, seed=0)
     cards = [
