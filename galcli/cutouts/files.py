@@ -162,9 +162,10 @@ class FileSource:
             yield self._missing(request, missing)
         there = [(row, path) for row, path in enumerate(paths) if path is not None]
         windows = (there[start : start + WINDOW] for start in range(0, len(there), WINDOW))
-        waited = False
-        read = ahead(partial(self._window, request, batch_size), windows, lambda: MAX_THREADS if waited else 1)
+        waits = False
+        read = ahead(partial(self._window, request, batch_size), windows, lambda: MAX_THREADS if waits else 1)
         for items, unsigned, waited in read:
+            waits = waited
             self._unsigned += unsigned
             yield from items
 

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 ARCSEC = 1.0 / 3600.0
 
+#: Of a list that is searched where it lies, one identifier of so many is held in memory; a power of two.
+_SAMPLED = 64
+_CHUNK = 1 << 16  # identifiers looked at a time
+
 
 def native(values: NDArray[Any]) -> NDArray[Any]:
     """The same values in native byte order; text stripped of padding, integers as int64."""
@@ -29,9 +33,12 @@ def comparable(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
 class IdIndex:
     """Finds identifiers; the first of equal ones counts.
 
+    A list in order, as most files are, is searched where it lies: one that is mapped from a file stays on disk but for
+    every ``_SAMPLED``-th identifier. Of other lists a sorted copy is held.
+
     Parameters
     ----------
-    ids : ndarray (n,), integers or text
+    ids : ndarray or memmap (n,), integers or text
 
     Attributes
     ----------
@@ -40,12 +47,15 @@ class IdIndex:
     """
 
     def __init__(self, ids: NDArray[Any]) -> None:
-        self._ids = comparable(ids, ids)
-        # Most files list their objects in order: then the list itself can be searched, in half the memory.
-        in_order = bool((self._ids[1:] >= self._ids[:-1]).all())
-        self._order = None if in_order else np.argsort(self._ids, kind="stable")
-        self._sorted = self._ids if self._order is None else self._ids[self._order]
-        self.repeats = bool((self._sorted[1:] == self._sorted[:-1]).any())
+        self._order: NDArray[np.int64] | None = None
+        self._sorted = ids
+        in_order, self.repeats = _order_of(ids)
+        if not in_order:
+            text_or_numbers = comparable(ids, ids)
+            self._order = np.argsort(text_or_numbers, kind="stable")
+            self._sorted = text_or_numbers[self._order]
+            _, self.repeats = _order_of(self._sorted)
+        self._sample = self._listed(slice(None, None, _SAMPLED))
         self._as_text: IdIndex | None = None
 
     def find(self, ids: NDArray[Any]) -> NDArray[np.int64]:
@@ -60,16 +70,42 @@ class IdIndex:
         -------
         ndarray (m,), int64
         """
-        wanted = comparable(ids, self._ids)
-        if wanted.dtype.kind == "S" and self._ids.dtype.kind != "S":
+        wanted = comparable(ids, self._sample)
+        if wanted.dtype.kind == "S" and self._sample.dtype.kind != "S":
             if self._as_text is None:
-                self._as_text = IdIndex(self._ids.astype("S"))
+                everything = np.arange(len(self._sorted)) if self._order is None else np.argsort(self._order)
+                self._as_text = IdIndex(self._listed(everything).astype("S"))
             return self._as_text.find(wanted)
-        if not len(self._ids):
+        if not len(self._sorted):
             return np.full(len(wanted), -1, np.int64)
-        place = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
+        place = np.minimum(self._place(wanted), len(self._sorted) - 1)
         entry = place if self._order is None else self._order[place]
-        return np.where(self._sorted[place] == wanted, entry, -1).astype(np.int64)
+        return np.where(self._listed(place) == wanted, entry, -1).astype(np.int64)
+
+    def _place(self, wanted: NDArray[Any]) -> NDArray[np.int64]:
+        """How many of the list are smaller, (m,): as `np.searchsorted`, which would load the whole list."""
+        place = np.maximum(np.searchsorted(self._sample, wanted) - 1, 0) * _SAMPLED
+        step = _SAMPLED // 2
+        while step:
+            further = np.minimum(place + step, len(self._sorted) - 1)
+            place = np.where(self._listed(further) < wanted, further, place)
+            step //= 2
+        return place + (self._listed(place) < wanted)
+
+    def _listed(self, entry: NDArray[np.int64] | slice) -> NDArray[Any]:
+        part = self._sorted[entry]
+        return comparable(part, part)
+
+
+def _order_of(ids: NDArray[Any]) -> tuple[bool, bool]:
+    """Whether a list ascends, and whether neighbours in it are equal; holds a part of it at a time."""
+    ascends, repeats = True, False
+    for start in range(0, len(ids) - 1, _CHUNK):
+        part = ids[start : start + _CHUNK + 1]
+        part = comparable(part, part)
+        ascends &= bool((part[1:] >= part[:-1]).all())
+        repeats |= bool((part[1:] == part[:-1]).any())
+    return ascends, repeats
 
 
 class SkyIndex:

@@ -65,7 +65,7 @@ class RicePlanes:
         if rows <= _ROWS_IN_MEMORY:
             self._table = np.fromfile(path, dtype, rows, offset=start)
         else:
-            self._table = np.memmap(path, dtype, "r", offset=start, shape=(rows,))
+            self._table = np.asarray(np.memmap(path, dtype, "r", offset=start, shape=(rows,)))
 
     def hold(self, first: int, stop: int) -> bool:
         """Whether all of these planes are in Rice's code (those that cannot be quantised are stored otherwise)."""

@@ -120,7 +120,8 @@ class StackFile:
         elif rows <= _ROWS_IN_MEMORY:
             self._table = np.fromfile(self.path, dtype, rows, offset=start)
         else:
-            self._table = np.memmap(self.path, dtype, "r", offset=start, shape=(rows,))
+            mapped = np.memmap(self.path, dtype, "r", offset=start, shape=(rows,))
+            self._table = np.asarray(mapped)  # indexing a plain array costs a tenth of indexing a memmap
         self._id_field = self._fields[ids[0]]
         self._by_id: IdIndex | None = None
         self._by_position: SkyIndex | None = None
@@ -198,7 +199,7 @@ class StackFile:
             another object's.
         """
         if self._by_id is None:
-            self._by_id = IdIndex(self.ids)
+            self._by_id = IdIndex(self._table[self._id_field])
         entry = self._by_id.find(ids)
         if not len(self):
             return entry

@@ -15,6 +15,7 @@ BENCHMARKS = {
     "start-up": "startup",
     "plan": "plan",
     "memory": "memory",
+    "rows": "rows",
     "feed": "feed",
     "efficiency": "efficiency",
     "rice": "rice",
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "coadds": "coadds",
     "train": "train_throughput",
     "mock": "mock",
+    "peers": "peers",
 }
 
 
@@ -35,6 +37,10 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where the surveys are written, 5 GB (default: the temporary folder)"
     )
+    parser.add_argument(
+        "--peers-python", type=Path, action="append", default=[], metavar="PATH",
+        help="Python of an environment that holds zoobot or hyrax, for `peers`; may be given again",
+    )  # fmt: skip
     given = parser.parse_args()
     unknown = set(given.names) - set(BENCHMARKS)
     if unknown:
@@ -45,7 +51,8 @@ def main() -> None:
     for name in given.names or BENCHMARKS:
         module = importlib.import_module(f"tests.benchmarks.{BENCHMARKS[name]}")
         with tempfile.TemporaryDirectory(prefix=f"galcli-{name}-", dir=given.folder) as folder:
-            for result in module.run(Path(folder)):
+            further = {"pythons": given.peers_python} if name == "peers" else {}
+            for result in module.run(Path(folder), **further):
                 print(result.line(), flush=True)
                 results.append(result)
     if given.json is not None:

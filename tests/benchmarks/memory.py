@@ -1,14 +1,16 @@
 """How memory grows with the catalogue: the highest resident set of a run, without mapped file pages.
 
-``python -m tests.benchmarks.memory CATALOG OUT CUTOUTS MODEL`` runs one prediction and prints its peak in bytes.
+``python -m tests.benchmarks.memory FOLDER MODEL [--keep-tiles]`` runs one prediction and prints what it cost, as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,8 @@ EVERY = 0.002
 def run(folder: Path) -> list[Result]:
     """Peak memory of a small and a large catalogue whose rows share the same 2,048 cutouts."""
     model = write_average(folder / "average.onnx", size=SIDE)
-    small, large = (_peak(_survey(folder / str(rows), rows), model) / 1e9 for rows in ROWS)
+    surveys = [shared_survey(folder / str(rows), rows, SIDE) for rows in ROWS]
+    small, large = (run_alone(survey, model).peak / 1e9 for survey in surveys)
     facts = {f"GB at {ROWS[0]:,}": small, f"GB at {ROWS[1]:,}": large}
     return [
         Result("memory: growth, 10^5 to 10^6 rows", 100 * (large / small - 1), "%", 10, at_least=False, facts=facts),
@@ -36,23 +39,41 @@ def run(folder: Path) -> list[Result]:
     ]
 
 
-def _survey(folder: Path, rows: int) -> Path:
-    """A catalogue all over the sky; the entries of its one stack point to few cutouts."""
+def shared_survey(folder: Path, rows: int, side: int) -> Path:
+    """A catalogue all over the sky; the entries of its one stack point to few cutouts of ``side`` pixels."""
     folder.mkdir()
     pixel = np.random.default_rng(0).integers(0, 12 << 40, rows)
     ra, dec = healpix.center(20, pixel)
     ids = np.arange(rows) + 10**9
     write_catalog(folder / "catalog.fits", ids, ra, dec)
     shared = np.arange(rows, dtype=np.int64) % GALAXIES
-    write_stack(folder / "stack.fits", ids, ra, dec, noise(GALAXIES, SIDE, seed=0), BANDS, SCALE, rows=shared)
+    write_stack(folder / "stack.fits", ids, ra, dec, noise(GALAXIES, side, seed=0), BANDS, SCALE, rows=shared)
     return folder
 
 
-def _peak(folder: Path, model: Path) -> int:
-    places = [folder / "catalog.fits", folder / "predictions.fits", folder / "stack.fits", model]
-    words = [sys.executable, "-m", "tests.benchmarks.memory", *map(str, places)]
+@dataclass(frozen=True)
+class Cost:
+    """What a run cost in a process of its own that had made a run of one row before, so that start-up is left out.
+
+    Attributes
+    ----------
+    peak : int
+        Highest resident memory, bytes: see `Watch`.
+    cpu, seconds : float
+        Processor time of all threads, and elapsed time.
+    """
+
+    peak: int
+    cpu: float
+    seconds: float
+
+
+def run_alone(folder: Path, model: Path, *, keep_tiles: bool = False) -> Cost:
+    """Predict a survey in a process of its own."""
+    words = [sys.executable, "-m", "tests.benchmarks.memory", str(folder), str(model)]
+    words += ["--keep-tiles"] if keep_tiles else []
     done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return int(done.stdout)
+    return Cost(**json.loads(done.stdout))
 
 
 class Watch(threading.Thread):
@@ -84,14 +105,16 @@ class Watch(threading.Thread):
 
 
 def main() -> None:
-    """Predict and print the peak."""
-    catalog, out, cutouts, model = map(Path, sys.argv[1:])
+    """Predict and print the cost."""
+    folder, model = map(Path, sys.argv[1:3])
+    chosen = options(folder, model, cutouts=str(folder / "stack.fits"), keep_tiles="--keep-tiles" in sys.argv)
+    predict(replace(chosen, limit=1, keep_tiles=False), Silent())
     watch = Watch()
     watch.start()
-    began = time.monotonic()
-    predict(options(catalog.parent, model, catalogs=(catalog,), out=out, cutouts=str(cutouts)), Silent())
-    print(watch.stop())
-    print(f"{catalog}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+    began, cpu = time.perf_counter(), time.process_time()
+    predict(chosen, Silent())
+    cost = Cost(watch.stop(), time.process_time() - cpu, time.perf_counter() - began)
+    print(json.dumps(asdict(cost)))
 
 
 if __name__ == "__main__":

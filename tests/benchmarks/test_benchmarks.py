@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,7 +17,10 @@ from tests.benchmarks import gpu
 from tests.benchmarks.__main__ import BENCHMARKS
 from tests.benchmarks.feed import load_plainly, read_plainly
 from tests.benchmarks.measure import ROOT, Result, alternate
-from tests.benchmarks.memory import Watch
+from tests.benchmarks.memory import Watch, run_alone, shared_survey
+from tests.benchmarks.peers_loss import misfortune
+from tests.benchmarks.peers_sides import Job, galcli, installed_peers, plain_script, watch
+from tests.benchmarks.peers_survey import SIDE, write_survey
 from tests.benchmarks.survey import Silent, options, positions, write_stacks
 
 
@@ -77,3 +83,49 @@ def test_sides_run_in_turns():
     medians = alternate([lambda: order.append("a"), lambda: order.append("b")], repeats=3)
     assert order == ["a", "b"] * 3
     assert len(medians) == 2
+
+
+def test_rows_may_share_cutouts(tmp_path):
+    survey = shared_survey(tmp_path / "survey", rows=3000, side=16)
+    cost = run_alone(survey, write_average(tmp_path / "average.onnx", size=16))
+    assert cost.peak > 10_000_000
+    assert 0 < cost.cpu < 60
+    flux = read_table(survey / "predictions.fits")["AVG_FLUX"]
+    np.testing.assert_array_equal(flux[:952], flux[2048:])
+    assert len(np.unique(flux[:2048, 0])) > 2000
+
+
+def test_galcli_says_what_the_plain_script_says(tmp_path):
+    survey = write_survey(tmp_path / "survey", objects=40)
+    model, out = write_average(tmp_path / "average.onnx", size=SIDE), tmp_path / "out.fits"
+    said = []
+    for side in (galcli(), plain_script()):
+        for cutouts in (survey.files, survey.stack):
+            usage = watch(side.command(Job(survey.catalog, cutouts, model, out)), tmp_path)
+            assert usage.code == 0, usage.said
+            assert min(usage.peak / 1e7, usage.cpu, usage.seconds) > 0.1
+            said.append(side.read(out))
+            out.unlink()
+    assert said[0].shape == (40, 3)
+    for other in said[1:]:
+        np.testing.assert_allclose(other, said[0], rtol=1e-5)
+
+
+def test_a_killed_program_is_seen_to_be_killed(tmp_path):
+    usage = watch([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, kill_after=0.2)
+    assert usage.code == -9
+    assert usage.seconds < 30
+
+
+def test_peers_that_are_not_installed_are_named():
+    assert installed_peers([Path(sys.executable)]) == ([], ["zoobot", "hyrax"])
+
+
+@pytest.mark.parametrize(("kind", "size"), [("truncated", 50), ("missing", None)])
+def test_misfortune_passes(tmp_path, kind, size):
+    path = tmp_path / "files" / "a.fits"
+    path.parent.mkdir()
+    path.write_bytes(bytes(range(100)))
+    with misfortune(path, kind):
+        assert (path.stat().st_size if path.exists() else None) == size
+    assert path.read_bytes() == bytes(range(100))

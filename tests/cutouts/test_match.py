@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -62,3 +65,34 @@ def test_poles_and_bad_positions() -> None:
     index = SkyIndex(np.array([10.0, np.nan, 0.0]), np.array([90.0, 5.0, -90.0]))
     found = index.find(np.array([250.0, np.nan, 77.0]), np.array([90.0, 5.0, -90.0]), ARCSEC)
     assert found.tolist() == [0, -1, 2]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 128, 129, 1000])
+@pytest.mark.parametrize("kind", [">i8", "S"])
+def test_lists_around_the_size_of_a_sample(n: int, kind: str, in_order: bool) -> None:
+    draw = np.random.default_rng(n)
+    ids = draw.integers(0, 3 * n + 1, n).astype(kind)
+    ids = np.sort(ids) if in_order else ids
+    wanted = draw.integers(-2, 3 * n + 5, 200).astype(kind)
+    first: dict[object, int] = {}
+    for entry, name in enumerate(ids.tolist()):
+        first.setdefault(name, entry)
+    index = IdIndex(ids)
+    assert index.find(wanted).tolist() == [first.get(name, -1) for name in wanted.tolist()]
+    assert index.repeats == (len(first) < n)
+
+
+def test_list_in_order_stays_on_disk(tmp_path: Path) -> None:
+    rows = np.zeros(1_000_000, [("RA", ">f8"), ("ID", ">i8")])
+    rows["ID"] = np.arange(len(rows)) * 3
+    rows.tofile(tmp_path / "index")
+    listed = np.asarray(np.memmap(tmp_path / "index", rows.dtype, "r"))["ID"]
+    tracemalloc.start()
+    try:
+        found = IdIndex(listed).find(np.array([0, 3, 4, 2_999_997]))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.tolist() == [0, 1, -1, 999_999]
+    assert peak < rows["ID"].nbytes / 2

@@ -12,6 +12,7 @@ from galcli.models import library
 from galcli.models.library import ModelFile
 from galcli.tables.columns import Column, column_models, dictionary
 from galcli.tables.status import MODEL_STATUS_MEANING, ROW_STATUS_MEANING
+from tests.docs import large as large_survey
 
 README = Path(__file__).parents[2] / "README.md"
 #: numpy letters -> words.
@@ -91,8 +92,14 @@ def _metrics(model: ModelFile) -> str:
     return f"{text}\n\n{table(('output', *heads), rows)}"
 
 
+def large() -> str:
+    """A survey of 10^9 galaxies: hours and bytes."""
+    head = ("cores", "a model, float32", "int8", "reading plain stacks", "decoding Rice")
+    return f"{table(head, large_survey.times())}\n\n{table(('on disk', 'size'), large_survey.sizes())}"
+
+
 PARTS: dict[str, Callable[[], str]] = {
-    "columns": columns, "status": status, "commands": commands, "metrics": metrics,
+    "columns": columns, "status": status, "commands": commands, "metrics": metrics, "large": large,
 }  # fmt: skip
 
 

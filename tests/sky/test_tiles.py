@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +157,19 @@ def test_twenty_thousand_small_tiles_in_seconds(tmp_path: Path) -> None:
     tiles = make_tiles(hpx, tmp_path / "rows.npy", order=6)
     assert len(tiles) > 20_000
     assert time.perf_counter() - start < 5
+
+
+def test_rows_are_put_in_order_on_disk(tmp_path: Path) -> None:
+    """Six million rows, and a tenth of them in one crowded field, in memory that holds neither list."""
+    draw = np.random.default_rng(0)
+    hpx = np.lib.format.open_memmap(tmp_path / "hpx.npy", mode="w+", dtype=np.int64, shape=(6_000_000,))
+    hpx[:] = draw.integers(0, SPHERE, len(hpx))
+    hpx[::10] = draw.integers(0, 4**22, len(hpx) // 10)
+    tracemalloc.start()
+    try:
+        tiles = make_tiles(hpx, tmp_path / "rows.npy")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sum(map(len, tiles)) == len(hpx)
+    assert peak < 32_000_000
