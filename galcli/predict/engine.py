@@ -37,11 +37,14 @@ class Engine:
         The requested models; their chained models hang below them.
     batch_size : int
         Cutouts per batch.
+    provider : str or None
+        What computes the predictions where other machines do; None: the sessions opened here.
     """
 
     source: CutoutSource
     runners: tuple[ModelRunner, ...]
     batch_size: int
+    provider: str | None = None
 
     def all_runners(self) -> Iterator[ModelRunner]:
         """Every model that writes columns, chained ones after the model that feeds them."""

@@ -234,21 +234,9 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
     }
     columns = layout.columns + [column for runner in engine.runners for column in runner.columns]
     identity = {
-        "galcli": __version__,
-        "onnxruntime": session.version(),
+        **describe_models(engine),
         "catalog": rows,
         "cutouts": engine.source.fingerprint(),
-        "models": [
-            {
-                "name": runner.model.name,
-                "version": runner.model.card.version,
-                "sha256": runner.model.sha256,
-                "front": runner.model.card.fronts[runner.front].name if runner.model.card.fronts else "chained",
-                "provider": runner.session.provider,
-                "precision": runner.session.precision,
-            }
-            for runner in engine.all_runners()
-        ],
         "order": "auto" if options.order is None else options.order,
         "layout": options.layout,
         "columns": [column.name for column in columns],
@@ -256,6 +244,22 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
         "overrides": overrides,
     }
     return json.loads(json.dumps(identity))  # type: ignore[no-any-return]
+
+
+def describe_models(engine: Engine) -> Identity:
+    """The part of the identity that every process which makes tiles must share: what computes them."""
+    models = [
+        {
+            "name": runner.model.name,
+            "version": runner.model.card.version,
+            "sha256": runner.model.sha256,
+            "front": runner.model.card.fronts[runner.front].name if runner.model.card.fronts else "chained",
+            "provider": engine.provider or runner.session.provider,
+            "precision": runner.session.precision,
+        }
+        for runner in engine.all_runners()
+    ]
+    return {"galcli": __version__, "onnxruntime": session.version(), "models": models}
 
 
 def _cards(column: Column) -> dict[str, Any]:

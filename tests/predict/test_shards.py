@@ -15,6 +15,8 @@ import pytest
 from galcli.predict.claims import claim, run_lock
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
+from galcli.predict.tile import TileReport
+from galcli.sky.tiles import Tile
 from tests.launcher import Launcher
 from tests.predict.conftest import tiles_of
 from tests.survey import Survey
@@ -94,11 +96,16 @@ def test_two_shards_at_once(survey: Survey, reference: bytes, galcli: Run, launc
 
 
 def test_shards_take_their_own_tiles_first(survey: Survey, galcli: Run) -> None:
-    import galcli.predict.run as run
+    import galcli.predict.worker as worker
 
     made: list[str] = []
+
+    def note_only(plan: Any, engine: Any, tile: Tile) -> TileReport:
+        made.append(tile.path)
+        return TileReport(tile)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "run_tile", lambda plan, engine, tile: made.append(tile.path))
+        patch.setattr(worker, "run_tile", note_only)
         galcli(*survey.predict("--order", 3, "--shard", "1/3"))
     tiles = [tile.path for tile in load_plan(RunPaths(survey.out)).tiles]
     own = tiles[1::3]
