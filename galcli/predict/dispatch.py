@@ -60,6 +60,7 @@ class Dispatcher:
         waiting, last = deque(tiles), deque[Tile]()
         while waiting or last or self._working:
             interrupts.check()
+            self._crew.check()
             while waiting and len(self._working) < self._crew.slots:
                 self._submit(waiting.popleft())
             if not self._working:

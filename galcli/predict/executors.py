@@ -30,7 +30,7 @@ from galcli.sky.tiles import Tile
 #: Tiles handed to a site for each of its workers: one in work, one on its way.
 AHEAD = 2
 #: Seconds between two signs of life of a site's nodes, and after which one that gives none is lost.
-HEARTBEAT, SILENCE = 15, 60
+HEARTBEAT, SILENCE = 5, 60
 
 
 class Crew(Protocol):
@@ -53,6 +53,10 @@ class Crew(Protocol):
         Exception
             What the worker raised.
         """
+        ...
+
+    def check(self) -> None:
+        """Raise `DeviceError` where none of them will ever work again."""
         ...
 
     def close(self) -> None:
@@ -96,6 +100,9 @@ class InlineCrew:
         """See `Crew`."""
         return future.result()
 
+    def check(self) -> None:
+        """See `Crew`."""
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -134,6 +141,9 @@ class PoolCrew:
             process.restart()
             raise
 
+    def check(self) -> None:
+        """See `Crew`: dead processes are replaced."""
+
     def close(self) -> None:
         """See `Crew`."""
         for process in self._all:
@@ -150,7 +160,8 @@ class _Process:
     def _start(self) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks and the GPU's state
         self._read, self._held = spawn.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(1, spawn, initializer=_end_with, initargs=(self._read,))
+        with _without_signals():
+            self._pool = ProcessPoolExecutor(1, spawn, initializer=_end_with, initargs=(self._read,))
 
     def submit(self, tile: Tile) -> Future[TileReport]:
         with _without_signals():
@@ -199,6 +210,7 @@ class SiteCrew:
         try:
             import parsl.errors
             from parsl.concurrent import ParslPoolExecutor
+            from parsl.config import Config
             from parsl.executors.high_throughput import errors
         except ImportError as error:
             raise UsageError("--site needs Parsl, which is not installed", "pip install 'galcli[cluster]'") from error
@@ -211,10 +223,11 @@ class SiteCrew:
                 f"{self._folder}: Parsl cannot work in a folder whose name has blanks or signs in it",
                 "choose another output with -o",
             )
-        self._executor: Any = None
+        self._parsl = _parsl_executor(site)
+        config = Config(executors=[self._parsl], run_dir=str(self._folder), usage_tracking=0)
         try:
             with _without_signals():
-                self._executor = ParslPoolExecutor(config=_parsl_config(site, self._folder))
+                self._executor: Any = ParslPoolExecutor(config=config)
         except self._failed as error:
             raise self._no_workers(error) from error
 
@@ -232,18 +245,24 @@ class SiteCrew:
         except self._failed as error:
             raise self._no_workers(error) from error
 
+    def check(self) -> None:
+        """See `Crew`."""
+        if self._parsl.interchange_proc.poll() is not None:
+            raise DeviceError("Parsl's interchange, which leads to the workers, has ended", "start the run again")
+
     def close(self) -> None:
         """See `Crew`."""
-        if self._executor is not None:
+        if self._parsl.interchange_proc.poll() is None:
             self._executor.shutdown(wait=False)
-            shutil.rmtree(self._folder, ignore_errors=True)
+        else:  # Parsl would ask it for ever what to end
+            self._parsl.provider.cancel(list(self._parsl.blocks_to_job_id.values()))
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _no_workers(self, error: Exception) -> DeviceError:
         return DeviceError(f"the site gives no workers: {error}", "check its profile: partition, account, worker_init")
 
 
-def _parsl_config(site: Site, folder: Path) -> Any:
-    from parsl.config import Config
+def _parsl_executor(site: Site) -> Any:
     from parsl.executors import HighThroughputExecutor
     from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
@@ -261,7 +280,7 @@ def _parsl_config(site: Site, folder: Path) -> Any:
             "launcher": SrunLauncher() if site.nodes > 1 else SingleNodeLauncher(),
         }  # fmt: skip
     provider: Any = {"local": LocalProvider, "slurm": SlurmProvider}[site.provider]
-    executor = HighThroughputExecutor(
+    return HighThroughputExecutor(
         label="galcli",
         provider=provider(**asked),
         launch_cmd=DEFAULT_LAUNCH_CMD.replace(
@@ -276,4 +295,3 @@ def _parsl_config(site: Site, folder: Path) -> Any:
         heartbeat_threshold=SILENCE,
         drain_period=None if site.provider == "local" else site.drain_seconds,
     )
-    return Config(executors=[executor], run_dir=str(folder), usage_tracking=0)

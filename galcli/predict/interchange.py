@@ -1,6 +1,7 @@
-"""Parsl's interchange, which ends when the process that started it does: ``python -m galcli.predict.interchange PID``.
+"""Parsl's interchange, which ends with the process that started it: ``python -m galcli.predict.interchange PID``.
 
 Left to itself, it and all workers would go on for ever after a driver that was killed. Without it, the workers end.
+Signals to the driver's process group are the driver's: it needs the interchange to end in order.
 """
 
 from __future__ import annotations
@@ -22,5 +23,6 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
+    os.setsid()
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     runpy.run_module("parsl.executors.high_throughput.interchange", run_name="__main__")
