@@ -229,9 +229,9 @@ def parse_device(device: str) -> tuple[str, int]:
     UsageError
         If the text names no device.
     """
-    kind, _, number = device.partition(":")
+    kind, colon, number = device.partition(":")
     known = kind in ("auto", *PROVIDERS)
-    if not known or (number and (kind in ("auto", "cpu") or not re.fullmatch(r"[0-9]{1,4}", number))):
+    if not known or (colon and (kind in ("auto", "cpu") or not re.fullmatch(r"[0-9]{1,4}", number))):
         raise UsageError(f"unknown device {device!r}", "choose auto, cpu, cuda, tensorrt, or cuda:NUMBER")
     return kind, int(number or 0)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galcli.errors import UsageError
+from galcli.models.session import parse_device
 
 #: Forms of the output: one FITS table, or a HATS folder whose leaves are Parquet or FITS files.
 TABLE, HATS, HATS_FITS = "table", "hats", "hats-fits"
@@ -129,6 +130,8 @@ class PredictOptions:
 
     def _check_workers(self) -> None:
         """Raise `UsageError` where workers and devices do not go together."""
+        for device in self.devices:
+            parse_device(device)
         if self.site is not None and self.shard is not None:
             raise UsageError("--site and --shard are two ways to share a run", "leave out one of them")
         if self.site is not None and ":" in self.device:

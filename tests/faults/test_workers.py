@@ -157,14 +157,20 @@ def begun(process: Running, out: Path) -> bool:
     return len(list(RunPaths(out).root.glob("Norder=*/**/Npix=*.fits"))) >= 2
 
 
-@pytest.mark.parametrize("crew", [POOL, SITE], ids=["pool", "site"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    ("crew", "number"),
+    [
+        (POOL, signal.SIGTERM),
+        (POOL, signal.SIGINT),
+        (POOL, signal.SIGUSR1),
+        (SITE, signal.SIGTERM),
+        (SITE, signal.SIGINT),
+    ],
+)
 def test_asked_to_stop_all_workers_end(
     whole: Survey, out: Path, tmp_path: Path, galcli: Run, crew: list[str], number: int
 ) -> None:
     """As from a terminal or a batch system: all processes of the group get the signal."""
-    if crew == SITE and number == signal.SIGUSR1:
-        pytest.skip("a site of its own for one signal more")
     trap = Trap.set(tmp_path / "trap", "claims/", slow(0.7))
     with running(words(whole, out, *crew), trap) as process:
         eventually(lambda: begun(process, out), 60)

@@ -87,10 +87,15 @@ def test_shard_leaves_tiles_of_a_living_one_and_takes_those_of_a_dead_one(
     assert survey.out.read_bytes() == reference
 
 
-def test_two_shards_at_once(survey: Survey, reference: bytes, galcli: Run, launcher: Launcher) -> None:
+def test_eight_shards_at_once(survey: Survey, reference: bytes, galcli: Run, launcher: Launcher) -> None:
+    """All begin with nothing: one plans, all find the plan, and each tile is made once."""
     words = survey.predict("--order", 3, "--shard")
-    runs = [launcher.start([*words, f"{index}/2"], pause=0.01) for index in range(2)]
-    assert [launcher.wait(run).code for run in runs] == [0, 0]
+    runs = [launcher.start([*words, f"{index}/8"], pause=0.01) for index in range(8)]
+    ended = [launcher.wait(run) for run in runs]
+    assert [run.code for run in ended] == [0] * 8
+    made = [event for run in ended for event in run.events if event.startswith("os.rename") and "/.Npix=" in event]
+    assert len(made) == len(tiles_of(survey)) == len(load_plan(RunPaths(survey.out)).tiles)
+    assert sum(bool(run.events) and any("/.Npix=" in event for event in run.events) for run in ended) > 1
     galcli("merge", RunPaths(survey.out).root)
     assert survey.out.read_bytes() == reference
 
