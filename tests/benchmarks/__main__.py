@@ -17,6 +17,7 @@ BENCHMARKS = {
     "memory": "memory",
     "feed": "feed",
     "efficiency": "efficiency",
+    "scaling": "scaling",
     "coadds": "coadds",
     "train": "train_throughput",
     "mock": "mock",

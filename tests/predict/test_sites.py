@@ -169,7 +169,7 @@ def test_run_through_slurm(survey: Survey, reference: bytes, slurm: Path, tmp_pa
         assert not process.processes()
     assert survey.out.read_bytes() == reference
     script = (slurm / "script").read_text()
-    for line in ("--partition=gpu", "--account=m1234", "--time=00:30:00", "--nodes=1", "--exclusive", "--mem=0"):
+    for line in ("--partition=gpu", "--account=m1234", "--time=30", "--nodes=1", "--exclusive", "--mem=0"):
         assert f"#SBATCH {line}" in script
     assert script.index("GALCLI_WORKER_INIT") < script.index("process_worker_pool")
     assert "--drain_period=1620" in script
