@@ -13,6 +13,7 @@ from galcli.errors import DeviceError, GalcliError
 from galcli.predict.engine import Engine
 from galcli.predict.executors import Crew
 from galcli.predict.plan import Plan
+from galcli.predict.problems import reason_given_up
 from galcli.predict.tile import TileReport, give_up_tile
 from galcli.sky.tiles import Tile
 from galcli.tables.atomic import atomic_write
@@ -101,10 +102,10 @@ class Dispatcher:
                 raise error
             raise DeviceError(
                 "every worker was killed with the tile it worked on",
-                "fewer --workers, or --max-memory, where memory ran out; without either, the fault shows itself here",
+                "where memory ran out: fewer --workers, or --max-memory; else run without workers to see the fault itself",
             ) from error
         if self._failures[tile] == TRIES and not is_whole(self._plan.paths.tile(tile)):
-            reason = f"tile {tile.path} given up after {TRIES} tries: {why}"
+            reason = reason_given_up(tile, TRIES, why)
             text = "".join(traceback.format_exception(error))
             atomic_write(self._plan.paths.reason(tile), f"{reason}\n\n{text}".encode())
             give_up_tile(self._plan, self._engine, tile, reason)

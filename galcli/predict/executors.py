@@ -284,9 +284,9 @@ def _parsl_executor(site: Site) -> Any:
         label="galcli",
         provider=provider(**asked),
         launch_cmd=DEFAULT_LAUNCH_CMD.replace(
-            "process_worker_pool.py", f"{python} -m parsl.executors.high_throughput.process_worker_pool"
+            "process_worker_pool.py", f"{python} -P -m parsl.executors.high_throughput.process_worker_pool"
         ),
-        interchange_launch_cmd=[python, "-m", "galcli.predict.interchange", str(os.getpid())],
+        interchange_launch_cmd=[python, "-P", "-m", "galcli.predict.interchange", str(os.getpid())],
         address="127.0.0.1" if site.provider == "local" else None,
         max_workers_per_node=site.workers,
         cores_per_worker=1e-3,  # the profile alone says how many workers a node has

@@ -23,7 +23,7 @@ from galcli.predict.options import TABLE, PredictOptions, require_name
 from galcli.predict.output_rows import counts_of
 from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
-from galcli.predict.problems import write_problems
+from galcli.predict.problems import given_up_in, write_problems
 from galcli.predict.sites import Site, load_site
 from galcli.progress import Progress, duration
 from galcli.tables.atomic import clear_partial
@@ -119,7 +119,8 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
             if before is not None:
                 _require_finished(options, plan, before, fresh=fresh)
                 progress.note(f"{options.out} is complete, made from the same inputs and settings: nothing to do")
-                return Summary(options.out, counts_of(options.out, plan.table), time.monotonic() - began)
+                counts = counts_of(options.out, plan.table)
+                return Summary(options.out, counts, time.monotonic() - began, given_up_in(paths.problems))
             counted = _work(plan, engine, options, site, progress)
             if options.shard is not None:
                 left = len(missing_tiles(plan))
@@ -174,16 +175,17 @@ def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: 
     problems = RunPaths(out).problems
     _sweep(plan.paths, out, problems)
     reasons = write_problems(plan, problems)
-    given_up = len(list(plan.paths.given_up.glob("*.txt")))
     counts = merge(plan, out) if plan.table.layout == TABLE else write_hats(plan, out)
     seconds = time.monotonic() - began
     _say(counts, out, seconds, reasons, problems, progress)
     _remove_run(plan.paths, keep)
-    return Summary(out, counts, seconds, given_up)
+    return Summary(out, counts, seconds, given_up_in(problems))
 
 
 def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None, progress: Progress) -> dict[str, int]:
     """Make every tile that does not exist yet; returns what the cutouts counted."""
+    if options.shard is None:
+        _try_again(plan)
     todo = [tile for tile in plan.tiles if not is_whole(plan.paths.tile(tile))]
     if options.shard is not None:
         index, count = options.shard
@@ -195,10 +197,11 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
     counted = Counter(engine.source.counters())
     progress.start(len(plan.rows), done)
     try:
-        with open_crew(plan, engine, options, site) as crew:
-            for report in Dispatcher(crew, plan, engine, progress.note).make(todo):
-                counted.update(report.counters)
-                progress.advance(len(report.tile))
+        if todo:
+            with open_crew(plan, engine, options, site) as crew:
+                for report in Dispatcher(crew, plan, engine, progress.note).make(todo):
+                    counted.update(report.counters)
+                    progress.advance(len(report.tile))
     except Interrupted:
         kept = len(plan.tiles) - len(missing_tiles(plan))
         progress.note(f"{kept:,} of {len(plan.tiles):,} tiles are finished; the others begin anew")
@@ -206,6 +209,16 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
     finally:
         progress.finish()
     return dict(counted)
+
+
+def _try_again(plan: Plan) -> None:
+    """Forget that an earlier start gave up tiles: the cause may be gone."""
+    if not plan.paths.given_up.exists():
+        return
+    for tile in plan.tiles:
+        if plan.paths.reason(tile).exists():
+            for path in (plan.paths.tile(tile), plan.paths.report(tile), plan.paths.reason(tile)):
+                path.unlink(missing_ok=True)
 
 
 def _require_finished(options: PredictOptions, plan: Plan, before: dict[str, str], *, fresh: bool) -> None:

@@ -94,6 +94,7 @@ def test_tile_that_kills_every_worker_is_given_up(
     assert [int(row) for row, _, _ in reasons] == lost.tolist()
     assert {reason for _, _, reason in reasons} == {f"tile {victim.path} given up after 3 tries: worker was killed"}
     galcli("validate", out, "--catalog", whole.catalog)
+    assert "1 tile given up" in galcli(*words(whole, out), code=3).error  # also where there is nothing to do
     galcli(*words(whole, out, "--overwrite"))
     assert out.read_bytes() == whole.out.read_bytes()
     assert not RunPaths(out).problems.exists()
@@ -117,6 +118,9 @@ def test_fault_in_a_tile_is_tried_again_and_explained(whole: Survey, victim: Any
     assert "ZeroDivisionError: a fault of this tile (try 3 of 3)" in err
     assert "ZeroDivisionError" in RunPaths(out).problems.read_text()
     assert "Traceback" in RunPaths(out).reason(victim).read_text()
+    run(words(whole, out, *POOL, "--overwrite"), trap=Trap.set(tmp_path / "gone", "nowhere", FAULTY))
+    assert out.read_bytes() == whole.out.read_bytes()
+    assert not RunPaths(out).problems.exists()
     trap = Trap.set(tmp_path / "again", claim_of(victim), FAULTY, times=1)
     err = run(words(whole, tmp_path / "again.fits", *POOL, "--debug"), trap)
     assert "Traceback" in err
