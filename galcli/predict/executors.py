@@ -31,6 +31,8 @@ from galcli.sky.tiles import Tile
 AHEAD = 2
 #: Seconds between two signs of life of a site's nodes, and after which one that gives none is lost.
 HEARTBEAT, SILENCE = 5, 60
+#: Characters of Parsl's messages that are shown; they hold the output of whole jobs.
+_SHOWN = 300
 
 
 class Crew(Protocol):
@@ -216,6 +218,7 @@ class SiteCrew:
             raise UsageError("--site needs Parsl, which is not installed", "pip install 'galcli[cluster]'") from error
         self.slots = AHEAD * site.jobs * site.nodes * site.workers
         self._assignment, self._folder = assignment, folder.absolute()
+        self._useless = False
         self._lost = (errors.WorkerLost, errors.ManagerLost)
         self._failed = parsl.errors.ParslError
         if re.search(r"[^\w./+=@-]", str(self._folder)):
@@ -256,10 +259,15 @@ class SiteCrew:
             self._executor.shutdown(wait=False)
         else:  # Parsl would ask it for ever what to end
             self._parsl.provider.cancel(list(self._parsl.blocks_to_job_id.values()))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._useless:  # else its logs say why
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _no_workers(self, error: Exception) -> DeviceError:
-        return DeviceError(f"the site gives no workers: {error}", "check its profile: partition, account, worker_init")
+        self._useless = True
+        return DeviceError(
+            f"the site gives no workers: {str(error)[:_SHOWN]}",
+            f"check its profile (partition, account, worker_init); its logs are in {self._folder}",
+        )
 
 
 def _parsl_executor(site: Site) -> Any:

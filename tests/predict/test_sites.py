@@ -189,5 +189,6 @@ def test_site_that_starts_nothing_ends_the_run(survey: Survey, tmp_path: Path) -
         code, err = process.end()
         assert code == 5, err
         assert "error: the site gives no workers" in err
+        assert list(RunPaths(survey.out).site.rglob("*.sh.err")), "what the job said is kept"
         assert "Traceback" not in err
         assert not process.processes()
