@@ -9,6 +9,7 @@
     │   └── IdentityError       exit 4   the run on disk was made with other inputs or settings
     ├── ModelError              exit 5   a model file cannot be used
     ├── DeviceError             exit 5   the device asked for is not there
+    │   └── DeviceMemoryError   exit 5   its memory does not hold a batch
     ├── OutputError             exit 6   the result cannot be written
     └── Interrupted             exit 75  stopped by a signal; the run can be resumed
 
@@ -73,6 +74,10 @@ class DeviceError(GalcliError):
     """The device asked for is not there or is not really used."""
 
     exit_code = 5
+
+
+class DeviceMemoryError(DeviceError):
+    """The device's memory does not hold a batch; a smaller one may fit."""
 
 
 class OutputError(GalcliError):

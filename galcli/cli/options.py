@@ -100,7 +100,7 @@ cutout_options = _all(
 device_options = _all(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, cuda:N,M or tensorrt."),
     click.option(
-        "--precision", type=click.Choice(["auto", "fp32", "fp16", "int8"]), default="auto", show_default=True,
+        "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]), default="auto", show_default=True,
         help="Arithmetic of the models.",
     ),
     click.option(

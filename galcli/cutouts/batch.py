@@ -31,6 +31,9 @@ class CutoutRequest:
         Catalogue row.
     columns : dict of str to ndarray (N, ...)
         Catalogue columns the source asked for with ``needs``.
+    provisional : bool
+        Pixels may come before the checksum of their file is known: it is summed while they are read, not before.
+        Who asks so can take rows back.
     """
 
     id: NDArray[Any]
@@ -38,6 +41,7 @@ class CutoutRequest:
     dec: NDArray[np.float64]
     row: NDArray[np.int64]
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    provisional: bool = False
 
     def __len__(self) -> int:
         return len(self.row)
@@ -45,7 +49,9 @@ class CutoutRequest:
     def take(self, index: NDArray[np.int64]) -> CutoutRequest:
         """The request for a subset of the rows."""
         columns = {name: values[index] for name, values in self.columns.items()}
-        return CutoutRequest(self.id[index], self.ra[index], self.dec[index], self.row[index], columns)
+        return CutoutRequest(
+            self.id[index], self.ra[index], self.dec[index], self.row[index], columns, self.provisional
+        )
 
 
 @dataclass
@@ -136,7 +142,8 @@ class CutoutSource(Protocol):
         """Yield every row of the request exactly once, in batches of at most ``batch_size`` cutouts of equal shape.
 
         The order and content of what is yielded depends on the request alone, never on ``batch_size``.
-        A damaged cutout costs only its own row. Arrays of a yielded batch belong to the caller.
+        A damaged cutout costs only its own row. Arrays of a yielded batch belong to the caller. Where the request is
+        ``provisional``, failures may name rows that came before: their file turned out to be damaged.
         """
         ...
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,32 +29,32 @@ from galcli.cutouts.batch import (
 )
 from galcli.cutouts.buffers import Buffers
 from galcli.cutouts.fits_image import Image, NoOverlapError
+from galcli.cutouts.hdus import Scratch
 from galcli.cutouts.header import NO_OVERRIDES, Overrides, blue_to_red
 from galcli.cutouts.lookup import Lookup, kind_of, left_aside
+from galcli.cutouts.parallel import MAX_THREADS, ahead
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
 
-#: Cutouts decoded before they are sorted by shape, and their bytes at most. Fixed, so that the order in which rows
-#: come does not depend on the batch size.
+#: Rows that are read together and sorted by shape, and the bytes of their pixels at most. Fixed, so that the order in
+#: which rows come does not depend on the batch size.
 WINDOW = 64
 WINDOW_BYTES = 1 << 27
 
 #: Files whose bands and survey are looked at before a run.
 PROBED = 8
 
-#: Threads that decode, files of a piece of their work, pieces ahead. Reading and decoding let go of the interpreter
-#: lock, and on a network disk most of the time is waiting.
-_THREADS = 2
-_TOGETHER = 8
-_AHEAD = 3
-
 
 @dataclass
 class _Group:
-    """Decoded cutouts of equal shape."""
+    """Cutouts of equal shape and bands, settled as they come."""
 
-    index: list[int]
-    images: list[Image]
+    pixels: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    index: list[int] = field(default_factory=list)
+    scale: list[float] = field(default_factory=list)
+    center: list[tuple[float, float]] = field(default_factory=list)
 
 
 class FileSource:
@@ -88,7 +87,7 @@ class FileSource:
         self._overrides = overrides
         self._used = used
         self._unsigned = 0
-        self._buffers = Buffers()
+        self._buffers = Buffers(keep=MAX_THREADS + 6)
         self.needs = lookup.needs
         self.kind: Kind
         self.bands: tuple[str, ...]
@@ -157,22 +156,11 @@ class FileSource:
         missing = np.array([row for row, path in enumerate(paths) if path is None], np.int64)
         if len(missing):
             yield self._missing(request, missing)
-        groups: dict[tuple[Any, ...], _Group] = {}
-        rows = size = 0
-        for row, image in self._decoded(request, paths):
-            if isinstance(image, Failures):
-                yield image
-                continue
-            if self.kind == "flux" and not image.signed:
-                self._unsigned += 1
-            group = groups.setdefault((image.shape[1:], image.rule.bands), _Group([], []))
-            group.index.append(row)
-            group.images.append(image)
-            rows, size = rows + 1, size + image.raw.nbytes
-            if rows == WINDOW or size > WINDOW_BYTES:
-                yield from self._batches(groups, batch_size)
-                groups, rows, size = {}, 0, 0
-        yield from self._batches(groups, batch_size)
+        there = [(row, path) for row, path in enumerate(paths) if path is not None]
+        windows = (there[start : start + WINDOW] for start in range(0, len(there), WINDOW))
+        for items, unsigned in ahead(partial(self._window, request, batch_size), windows):
+            self._unsigned += unsigned
+            yield from items
 
     def _missing(self, request: CutoutRequest, rows: NDArray[np.int64]) -> Failures:
         """Rows that have no file of the source's kind."""
@@ -182,29 +170,41 @@ class FileSource:
         lost.reason = ["no file" if path is None else only for path in self._lookup.find(request.take(rows), other)]
         return lost
 
-    def _decoded(self, request: CutoutRequest, paths: list[str | None]) -> Iterator[tuple[int, Image | Failures]]:
-        """Images in the order of the rows, a few decoded ahead."""
-        there = [(row, path) for row, path in enumerate(paths) if path is not None]
-        waiting: deque[Future[list[tuple[int, Image | Failures]]]] = deque()
-        with ThreadPoolExecutor(_THREADS, "galcli-decode") as pool:
-            for start in range(0, len(there), _TOGETHER):
-                waiting.append(pool.submit(self._decode_some, request, there[start : start + _TOGETHER]))
-                if len(waiting) > _AHEAD:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
+    def _window(
+        self, request: CutoutRequest, batch_size: int, window: list[tuple[int, str]]
+    ) -> tuple[list[PixelBatch | Failures], int]:
+        """Batches of some rows, and how many of their files carry no checksum; done by several threads at once."""
+        scratch = Scratch()
+        groups: dict[tuple[Any, ...], _Group] = {}
+        items: list[PixelBatch | Failures] = []
+        unsigned = size = 0
+        for place, (row, path) in enumerate(window):
+            image = self._decode_or_fail(row, path, float(request.ra[row]), float(request.dec[row]), scratch)
+            if isinstance(image, Failures):
+                items.append(image)
+                continue
+            unsigned += self.kind == "flux" and not image.signed
+            key = (image.shape[1:], image.rule.bands)
+            if key not in groups:
+                groups[key] = self._new_group(image, len(window) - place, first=not groups)
+            self._settle(image, row, groups[key])
+            size += image.raw.nbytes
+            if size > WINDOW_BYTES:
+                items += self._batches(groups, batch_size)
+                groups, size = {}, 0
+        return items + self._batches(groups, batch_size), unsigned
 
-    def _decode_some(self, request: CutoutRequest, some: list[tuple[int, str]]) -> list[tuple[int, Image | Failures]]:
-        """Images of a few rows."""
-        return [
-            (row, self._decode_or_fail(row, path, float(request.ra[row]), float(request.dec[row])))
-            for row, path in some
-        ]
+    def _new_group(self, image: Image, rows: int, *, first: bool) -> _Group:
+        """Room for as many rows as may come; what is not used is never touched, and so costs no memory."""
+        rows = min(rows, 1 + WINDOW_BYTES // max(image.raw.nbytes, 1))
+        shape = (rows, len(self.bands), *image.shape[1:])
+        pixels = self._buffers.empty(shape) if first else np.empty(shape, np.float32)
+        return _Group(pixels, np.empty(shape[:2], np.float32), np.empty(shape[:2], np.float32))
 
-    def _decode_or_fail(self, row: int, path: str, ra: float, dec: float) -> Image | Failures:
+    def _decode_or_fail(self, row: int, path: str, ra: float, dec: float, scratch: Scratch) -> Image | Failures:
         """The image of a row, or why there is none: a damaged file costs its own row only."""
         try:
-            return self._decode(path, ra, dec)
+            return self._decode(path, ra, dec, scratch)
         except FileNotFoundError:
             return failure(row, RowStatus.MISSING_CUTOUT, f"{path}: no such file")
         except NoOverlapError as error:
@@ -214,45 +214,47 @@ class FileSource:
         except (*hdus.DAMAGE, *display_image.DAMAGE) as error:
             return failure(row, RowStatus.CORRUPT_CUTOUT, f"{path}: {error}")
 
-    def _decode(self, path: str, ra: float, dec: float) -> Image:
+    def _decode(self, path: str, ra: float, dec: float, scratch: Scratch | None = None) -> Image:
         """Read a file of the source's kind."""
         if self.kind == "flux":
-            return fits_image.read_image(path, ra, dec, self._overrides)
+            return fits_image.read_image(path, ra, dec, self._overrides, scratch)
         raw = display_image.read_display(path)
         scale = self._overrides.pixel_scale
         rule = display_image.display_convention(math.nan if scale is None else scale)
         height, width = raw.shape[1:]
         return Image(raw, rule, ((width - 1) / 2, (height - 1) / 2), (3, height, width), signed=False)
 
-    def _batches(self, groups: dict[tuple[Any, ...], _Group], batch_size: int) -> Iterator[PixelBatch | Failures]:
-        """Settle groups of equal shape into batches."""
+    def _settle(self, image: Image, row: int, group: _Group) -> None:
+        """Add a cutout to its group; bands of the source that it lacks are NaN."""
+        number, own = len(group.index), image.rule.bands
+        pixels = group.pixels[number]
+        if own == self.bands:
+            image.rule.settle(image.raw, pixels)
+        else:
+            planes = np.empty(image.shape, np.float32)
+            image.rule.settle(image.raw, planes)
+            for position, band in enumerate(self.bands):
+                pixels[position] = planes[own.index(band)] if band in own else np.nan
+        extremes(pixels.reshape(1, len(self.bands), -1), group.low[number, None], group.high[number, None])
+        group.index.append(row)
+        group.scale.append(image.rule.pixel_scale)
+        group.center.append(image.center)
+
+    def _batches(self, groups: dict[tuple[Any, ...], _Group], batch_size: int) -> list[PixelBatch | Failures]:
+        """The groups as batches, without cutouts that hold no signal."""
+        items: list[PixelBatch | Failures] = []
         for group in groups.values():
             for start in range(0, len(group.index), batch_size):
-                part = slice(start, start + batch_size)
-                batch = self._settle(np.array(group.index[part], np.int64), group.images[part])
-                rest, constant = without_signal(batch)
-                if constant is not None:
-                    yield constant
-                if rest is not None:
-                    yield rest
+                part = slice(start, min(start + batch_size, len(group.index)))
+                rest, constant = without_signal(self._batch(group, part))
+                items += [item for item in (constant, rest) if item is not None]
+        return items
 
-    def _settle(self, index: NDArray[np.int64], images: list[Image]) -> PixelBatch:
-        """One batch from images of equal shape and bands; bands of the source that they lack are NaN."""
-        n, bands, (height, width) = len(images), len(self.bands), images[0].shape[1:]
-        pixels = self._buffers.empty((n, bands, height, width))
-        flat = pixels.reshape(n, bands, -1)
-        low, high = np.empty((n, bands), np.float32), np.empty((n, bands), np.float32)
-        own = images[0].rule.bands
-        for row, image in enumerate(images):
-            if own == self.bands:
-                image.rule.settle(image.raw, pixels[row])
-            else:
-                planes = np.empty(image.shape, np.float32)
-                image.rule.settle(image.raw, planes)
-                for number, band in enumerate(self.bands):
-                    pixels[row, number] = planes[own.index(band)] if band in own else np.nan
-            extremes(flat[row : row + 1], low[row : row + 1], high[row : row + 1])
-        has_nan, has_data = judge(flat, low, high)
-        scale = np.array([image.rule.pixel_scale for image in images], np.float64)
-        center = np.array([image.center for image in images], np.float64)
-        return PixelBatch(index, pixels, self.bands, self.kind, scale, center, has_nan, has_data)
+    def _batch(self, group: _Group, part: slice) -> PixelBatch:
+        pixels = group.pixels[part]
+        flat = pixels.reshape(len(pixels), len(self.bands), -1)
+        has_nan, has_data = judge(flat, group.low[part], group.high[part])
+        return PixelBatch(
+            np.array(group.index[part], np.int64), pixels, self.bands, self.kind, np.array(group.scale[part], np.float64),
+            np.array(group.center[part], np.float64), has_nan, has_data,
+        )  # fmt: skip

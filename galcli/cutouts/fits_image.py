@@ -18,6 +18,7 @@ from galcli.cutouts.axes import cd_matrix, is_plain_tan
 from galcli.cutouts.hdus import (
     COMMON,
     Cards,
+    Scratch,
     cards_at,
     compressed_pixels,
     hdus,
@@ -30,6 +31,8 @@ from galcli.cutouts.hdus import (
 )
 from galcli.cutouts.header import Convention, Overrides, convention, split_bands
 from galcli.cutouts.skymap import Projection
+
+_END = b"END".ljust(80)
 
 
 class NoOverlapError(Exception):
@@ -60,7 +63,7 @@ class Image:
     signed: bool
 
 
-def read_image(path: str | Path, ra: float, dec: float, overrides: Overrides) -> Image:
+def read_image(path: str | Path, ra: float, dec: float, overrides: Overrides, scratch: Scratch | None = None) -> Image:
     """Read the cutout of an object.
 
     Parameters
@@ -70,6 +73,8 @@ def read_image(path: str | Path, ra: float, dec: float, overrides: Overrides) ->
     ra, dec : float, degrees
         The object; NaN: it is in the middle.
     overrides : Overrides
+    scratch : Scratch, optional
+        Memory to use; the image's ``raw`` is good until it is used again.
 
     Returns
     -------
@@ -84,7 +89,7 @@ def read_image(path: str | Path, ra: float, dec: float, overrides: Overrides) ->
     OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error
         If the file is damaged.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, scratch)
     for number, (cards, start, stop) in enumerate(hdus(data)):
         _require_overlap(cards)
         if not holds_pixels(cards):
@@ -174,7 +179,7 @@ def _has_position(cards: Cards) -> bool:
 @lru_cache(maxsize=256)
 def _settled(common: bytes, planes: int, overrides: Overrides) -> Convention:
     """The convention of headers that differ only in their position, worked out once."""
-    return convention(cards_at(common + b"END     ".ljust(80), 0)[0], planes, overrides)
+    return convention(cards_at(common + _END, 0)[0], planes, overrides)
 
 
 def _image(values: NDArray[Any], cards: Cards, ra: float, dec: float, overrides: Overrides, signed: bool) -> Image:
@@ -230,10 +235,10 @@ def find_center(cards: Cards, ra: float, dec: float, shape: tuple[int, int]) -> 
         If the position is on the other side of the sky.
     """
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
-    matrix = cd_matrix(cards)
-    if not (math.isfinite(ra) and math.isfinite(dec)) or matrix is None or not _has_position(cards):
+    frame = _frame(cards)
+    if not (math.isfinite(ra) and math.isfinite(dec)) or frame.matrix is None or "CRVAL1" not in cards:
         return middle
-    if not is_plain_tan(cards):
+    if not frame.plain_tan:
         return _general_center(cards, ra, dec)
     lon, lat = math.radians(ra - float(cards["CRVAL1"])), math.radians(dec)
     lat0 = math.radians(float(cards["CRVAL2"]))
@@ -243,12 +248,41 @@ def find_center(cards: Cards, ra: float, dec: float, shape: tuple[int, int]) -> 
         raise NoOverlapError("the position lies outside the image")
     east = math.degrees(math.cos(lat) * math.sin(lon) / depth)
     north = math.degrees((math.sin(lat) * math.cos(lat0) - math.cos(lat) * math.sin(lat0) * math.cos(lon)) / depth)
-    (a, b), (c, d) = matrix.tolist()
+    a, b, c, d = frame.matrix
     area = a * d - b * c
     return (
         float(cards["CRPIX1"]) - 1 + (d * east - b * north) / area,
         float(cards["CRPIX2"]) - 1 + (a * north - c * east) / area,
     )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What a header says of an image's axes, but not where they lie: CD matrix in degrees (None: no position)."""
+
+    matrix: tuple[float, float, float, float] | None
+    plain_tan: bool
+
+
+def _frame(cards: Cards) -> _Frame:
+    """The frame of a header; those of one survey share theirs, which is worked out once."""
+    if COMMON not in cards:
+        return _work_out_frame(cards)
+    return _known_frame(cards[COMMON], at_pole=float(cards.get("CRVAL2", 0)) >= 90)
+
+
+@lru_cache(maxsize=256)
+def _known_frame(common: bytes, at_pole: bool) -> _Frame:
+    cards = cards_at(common + _END, 0)[0]
+    return _work_out_frame(cards | {"CRVAL2": 90.0 if at_pole else 0.0})
+
+
+def _work_out_frame(cards: Cards) -> _Frame:
+    matrix = cd_matrix(cards) if cards.get("CTYPE1") else None
+    if matrix is None:
+        return _Frame(None, is_plain_tan(cards))
+    (a, b), (c, d) = matrix.tolist()
+    return _Frame((a, b, c, d), is_plain_tan(cards))
 
 
 def _general_center(cards: Cards, ra: float, dec: float) -> tuple[float, float]:

@@ -13,6 +13,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -47,7 +48,20 @@ class Bytes(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, part: slice, /) -> bytes: ...
+    def __getitem__(self, part: slice, /) -> bytes | memoryview: ...
+
+
+class Scratch:
+    """Memory into which one file after the other is read: fresh memory costs more than reading into it."""
+
+    def __init__(self) -> None:
+        self._memory = bytearray()
+
+    def of(self, size: int) -> memoryview:
+        """The first bytes of it; what it held before is lost."""
+        if len(self._memory) < size:
+            self._memory = bytearray(size)
+        return memoryview(self._memory)[:size]
 
 
 class BytesOnDisk:
@@ -94,8 +108,14 @@ def packing(path: str | Path) -> str:
     return "gzip" if magic[:2] == b"\x1f\x8b" else "bzip2" if magic == b"BZh" else ""
 
 
-def read_bytes(path: str | Path) -> bytes:
+def read_bytes(path: str | Path, scratch: Scratch | None = None) -> bytes | memoryview:
     """Content of a FITS file, unpacked if it is gzipped or bzipped.
+
+    Parameters
+    ----------
+    path : str or Path
+    scratch : Scratch, optional
+        Memory to use; what is returned is good until it is used again.
 
     Raises
     ------
@@ -104,10 +124,16 @@ def read_bytes(path: str | Path) -> bytes:
     OSError, EOFError, zlib.error
         If it cannot be read or unpacked.
     """
-    with open(path, "rb", buffering=0) as raw:  # noqa: PTH123 - see above
-        if os.fstat(raw.fileno()).st_size > MAX_BYTES:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > MAX_BYTES:
             raise ValueError("file larger than any image")
-        data = raw.read()
+        data: bytes | memoryview = (scratch or Scratch()).of(size)
+        if os.readv(descriptor, [data]) != size:
+            raise ValueError("file ends too early")
+    finally:
+        os.close(descriptor)
     if data[:2] == b"\x1f\x8b" or data[:3] == b"BZh":
         opener: Any = gzip.open if data[:2] == b"\x1f\x8b" else bz2.open
         with opener(io.BytesIO(data)) as file:
@@ -115,7 +141,7 @@ def read_bytes(path: str | Path) -> bytes:
         if len(data) > MAX_BYTES:
             raise ValueError("file larger than any image")
     if data[:10] != b"SIMPLE  = ":
-        raise ValueError("not a FITS file" if data else "empty file")
+        raise ValueError("not a FITS file" if len(data) else "empty file")
     return data
 
 
@@ -129,7 +155,7 @@ def hdus(data: Bytes) -> Iterator[tuple[Cards, int, int]]:
     """
     start = 0
     while start < len(data):
-        cards, begin = cards_at(data, start)
+        cards, begin = cards_at(data, start) if start else _primary_cards(data)
         size = math.prod(shape_of(cards)) if cards["NAXIS"] else 0
         size = (size + int(cards.get("PCOUNT", 0))) * abs(int(cards["BITPIX"])) // 8
         end = begin + -(-size // _BLOCK) * _BLOCK
@@ -169,7 +195,7 @@ def cards_at(data: Bytes, start: int) -> tuple[Cards, int]:
     cards: Cards = {}
     common: list[bytes] = []
     for at in range(start, len(data), 80):
-        text = data[at : at + 80]
+        text = bytes(data[at : at + 80])
         key, value = read_card(text)
         if key == "END":
             cards[COMMON] = b"".join(common)
@@ -179,6 +205,38 @@ def cards_at(data: Bytes, start: int) -> tuple[Cards, int]:
             if key not in _PRIVATE:
                 common.append(text)
     raise ValueError("header without end")
+
+
+@dataclass(frozen=True)
+class _Header:
+    """A primary header that was taken apart: its text, its cards, and where those stand that differ between files."""
+
+    text: bytes
+    cards: Cards
+    private: tuple[tuple[int, str], ...]
+
+
+_last: list[_Header] = []
+
+
+def _primary_cards(data: Bytes) -> tuple[Cards, int]:
+    """Cards of the first header; where it differs from the last one in private cards only, these alone are parsed."""
+    for known in _last:
+        text = bytes(data[: len(known.text)])
+        cards, at = dict(known.cards), 0
+        for place, key in known.private:
+            found, cards[key] = read_card(text[place : place + 80])
+            if found != key or text[at:place] != known.text[at:place]:
+                break
+            at = place + 80
+        else:
+            if text[at:] == known.text[at:]:
+                return cards, -(-len(text) // _BLOCK) * _BLOCK
+    cards, begin = cards_at(data, 0)
+    text = bytes(data[:begin])
+    keys = ((at, read_card(text[at : at + 80])[0]) for at in range(0, begin, 80))
+    _last[:] = [_Header(text, dict(cards), tuple((at, key) for at, key in keys if key in _PRIVATE))]
+    return cards, begin
 
 
 def shape_of(cards: Cards) -> tuple[int, ...]:
@@ -199,7 +257,7 @@ def holds_pixels(cards: Cards) -> bool:
     return cards.get("XTENSION", "IMAGE") == "IMAGE" and int(cards["NAXIS"]) >= 2
 
 
-def verify(cards: Cards, data: bytes, start: int, stop: int) -> bool:
+def verify(cards: Cards, data: bytes | memoryview, start: int, stop: int) -> bool:
     """Check DATASUM and CHECKSUM where the HDU has them; True if it has the first.
 
     Raises
@@ -222,7 +280,7 @@ def verify(cards: Cards, data: bytes, start: int, stop: int) -> bool:
     return True
 
 
-def plain_pixels(cards: Cards, data: bytes) -> NDArray[Any]:
+def plain_pixels(cards: Cards, data: bytes | memoryview) -> NDArray[Any]:
     """Pixels of an uncompressed image, scaled where the header says so; as stored, so read-only, where it does not."""
     shape = shape_of(cards)
     raw = np.frombuffer(data, _DTYPES[int(cards["BITPIX"])], math.prod(shape), int(cards[BEGIN])).reshape(shape)

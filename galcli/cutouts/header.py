@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,7 @@ def band_name(text: str) -> str:
     return match.group(1) if match else word
 
 
+@lru_cache(maxsize=256)
 def split_bands(text: str) -> tuple[str, ...]:
     """Names in a BANDS card: ``grz`` or ``g,r,W1``."""
     words = [word for word in re.split(r"[,;\s]+", text.strip()) if word]
@@ -185,8 +187,8 @@ class Convention:
             values = pixels.astype(np.float64)
             # Magnier et al. 2020 (ApJS 251, 3), eq. 4: stack pixels are asinh magnitudes of the flux.
             pixels[...] = offset + 2 * soften * np.sinh(values * (math.log(10) / 2.5))
-        if self.zero_is_blank:
-            pixels[pixels == 0] = np.nan
+        if self.zero_is_blank and (blank := pixels == 0).any():
+            pixels[blank] = np.nan
         if self.factor != 1.0:
             pixels *= np.float32(self.factor)
 

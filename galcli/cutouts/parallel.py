@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import pairwise
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 #: Threads that read; more only wait for memory.
-MAX_THREADS = 4
+MAX_THREADS = 16
+
+
+def ahead(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """Work on items with all cores, some items ahead of the one that is asked for.
+
+    Parameters
+    ----------
+    work : callable
+        Called once per item, in any thread; it must not use this module itself.
+    items : iterable
+        Taken in the caller's thread, one more than there are threads ahead.
+
+    Yields
+    ------
+    What ``work`` returned, in the order of the items. An exception is raised where its item would have come. When the
+    consumer stops early, items not yet begun are dropped, and those in work are waited for.
+    """
+    waiting: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            waiting.append(_pool().submit(work, item))
+            if len(waiting) > _threads():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+        wait(waiting)
 
 
 def in_parts(work: Callable[[int, int], T], length: int, smallest: int) -> list[T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from galcli.cutouts.buffers import Buffers
 from galcli.cutouts.header import NO_OVERRIDES, Overrides
 from galcli.cutouts.lookup import images_in, left_aside
 from galcli.cutouts.match import ARCSEC
+from galcli.cutouts.parallel import MAX_THREADS, ahead
 from galcli.cutouts.stack_file import DAMAGE, StackFile, identity
+from galcli.cutouts.stack_proof import Proof
 from galcli.cutouts.stack_write import write_stack
 from galcli.errors import InputError
 from galcli.sky import healpix
@@ -39,6 +41,13 @@ class _Segment:
     stack: StackFile
     index: NDArray[np.int64]
     entry: NDArray[np.int64]
+    proof: Proof | None = None
+    fresh: NDArray[np.bool_] | None = None
+
+    def part(self, start: int, stop: int) -> _Segment:
+        """Some of the cutouts."""
+        fresh = None if self.fresh is None else self.fresh[start:stop]
+        return _Segment(self.stack, self.index[start:stop], self.entry[start:stop], self.proof, fresh)
 
 
 @dataclass
@@ -81,7 +90,7 @@ class StackSource:
         self._places = _find_files(self.path)
         self._opened: OrderedDict[Path, StackFile] = OrderedDict()
         self._verdicts: dict[Path, str] = {}
-        self._buffers = Buffers()
+        self._buffers = Buffers(keep=MAX_THREADS + 6)
         self._no_checksum: set[Path] = set()
         self._pixels = {
             order: np.array(sorted(pixel for (k, pixel) in self._places if k == order), np.int64)
@@ -113,11 +122,11 @@ class StackSource:
         return self._keep_open(self._opened.get(path) or StackFile(path, self._overrides))
 
     def _keep_open(self, stack: StackFile) -> StackFile:
-        """Note the use of a file and close the one longest unused."""
+        """Note the use of a file and let go of the one longest unused."""
         self._opened[stack.path] = stack
         self._opened.move_to_end(stack.path)
         if len(self._opened) > OPEN_FILES:
-            self._opened.popitem(last=False)[1].close()
+            self._opened.popitem(last=False)  # closed once no batch in work needs it
         return stack
 
     def fingerprint(self) -> dict[str, Any]:
@@ -136,6 +145,18 @@ class StackSource:
 
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Yield the rows, file by file in the order in which their cutouts lie on disk; see ``CutoutSource``."""
+        proofs: dict[Path, Proof] = {}
+        for items in ahead(self._fill, self._arranged(request, batch_size, proofs)):
+            yield from items
+        for path, proof in proofs.items():
+            self._verdicts[path], taken_back = proof.conclude()
+            if taken_back is not None:
+                yield taken_back
+
+    def _arranged(
+        self, request: CutoutRequest, batch_size: int, proofs: dict[Path, Proof]
+    ) -> Iterator[_Pending | Failures]:
+        """Batches to be read, and rows that have no cutout; ``proofs`` gains those of the files in the making."""
         by_position = self._by_position
         if by_position is None:
             by_position = request.id.dtype.kind in "iu" and bool(np.array_equal(request.id, request.row))
@@ -151,10 +172,13 @@ class StackSource:
             entry = stack.find(request.id[rows], request.ra[rows], request.dec[rows], by_position=by_position)
             found = np.flatnonzero(entry >= 0)
             waiting[rows[found]] = False
-            segment, lost = self._usable(stack, rows[found], entry[found])
+            if request.provisional and len(found):
+                self._begin_proof(stack, proofs)
+            segment, lost = self._usable(stack, rows[found], entry[found], proofs.get(path))
             yield from lost
-            yield from self._add(pending, segment, batch_size)
-        yield from self._flush(pending)
+            pending = yield from self._add(pending, segment, batch_size)
+        if pending.size:
+            yield pending
         yield from _not_found(np.flatnonzero(waiting), damage)
 
     def _routes(self, request: CutoutRequest, waiting: NDArray[np.bool_]) -> Iterator[tuple[Path, NDArray[np.int64]]]:
@@ -198,12 +222,23 @@ class StackSource:
             for one in np.unique(pixel[inside]):
                 members.setdefault((order, int(one)), set()).update(rows[inside[pixel[inside] == one]].tolist())
 
+    def _begin_proof(self, stack: StackFile, proofs: dict[Path, Proof]) -> None:
+        """Sum a file that is read for the first time while it is read."""
+        if stack.path not in self._verdicts and stack.path not in proofs and stack.can_sum:
+            try:
+                stack.require_whole()
+            except DAMAGE:
+                return
+            proofs[stack.path] = Proof(stack)
+
     def _usable(
-        self, stack: StackFile, index: NDArray[np.int64], entry: NDArray[np.int64]
+        self, stack: StackFile, index: NDArray[np.int64], entry: NDArray[np.int64], proof: Proof | None
     ) -> tuple[_Segment, list[Failures]]:
         """Check the file's sums once and each entry's own status; order the rest as on disk."""
         lost = []
-        verdict = self._verdict(stack) if len(index) else ""
+        verdict = self._verdict(stack) if len(index) and proof is None else ""
+        if proof is not None:
+            proof.concern(index)
         if verdict:
             lost.append(failed(index, RowStatus.CORRUPT_CUTOUT, f"{stack.path.name}: {verdict}"))
             index, entry = index[:0], entry[:0]
@@ -215,7 +250,8 @@ class StackSource:
             lost.append(Failures(index[bad], status[bad], [f"{stack.path.name}: {reason}" for reason in reasons]))
         good = np.flatnonzero(status == 0)
         good = good[np.argsort(stack.cutout(entry[good]), kind="stable")]
-        return _Segment(stack, index[good], entry[good]), lost
+        fresh = None if proof is None else proof.fresh(stack.cutout(entry[good]))
+        return _Segment(stack, index[good], entry[good], proof, fresh), lost
 
     def _verdict(self, stack: StackFile) -> str:
         """What is wrong with the file's pixels, '' if nothing; found out at the first use only."""
@@ -229,47 +265,49 @@ class StackSource:
                 self._no_checksum.add(stack.path)
         return self._verdicts[stack.path]
 
-    def _add(self, pending: _Pending, segment: _Segment, batch_size: int) -> Iterator[PixelBatch | Failures]:
-        """Queue a segment and yield the batches that are full."""
-        if not len(segment.index):
-            return
+    def _add(self, pending: _Pending, segment: _Segment, batch_size: int) -> Generator[_Pending, None, _Pending]:
+        """Queue a segment, yield the batches that are full and return what is left."""
         layout = (segment.stack.shape, segment.stack.convention.bands)
-        if pending.segments and layout != pending.layout:
-            yield from self._flush(pending)
-        pending.layout = layout
+        if pending.size and len(segment.index) and layout != pending.layout:
+            yield pending
+            pending = _Pending()
         start = 0
         while start < len(segment.index):
             stop = min(len(segment.index), start + batch_size - pending.size)
-            pending.segments.append(_Segment(segment.stack, segment.index[start:stop], segment.entry[start:stop]))
+            pending.layout = layout
+            pending.segments.append(segment.part(start, stop))
             pending.size += stop - start
             start = stop
             if pending.size == batch_size:
-                yield from self._flush(pending)
+                yield pending
+                pending = _Pending()
+        return pending
 
-    def _flush(self, pending: _Pending) -> Iterator[PixelBatch | Failures]:
-        """Read what is queued."""
-        segments, size = pending.segments, pending.size
-        pending.segments, pending.size = [], 0
-        if not size:
-            return
-        first = segments[0].stack
+    def _fill(self, pending: _Pending | Failures) -> list[PixelBatch | Failures]:
+        """Read a batch; done by several threads at once."""
+        if isinstance(pending, Failures):
+            return [pending]
+        first, size = pending.segments[0].stack, pending.size
         batch = _empty_batch(self._buffers.empty((size, *first.shape)), first.convention.bands)
         low, high = (np.empty((size, first.shape[0]), np.float32) for _ in range(2))
+        lost: list[PixelBatch | Failures] = []
         start = 0
-        for segment in segments:
+        for segment in pending.segments:
             part = slice(start, start + len(segment.index))
             stack = segment.stack
             try:
-                self._keep_open(stack).read_into(stack.cutout(segment.entry), batch.pixels[part], low[part], high[part])
+                cutouts = stack.cutout(segment.entry)
+                total = stack.read_into(cutouts, batch.pixels[part], low[part], high[part], segment.fresh)
             except DAMAGE as error:
-                yield failed(segment.index, RowStatus.CORRUPT_CUTOUT, f"{stack.path.name}: {error}")
+                lost.append(failed(segment.index, RowStatus.CORRUPT_CUTOUT, f"{stack.path.name}: {error}"))
                 continue
+            if segment.proof is not None:
+                segment.proof.add(total)
             start = part.stop
             batch.index[part] = segment.index
             batch.pixel_scale[part] = stack.pixel_scale(segment.entry)
             batch.center[part] = stack.center(segment.entry)
-        if start:
-            yield from _judged(batch, low, high, start)
+        return [*lost, *_judged(batch, low, high, start)] if start else lost
 
 
 def _find_files(path: Path) -> dict[tuple[int, int], Path]:

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts.batch import CACHE_PIXELS, extremes
+from galcli.cutouts.batch import extremes
 from galcli.cutouts.cfitsio import open_fits
-from galcli.cutouts.checksum import Span, datasum_of_file
 from galcli.cutouts.header import Convention, Overrides, convention, split_bands
 from galcli.cutouts.match import ARCSEC, IdIndex, SkyIndex, native, separation
-from galcli.cutouts.parallel import in_parts
+from galcli.cutouts.rice import RicePlanes
+from galcli.cutouts.signed import SignedHDU
 from galcli.errors import InputError
-from galcli.tables.checksum import WHOLE, fold
-from galcli.tables.header import Value, declared_sum, read_cards
+from galcli.tables.checksum import add_words
 from galcli.tables.status import NO_PIXELS, RowStatus
 
 #: What fitsio and numpy raise on damaged files.
@@ -27,6 +26,9 @@ DAMAGE = (OSError, TypeError, ValueError, KeyError)
 
 #: Columns of INDEX that are no identifier.
 PLAIN_COLUMNS = ("RA", "DEC", "ROW", "PIXSCALE", "STATUS", "X", "Y")
+#: Pixels read at once. Each call of numpy or the kernel hands the interpreter lock from thread to thread, which costs
+#: more than smaller pieces, that stay in the second-level cache, would save.
+_PIECE = 1 << 18
 #: Larger INDEX tables are mapped, so that the memory of a run does not grow with the survey.
 _ROWS_IN_MEMORY = 1 << 16
 
@@ -64,24 +66,26 @@ class StackFile:
 
     def __init__(self, path: Path, overrides: Overrides) -> None:
         self.path = path
-        self._descriptor = -1
-        self._thread = 0
+        self._descriptor = -1  # for `close`, should opening fail
         self._fits: Any = None
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._one_at_a_time = threading.Lock()
         self._overrides = overrides
         with open_fits(path) as file:
             pixels, index = file["PIXELS"], file["INDEX"]
             header = pixels.read_header()
             self._number = pixels.get_extnum()
-            self._sums = [_declared_sums(path, hdu) for hdu in (pixels, index)]
+            self._pixels, signed_index = (SignedHDU.of(self._descriptor, hdu) for hdu in (pixels, index))
             self.compressed = bool(pixels.is_compressed())
             dims = [int(size) for size in pixels.get_info()["dims"]]
             self._settle_shape(header, dims, overrides)
-            self._data_start = self._sums[0][0].data
+            self._data_start = self._pixels.span.data
             if not self.compressed and pixels.get_info()["img_equiv_type"] != -32:
                 raise ValueError("PIXELS is not a float32 image")
-            self.checksums = all(total is not None for _, total in self._sums)
-            _verify(path, self._sums[1])
-            self._read_index(index)
+            self.checksums = None not in (self._pixels.total, signed_index.total)
+            signed_index.verify()
+            self._read_index(index, signed_index.span.data)
+        self._rice = self._rice_planes() if self.compressed else None
 
     def _settle_shape(self, header: Any, dims: list[int], overrides: Overrides) -> None:
         """Number and shape of the cutouts from the image's dimensions and the band names."""
@@ -95,7 +99,14 @@ class StackFile:
         self.count = dims[0] // len(bands)
         self.shape = (len(bands), dims[1], dims[2])
 
-    def _read_index(self, index: Any) -> None:
+    def _rice_planes(self) -> RicePlanes | None:
+        """The planes where threads can decode them; all other kinds of compression go through cfitsio."""
+        try:
+            return RicePlanes(self.path, self._pixels.cards(), self._data_start)
+        except (KeyError, ValueError):
+            return None
+
+    def _read_index(self, index: Any, start: int) -> None:
         """Take over the INDEX table: a small one is read, a large one stays on disk and is mapped."""
         dtype, _, variable = index.get_rec_dtype()
         columns = index.get_info()["colinfo"]
@@ -107,9 +118,9 @@ class StackFile:
         if variable.any() or any(column["tscale"] != 1 or column["tzero"] != 0 for column in columns) or not rows:
             self._table = index.read() if rows else np.zeros(0, dtype)
         elif rows <= _ROWS_IN_MEMORY:
-            self._table = np.fromfile(self.path, dtype, rows, offset=self._sums[1][0].data)
+            self._table = np.fromfile(self.path, dtype, rows, offset=start)
         else:
-            self._table = np.memmap(self.path, dtype, "r", offset=self._sums[1][0].data, shape=(rows,))
+            self._table = np.memmap(self.path, dtype, "r", offset=start, shape=(rows,))
         self._id_field = self._fields[ids[0]]
         self._by_id: IdIndex | None = None
         self._by_position: SkyIndex | None = None
@@ -212,20 +223,45 @@ class StackFile:
             self._by_position = SkyIndex(*self.position())
         return self._by_position.find(ra, dec, ARCSEC)
 
-    def verify(self) -> None:
+    @property
+    def can_sum(self) -> bool:
+        """Whether the pixels can be summed while they are read (in steps of 8 bytes), and it is worth it."""
+        return self._pixels.total is not None and not self.compressed and math.prod(self.shape) % 2 == 0
+
+    def require_whole(self) -> None:
+        """Raise ValueError where the file ends before its pixels do."""
+        self._pixels.require_whole()
+
+    def verify(self, summed: int = 0, seen: NDArray[np.bool_] | None = None) -> None:
         """Check the sums of the pixels.
+
+        Parameters
+        ----------
+        summed : int
+            Sum of the cutouts that were read already, from `read_into`.
+        seen : ndarray (count,), bool, optional
+            Which these are; by default none.
 
         Raises
         ------
-        ValueError
+        OSError, ValueError
             If the bytes are not those that were written.
         """
-        _verify(self.path, self._sums[0])
+        if seen is None:
+            self._pixels.verify()
+            return
+        start, size = self._pixels.span.data, 4 * math.prod(self.shape)
+        edges = (np.flatnonzero(np.diff(~seen, prepend=False, append=False)) * size + start).tolist()
+        padding = (start + size * self.count, self._pixels.span.end)
+        self._pixels.verify(summed, [*zip(edges[::2], edges[1::2], strict=True), padding])
 
     def read_into(
-        self, rows: NDArray[np.int64], out: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
-    ) -> None:
+        self, rows: NDArray[np.int64], out: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32],
+        summed: NDArray[np.bool_] | None = None,
+    ) -> int:  # fmt: skip
         """Read cutouts, native and in nanomaggies, and find each band's extremes while it is in the cache.
+
+        Any number of threads may do so at once.
 
         Parameters
         ----------
@@ -234,31 +270,34 @@ class StackFile:
         out : ndarray (m, B, H, W), float32
         low, high : ndarray (m, B), float32
             Overwritten.
+        summed : ndarray (m,), bool, optional
+            Cutouts whose bytes are to be summed, of a file that `can_sum`.
+
+        Returns
+        -------
+        int
+            Plain sum of the 32-bit words of these cutouts.
 
         Raises
         ------
         OSError, ValueError
             If the file is damaged or too short.
         """
-        step = max(1, CACHE_PIXELS // math.prod(self.shape)) if not self.compressed else len(rows)
-
-        def read_part(begin: int, end: int) -> None:
-            scratch = None if self.compressed else np.empty((step, *self.shape), ">f4")
-            breaks = np.flatnonzero(np.diff(rows[begin:end]) != 1) + begin + 1
-            for start, stop in zip([begin, *breaks], [*breaks, end], strict=True):
-                for at in range(start, stop, step):
-                    part = slice(at, min(at + step, stop))
-                    first, size = int(rows[at]), part.stop - at
-                    raw = self._decompress(first, size) if scratch is None else self._read(first, scratch[:size])
-                    self.convention.settle(raw, out[part])
-                    extremes(out[part].reshape(size, self.shape[0], -1), low[part], high[part])
-
-        if self.compressed:  # cfitsio works in one thread
-            read_part(0, len(rows))
-            return
-        if self._descriptor < 0:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        in_parts(read_part, len(rows), smallest=4 * step)
+        summed = np.zeros(len(rows), np.bool_) if summed is None else summed
+        step = 1 if self.compressed else max(1, _PIECE // math.prod(self.shape))
+        scratch = np.empty((0 if self.compressed else step, *self.shape), ">f4")
+        breaks = np.flatnonzero((np.diff(rows) != 1) | np.diff(summed)) + 1
+        total = 0
+        for start, stop in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+            for at in range(start, stop, step):
+                part = slice(at, min(at + step, stop))
+                first, size = int(rows[at]), part.stop - at
+                raw = self._decompress(first) if self.compressed else self._read(first, scratch[:size])
+                self.convention.settle(raw, out[part])
+                extremes(out[part].reshape(size, self.shape[0], -1), low[part], high[part])
+                if summed[at]:
+                    total += add_words(raw.reshape(-1).view(">u8"))
+        return total
 
     def _read(self, first: int, scratch: NDArray[Any]) -> NDArray[Any]:
         """Big-endian cutouts of an uncompressed file."""
@@ -267,21 +306,23 @@ class StackFile:
             raise ValueError("file is shorter than its header says")
         return scratch
 
-    def _decompress(self, first: int, size: int) -> NDArray[Any]:
-        """Native cutouts of a compressed file; the handle belongs to one thread."""
-        if self._fits is None or self._thread != threading.get_ident():
-            self.close()
-            self._fits, self._thread = open_fits(self.path), threading.get_ident()
-        bands = self.shape[0]
-        planes = self._fits[self._number][first * bands : (first + size) * bands, :, :]
-        return np.asarray(planes).reshape(size, *self.shape)
+    def _decompress(self, cutout: int) -> NDArray[Any]:
+        """One cutout of a compressed file, native, (1, B, H, W)."""
+        first, stop = cutout * self.shape[0], (cutout + 1) * self.shape[0]
+        if self._rice is not None and self._rice.hold(first, stop):
+            planes = self._rice.read(self._descriptor, first, stop)
+        else:
+            with self._one_at_a_time:  # cfitsio knows no threads
+                self._fits = self._fits or open_fits(self.path)
+                planes = self._fits[self._number][first:stop, :, :]
+        return np.asarray(planes).reshape(1, *self.shape)
 
     def __del__(self) -> None:
-        # Sources live as long as somebody reads from them; nobody tells them that they are done.
+        # A batch in work may outlive the source's interest in the file; the last one to let go of it closes it.
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; it is opened again when needed."""
+        """Let go of the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -292,42 +333,10 @@ class StackFile:
 
 def identity(path: Path) -> str:
     """DATASUM cards of PIXELS and INDEX, the file size where one is missing: changes when the cutouts do."""
+    size = f"{path.stat().st_size} bytes"
     try:
-        with open_fits(path) as file:
-            sums = [_declared_sums(path, file[name])[1] for name in ("PIXELS", "INDEX")]
+        with open_fits(path) as file, path.open("rb") as raw:
+            sums = [SignedHDU.of(raw.fileno(), file[name]).total for name in ("PIXELS", "INDEX")]
     except DAMAGE:
-        return f"damaged, {path.stat().st_size} bytes"
-    return " ".join(str(total) if total is not None else f"{path.stat().st_size} bytes" for total in sums)
-
-
-def _declared_sums(path: Path, hdu: Any) -> tuple[Span, int | None]:
-    """Where an HDU lies and what the data should sum to."""
-    place = hdu.get_offsets()
-    span = Span(place["header_start"], place["data_start"], place["data_end"])
-    return span, declared_sum(raw_cards(path, span))
-
-
-def raw_cards(path: Path, span: Span) -> dict[str, Value | None]:
-    """Cards of an HDU as they stand in the file (cfitsio hides some of a compressed HDU)."""
-    with path.open("rb") as file:
-        file.seek(span.header)
-        return read_cards(file.read(span.data - span.header)) or {}
-
-
-def _verify(path: Path, declared: tuple[Span, int | None]) -> None:
-    """Compare an HDU with its DATASUM and CHECKSUM cards, where it has them."""
-    span, total = declared
-    if span.end > path.stat().st_size:
-        raise ValueError("file is shorter than its header says")
-    if total is None:
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        found = datasum_of_file(descriptor, span.data, span.end)
-        whole = fold(found + datasum_of_file(descriptor, span.header, span.data))
-    finally:
-        os.close(descriptor)
-    if found != total:
-        raise ValueError("checksum of the data does not match")
-    if raw_cards(path, span).get("CHECKSUM") and whole not in WHOLE:
-        raise ValueError("checksum of the header does not match")
+        return f"damaged, {size}"
+    return " ".join(str(total) if total is not None else size for total in sums)

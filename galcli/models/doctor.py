@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from galcli import __version__
 from galcli.errors import GalcliError
-from galcli.models import library, session
+from galcli.models import library, runtime, session
 
 #: Libraries whose versions matter in a bug report.
 LIBRARIES = ("numpy", "astropy", "fitsio", "healpy", "pandas", "pillow", "pydantic", "click", "rich")
@@ -77,11 +77,11 @@ def _runtime() -> list[Finding]:
             Finding(
                 "bad",
                 f"onnxruntime {plain} and onnxruntime-gpu {gpu} are both installed and overwrite each other's files",
-                f"{sys.executable} -m pip uninstall -y onnxruntime onnxruntime-gpu, then install galcli again",
+                f"{sys.executable} -m pip uninstall -y onnxruntime onnxruntime-gpu; {sys.executable} -m pip install galcli",
             )
         )
     try:
-        loaded = session.version()
+        loaded = runtime.version()
     except ImportError as error:
         return [*findings, Finding("bad", f"onnxruntime cannot be loaded: {error}", "install galcli again with pip")]
     findings.append(Finding("good", f"onnxruntime{'-gpu' if gpu else ''} {loaded}"))

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from galcli.cutouts.batch import CutoutSource
+import numpy as np
+
+from galcli.cutouts.batch import CutoutRequest, CutoutSource, Failures, PixelBatch
 from galcli.cutouts.coadds import CoaddSource
 from galcli.cutouts.resolve import FIELD, find_source
-from galcli.errors import InputError, ModelError, UsageError
+from galcli.errors import DeviceMemoryError, InputError, ModelError, UsageError
 from galcli.models import library
+from galcli.models.bound import Lane, next_power_of_two
 from galcli.models.card import Chain
+from galcli.models.devices import Device, find_device
 from galcli.models.fronts import choose_front
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session, open_resampler
+from galcli.predict.job import Job
 from galcli.predict.options import PredictOptions
-from galcli.predict.runner import ModelRunner, Taken, bind_outputs
+from galcli.predict.runner import Columns, ModelRunner, Taken, bind_outputs
+from galcli.predict.stream import prefetch, side_by_side
+from galcli.progress import silent
 from galcli.sky.catalog import Catalog
 
 #: Cutouts per batch: enough to amortise a call, few enough for a network's activations to stay near the processor's
 #: cache (a ResNet-18 at 144 pixels on two cores: 294 images/s at 32, 272 at 64, 252 at 128).
 MAX_BATCH = 32
+#: The same for a GPU, which wants many at once; halved where its memory does not hold them.
+GPU_BATCH = 256
+#: Batches in work at a time on a GPU: one is uploaded while another is computed.
+LANES = 2
 #: Memory of the program itself with one model loaded, GB, and of one image inside a ResNet-sized model, GB (measured).
 BASE_GB = 0.4
 IMAGE_GB = 0.008
@@ -36,15 +48,79 @@ class Engine:
     runners : tuple of ModelRunner
         The requested models; their chained models hang below them.
     batch_size : int
-        Cutouts per batch.
-    provider : str or None
-        What computes the predictions where other machines do; None: the sessions opened here.
+        Cutouts per batch; becomes smaller where memory runs out.
+    lanes : tuple of Lane
+        One for each batch in work on a GPU; none on the CPU.
+    note : callable
+        Is told of smaller batches.
+    elsewhere : (Device, str or None) or None
+        What other machines compute with, and their precision where it is not that of the sessions; None: these do.
     """
 
     source: CutoutSource
     runners: tuple[ModelRunner, ...]
     batch_size: int
-    provider: str | None = None
+    lanes: tuple[Lane, ...] = ()
+    note: Callable[[str], None] = silent
+    elsewhere: tuple[Device, str | None] | None = None
+    _halving: threading.Lock = field(default_factory=threading.Lock)
+
+    def predict(self, request: CutoutRequest, table: Columns) -> Iterator[PixelBatch | Failures]:
+        """Read the rows of a request and write their predictions into the columns of a table.
+
+        Yields
+        ------
+        What was read, in order, when its predictions are in the table.
+
+        Raises
+        ------
+        ModelError
+            If a model fails on every row of a batch.
+        DeviceMemoryError
+            If memory does not hold a single cutout.
+        """
+        items = prefetch(self.source.read(request, self.batch_size))
+        if self.lanes:
+            yield from side_by_side(items, lambda item, lane: self._work(item, table, lane), self.lanes)
+            return
+        for item in items:
+            self._work(item, table, None)
+            yield item
+
+    def _work(self, item: PixelBatch | Failures, table: Columns, lane: Lane | None) -> None:
+        """Run all models on a batch, in parts where it is larger than memory holds."""
+        if isinstance(item, Failures):
+            return
+        waiting = [item]
+        while waiting:
+            batch = waiting.pop()
+            size = len(batch)
+            try:
+                if size <= self.batch_size:
+                    job = Job(batch, lane)
+                    for runner in self.runners:
+                        runner.run(job, table)
+                    continue
+            except DeviceMemoryError:
+                if size == 1:
+                    raise
+                self._halve(size)
+                if lane is not None:
+                    lane.release()
+            finally:
+                if lane is not None:
+                    lane.clear()
+            half, rows = next_power_of_two(size) // 2, np.arange(size)
+            waiting += [batch.take(rows[half:]), batch.take(rows[:half])]
+
+    def _halve(self, size: int) -> None:
+        """Take smaller batches from here on, since ``size`` cutouts were too many."""
+        with self._halving:
+            if self.batch_size >= size:
+                self.batch_size = next_power_of_two(size) // 2
+                for lane in self.lanes:
+                    lane.least = min(lane.least, self.batch_size)
+                self.note(f"memory ran out: {self.batch_size} cutouts at a time from here on")
 
     def all_runners(self) -> Iterator[ModelRunner]:
         """Every model that writes columns, chained ones after the model that feeds them."""
@@ -82,6 +158,7 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
         bricks=options.bricks, field=max((model.card.field for model in candidates), default=0.0) or FIELD,
         note=note,
     )  # fmt: skip
+    device = find_device(options.device)
     resampler = open_resampler(options.device, options.threads)
     runners = []
     for model, front in _choose_models(options, source, candidates, asked=bool(asked)):
@@ -92,7 +169,14 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
         if group not in known:
             names = ", ".join(sorted(name for name in known if name)) or "none"
             raise UsageError(f"no model has the optional group {group!r}", f"groups of the chosen models: {names}")
-    return Engine(source, tuple(runners), _share_memory(options, source))
+    engine = Engine(source, tuple(runners), _share_memory(options, source, device), note=note)
+    if device.gpu:
+        # TensorRT compiles a model for each size of batch: there is one.
+        least = engine.batch_size if device.kind == "tensorrt" else 1
+        engine.lanes = tuple(Lane(device, least) for _ in range(LANES))
+        if not all(runner.session.placed for runner in engine.all_runners()):
+            note("note: this version of onnxruntime does not tell whether the GPU runs every node")
+    return engine
 
 
 def _choose_models(
@@ -164,13 +248,14 @@ def _require_bindings(feeding: Session, fed: Session, link: Chain) -> None:
         )  # fmt: skip
 
 
-def _share_memory(options: PredictOptions, source: CutoutSource) -> int:
+def _share_memory(options: PredictOptions, source: CutoutSource, device: Device) -> int:
     """Batch size that stays below ``--max-memory`` (cutouts read ahead plus the activations of the network).
 
     Large images that stamps are cut from may keep a half of what there is beside the program.
     """
+    most = options.batch_size or (GPU_BATCH if device.gpu else MAX_BATCH)
     if options.max_memory is None:
-        return options.batch_size or MAX_BATCH
+        return most
     left = options.max_memory - BASE_GB
     if isinstance(source, CoaddSource):
         left /= 2
@@ -181,4 +266,4 @@ def _share_memory(options: PredictOptions, source: CutoutSource) -> int:
             f"--max-memory {options.max_memory} GB is less than the program itself needs",
             f"give at least {BASE_GB + 2 * IMAGE_GB:.1f} GB",
         )
-    return options.batch_size or min(fits, MAX_BATCH)
+    return options.batch_size or min(fits, most)

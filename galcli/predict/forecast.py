@@ -19,7 +19,7 @@ from galcli.predict.engine import BASE_GB, IMAGE_GB, Engine
 from galcli.predict.inputs import open_inputs
 from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan, make_plan
-from galcli.predict.stream import DEPTH, prefetch
+from galcli.predict.stream import DEPTH
 from galcli.predict.tile import null_columns
 from galcli.progress import duration
 
@@ -98,7 +98,8 @@ def forecast(options: PredictOptions) -> Forecast:
         bad = sum(tile.stop - tile.start for tile in plan.tiles if tile.order < 0)
         orders = Counter(tile.order for tile in plan.tiles if tile.order >= 0)
         tile_gb = max(sizes, default=0) * row_bytes / 1e9
-    batch_gb = engine.batch_size * ((DEPTH + 2) * image_bytes / 1e9 + IMAGE_GB)
+    inside = 0.0 if engine.lanes else IMAGE_GB  # a GPU has memory of its own for what models make of the pixels
+    batch_gb = engine.batch_size * ((DEPTH + 2 + 2 * len(engine.lanes)) * image_bytes / 1e9 + inside)
     images_gb = engine.source.kept_bytes / 1e9 if isinstance(engine.source, CoaddSource) else 0.0
     return Forecast(
         rows=rows, bad_coordinates=bad, tiles=len(sizes), largest_tile=max(sizes, default=0),
@@ -122,11 +123,8 @@ def _measure(plan: Plan, engine: Engine) -> tuple[int, int, float, float]:
     found, image_bytes, began = 0, 0.0, 0.0
     for _ in range(2):
         found, began = 0, time.perf_counter()
-        for item in prefetch(engine.source.read(request, engine.batch_size)):
-            if isinstance(item, Failures):
-                continue
-            found += len(item)
-            image_bytes = max(image_bytes, item.pixels.nbytes / len(item))
-            for runner in engine.runners:
-                runner.run(item, table)
+        for item in engine.predict(request, table):
+            if not isinstance(item, Failures):
+                found += len(item)
+                image_bytes = max(image_bytes, item.pixels.nbytes / len(item))
     return len(rows), found, len(rows) / (time.perf_counter() - began), image_bytes

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from galcli import __version__
-from galcli.models.session import PROVIDERS
+from galcli.models.devices import GPU_PRECISIONS, Device
 from galcli.predict.engine import Engine, open_engine
 from galcli.predict.layout import Layout, base_columns_of, catalog_layout
 from galcli.predict.options import PredictOptions
@@ -37,18 +37,27 @@ def open_inputs(
     ) as catalog:  # fmt: skip
         base = base_columns_of(catalog, options.layout)
         taken = Taken({column.name for column in base}, {PREDICTIONS, MODELS, RUN})
-        device = "cpu" if elsewhere else options.devices[0]
-        engine = open_engine(dataclasses.replace(options, device=device), catalog, taken, note)
-        engine.provider = PROVIDERS[elsewhere] if elsewhere else None
+        engine = open_engine(_opened_here(options, elsewhere), catalog, taken, note)
+        if elsewhere is not None:
+            engine.elsewhere = (Device(elsewhere), options.precision if options.precision in GPU_PRECISIONS else None)
         written = {column.name for runner in engine.runners for column in runner.columns}
         yield catalog, catalog_layout(catalog, base, options.columns, written), engine
+
+
+def _opened_here(options: PredictOptions, elsewhere: str | None) -> PredictOptions:
+    """Options of the engine of this process: on its CPU where it makes a plan for other machines."""
+    if elsewhere is None:
+        return dataclasses.replace(options, device=options.devices[0])
+    precision = "auto" if options.precision in GPU_PRECISIONS else options.precision
+    return dataclasses.replace(options, device="cpu", precision=precision)
 
 
 def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress: Progress) -> None:
     """Say on what the run computes, with which models, and what the user or somebody else answers for."""
     session = engine.runners[0].session
-    provider = (engine.provider or session.provider).removesuffix("ExecutionProvider")
-    progress.note(f"galcli {__version__} on {provider}, {session.precision}")
+    device, precision = engine.elsewhere or (None, None)
+    provider = (session.provider if device is None else device.provider).removesuffix("ExecutionProvider")
+    progress.note(f"galcli {__version__} on {provider}, {precision or session.precision}")
     progress.note(f"catalogue {catalog.where}: {catalog.nrows:,} rows; cutouts: {engine.source.describe()}")
     for runner in engine.runners:
         card = runner.model.card

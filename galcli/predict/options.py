@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galcli.errors import UsageError
-from galcli.models.session import parse_device
+from galcli.models.devices import parse_device
 
 #: Forms of the output: one FITS table, or a HATS folder whose leaves are Parquet or FITS files.
 TABLE, HATS, HATS_FITS = "table", "hats", "hats-fits"
@@ -35,7 +35,7 @@ class PredictOptions:
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``cuda:N,M`` or ``tensorrt``.
     precision : str
-        ``auto``, ``fp32``, ``fp16`` or ``int8``.
+        ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``.
     batch_size : int or None
         Cutouts per batch; None chooses from the cutout size and ``max_memory``.
     threads : int

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from galcli import __version__
 from galcli.errors import InputError
-from galcli.models import session
+from galcli.models import runtime
+from galcli.models.session import Session
 from galcli.predict import lease
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, flatten, require_same
@@ -254,12 +255,19 @@ def describe_models(engine: Engine) -> Identity:
             "version": runner.model.card.version,
             "sha256": runner.model.sha256,
             "front": runner.model.card.fronts[runner.front].name if runner.model.card.fronts else "chained",
-            "provider": engine.provider or runner.session.provider,
-            "precision": runner.session.precision,
+            **_arithmetic(engine, runner.session),
         }
         for runner in engine.all_runners()
     ]
-    return {"galcli": __version__, "onnxruntime": session.version(), "models": models}
+    return {"galcli": __version__, "onnxruntime": runtime.version(), "models": models}
+
+
+def _arithmetic(engine: Engine, session: Session) -> Identity:
+    """On what, and in which precision, a model computes."""
+    if engine.elsewhere is None:
+        return session.identity()
+    device, precision = engine.elsewhere
+    return device.identity(precision or session.precision)
 
 
 def _cards(column: Column) -> dict[str, Any]:

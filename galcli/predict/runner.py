@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts.batch import PixelBatch
 from galcli.errors import ModelError
+from galcli.models.bound import Value
 from galcli.models.card import Output
-from galcli.models.grid import to_grid
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session
+from galcli.predict.job import Job
 from galcli.tables.columns import Column, from_output, renamed, status_column
-from galcli.tables.status import NULL_BITS, ModelStatus
+from galcli.tables.status import ModelStatus
 
 Columns = dict[str, NDArray[Any]]
 
@@ -77,36 +77,42 @@ class ModelRunner:
     @property
     def _tensors(self) -> list[str]:
         wanted = [bound.output.tensor for bound in self.outputs]
-        wanted += [tensor for _, bindings in self.children for tensor in bindings]
-        return list(dict.fromkeys(wanted))
+        return list(dict.fromkeys([*wanted, *self._passed_on]))
 
-    def run(self, batch: PixelBatch, table: Columns) -> None:
+    @property
+    def _passed_on(self) -> set[str]:
+        """Tensors that feed chained models."""
+        return {tensor for _, bindings in self.children for tensor in bindings}
+
+    def run(self, job: Job, table: Columns) -> None:
         """Predict a batch and write the values into the tile's columns.
 
         Parameters
         ----------
-        batch : PixelBatch
+        job : Job
         table : dict of str to ndarray (rows of the tile, ...)
             Filled with nulls beforehand; rows of the batch are overwritten in place.
+
+        Raises
+        ------
+        ModelError
+            If the model fails on every row.
+        DeviceMemoryError
+            If memory does not hold the batch; a smaller one may be tried.
         """
         card = self.model.card
-        grid = to_grid(batch, card.fronts[self.front], card, self.resampler)
-        status = grid.status.copy()
-        good = np.flatnonzero((status & int(NULL_BITS)) == 0)
+        seen = job.on_grid(card, card.fronts[self.front], self.resampler)
+        status, good = seen.grid.status.copy(), seen.rows
         if good.size:
-            whole = good.size == len(batch)
-            feeds: Columns = {
-                "pixels": grid.pixels if whole else grid.pixels[good],
-                "valid": grid.valid if whole else grid.valid[good],
-                "front": np.full(good.size, self.front, np.int64),
-            }
-            results, failed = self._infer(feeds)
+            front = np.full(good.size, self.front, np.int64)
+            results, failed = self._infer({"pixels": seen.pixels, "valid": seen.valid, "front": front}, job)
             status[good[failed]] |= int(ModelStatus.MODEL_ERROR)
             if not failed.all():
-                self._store(results, ~failed, batch.index[good], grid.has_scale[good], status, good, table)
-        table[self.status.name][batch.index] = status
+                rows, has_scale = job.batch.index[good], seen.grid.has_scale[good]
+                self._store(results, ~failed, rows, has_scale, status, good, table, job)
+        table[self.status.name][job.batch.index] = status
 
-    def _infer(self, feeds: Columns) -> tuple[Columns, NDArray[np.bool_]]:
+    def _infer(self, feeds: dict[str, Value], job: Job) -> tuple[dict[str, Value], NDArray[np.bool_]]:
         """Run the session; if the batch fails, find the rows that make it fail.
 
         A row that came alone fails as it would among others: there are no results then. A larger batch of which
@@ -114,7 +120,7 @@ class ModelRunner:
         """
         n = len(feeds["front"]) if "front" in feeds else len(next(iter(feeds.values())))
         try:
-            return self.session.run(feeds, self._tensors), np.zeros(n, bool)
+            return job.run(self.session, feeds, self._tensors, self._passed_on), np.zeros(n, bool)
         except ModelError:
             if n == 1:
                 return {}, np.ones(1, bool)
@@ -131,28 +137,30 @@ class ModelRunner:
                 "check the model file with `galcli models verify`, or run with --debug",
             )
         filled = [part if part is not None else worked[0] for part in parts]
-        joined = {name: np.concatenate([part[name] for part in filled]) for name in worked[0]}
+        joined: dict[str, Value] = {name: np.concatenate([part[name] for part in filled]) for name in worked[0]}
         return joined, np.array([part is None for part in parts])
 
     def _store(
         self,
-        results: Columns,
+        results: dict[str, Value],
         kept: NDArray[np.bool_],
         rows: NDArray[np.int64],
         has_scale: NDArray[np.bool_],
         status: NDArray[np.int32],
         good: NDArray[np.int64],
         table: Columns,
+        job: Job,
     ) -> None:
         """Write finite results; rows with any value that is not finite become nulls with MODEL_ERROR."""
+        arrays: Columns = {bound.output.tensor: results[bound.output.tensor][:] for bound in self.outputs}
         for bound in self.outputs:
-            values = results[bound.output.tensor]
+            values = arrays[bound.output.tensor]
             if values.dtype.kind == "f" and not bound.output.sky_offset:
                 kept &= np.isfinite(values.reshape(len(values), -1)).all(axis=1)
         status[good[~kept]] |= int(ModelStatus.MODEL_ERROR)
         domain = self.model.card.domain
         for bound in self.outputs:
-            values = results[bound.output.tensor]
+            values = arrays[bound.output.tensor]
             if domain is not None and bound.output.column == domain.column:
                 status[good[kept & (values > domain.threshold)]] |= int(ModelStatus.OUT_OF_DOMAIN)
             if bound.output.sky_offset:
@@ -160,17 +168,21 @@ class ModelRunner:
                 values = np.where(has_scale.reshape(shape), values, np.float32(np.nan))
             table[bound.column.name][rows[kept]] = _as_column(values[kept], bound)
         for child, bindings in self.children:
-            child.run_chained({target: results[source][kept] for source, target in bindings.items()}, rows[kept], table)
+            # Whole tensors stay where they are; a part of one is cut out on the host.
+            fed = {target: results[source] for source, target in bindings.items()}
+            if not kept.all():
+                fed = {target: values[kept] for target, values in fed.items()}
+            child.run_chained(fed, rows[kept], table, job)
 
-    def run_chained(self, feeds: Columns, rows: NDArray[np.int64], table: Columns) -> None:
+    def run_chained(self, feeds: dict[str, Value], rows: NDArray[np.int64], table: Columns, job: Job) -> None:
         """Predict from another model's tensors and write the values of the given rows."""
         if not rows.size:
             return
-        results, failed = self._infer(feeds)
+        results, failed = self._infer(feeds, job)
         status = np.where(failed, np.int32(ModelStatus.MODEL_ERROR), np.int32(0)).astype(np.int32)
         if not failed.all():
             everything = np.arange(rows.size)
-            self._store(results, ~failed, rows, np.ones(rows.size, bool), status, everything, table)
+            self._store(results, ~failed, rows, np.ones(rows.size, bool), status, everything, table, job)
         table[self.status.name][rows] = status
 
 

@@ -1,13 +1,16 @@
-"""Prefetch: reading and decoding go on in a thread while the models compute."""
+"""Reading and decoding go on in a thread while the models compute; on a GPU several batches are in work at once."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+L = TypeVar("L")
 
 #: Batches read ahead: one in work, one ready, one being read keeps both sides busy and the memory small.
 DEPTH = 2
@@ -65,3 +68,41 @@ def prefetch(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
     finally:
         stop.set()
         thread.join()
+
+
+def side_by_side(items: Iterable[T], work: Callable[[T, L], None], lanes: Sequence[L]) -> Iterator[T]:
+    """Work on as many items at a time as there are lanes.
+
+    Parameters
+    ----------
+    items : iterable
+        Taken in order, by the caller's thread.
+    work : callable
+        ``work(item, lane)``, called in the lane's own thread.
+    lanes : sequence
+        Whatever an item needs for itself alone; item ``i`` gets lane ``i`` modulo their number.
+
+    Yields
+    ------
+    The items, in order, each when it and all before it are done. An exception is raised where its item would have
+    come. When the consumer stops early, what is in work is finished first.
+    """
+    pools = [ThreadPoolExecutor(1, "galcli-lane") for _ in lanes]
+    waiting: deque[tuple[T, Future[None]]] = deque()
+
+    def oldest() -> T:
+        item, future = waiting.popleft()
+        future.result()
+        return item
+
+    try:
+        for number, item in enumerate(items):
+            place = number % len(lanes)
+            waiting.append((item, pools[place].submit(work, item, lanes[place])))
+            if len(waiting) > len(lanes):
+                yield oldest()
+        while waiting:
+            yield oldest()
+    finally:
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)

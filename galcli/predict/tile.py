@@ -16,7 +16,6 @@ from galcli.predict.engine import Engine
 from galcli.predict.layout import ROW_NUMBER
 from galcli.predict.plan import Plan
 from galcli.predict.runner import Columns
-from galcli.predict.stream import prefetch
 from galcli.predict.table import PREDICTIONS
 from galcli.sky.tiles import Tile
 from galcli.tables.columns import Column
@@ -70,25 +69,24 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     counted = engine.source.counters()
     table = _without_predictions(plan, tile)
     status = np.zeros(len(rows), np.int32)
-    problems: list[tuple[int, str]] = []
+    reasons: dict[int, str] = {}
     if tile.order < 0:
         status |= int(RowStatus.BAD_COORD)
     else:
         request = CutoutRequest(
             catalog["id"], catalog["ra"], catalog["dec"], rows.astype(np.int64),
-            {name: catalog[name] for name in engine.source.needs},
+            {name: catalog[name] for name in engine.source.needs}, provisional=True,
         )  # fmt: skip
-        for item in prefetch(engine.source.read(request, engine.batch_size)):
+        for item in engine.predict(request, table):
             interrupts.check()
             if isinstance(item, Failures):
-                status[item.index] |= item.status
-                problems += zip(rows[item.index].tolist(), item.reason, strict=True)
-                continue
-            for runner in engine.runners:
-                runner.run(item, table)
+                status[item.index] = item.status
+                reasons |= zip(item.index.tolist(), item.reason, strict=True)
+                _take_back(item.index, engine, table)
     with_pixels = np.flatnonzero(status == 0)
     table["STATUS"][...] = _mark_unpredicted(status, engine, table)
-    problems += [(int(rows[row]), reason) for row, reason in _model_problems(with_pixels, engine, table)]
+    lost = [*reasons.items(), *_model_problems(with_pixels, engine, table)]
+    problems = [(int(rows[row]), reason) for row, reason in lost]
     _commit(plan, tile, table, problems)
     return TileReport(tile, dict(Counter(engine.source.counters()) - Counter(counted)))
 
@@ -115,6 +113,13 @@ def _without_predictions(plan: Plan, tile: Tile) -> Columns:
     for column, name in plan.table.copied.items():
         table[column][...] = rows if name == ROW_NUMBER else catalog[name]
     return table
+
+
+def _take_back(index: NDArray[np.int64], engine: Engine, table: Columns) -> None:
+    """Forget what models said of rows whose pixels were damaged, as their file's checksum tells afterwards."""
+    for runner in engine.runners:
+        for column in runner.columns:
+            table[column.name][index] = column.blank(len(index))
 
 
 def _mark_unpredicted(status: NDArray[np.int32], engine: Engine, table: Columns) -> NDArray[np.int32]:

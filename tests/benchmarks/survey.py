@@ -9,7 +9,7 @@ import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts.stack_write import write_stack
+from galcli.cutouts.stack_write import Compression, write_stack
 from galcli.predict.options import PredictOptions
 from galcli.sky import healpix
 
@@ -63,7 +63,9 @@ def write_catalog(path: Path, ids: NDArray[np.int64], ra: NDArray[np.float64], d
                 file.write(rows, extname="CATALOG")
 
 
-def write_stacks(folder: Path, files: int, each: int, side: int, order: int = 4) -> list[Path]:
+def write_stacks(
+    folder: Path, files: int, each: int, side: int, order: int = 4, compress: Compression | None = None
+) -> list[Path]:
     """Write a survey of ``files`` neighbouring tile stacks and its catalogue, ``catalog.fits``; returns the stacks."""
     ids, places, paths = [], [], []
     for number in range(files):
@@ -72,7 +74,7 @@ def write_stacks(folder: Path, files: int, each: int, side: int, order: int = 4)
         places.append((ra, dec))
         paths.append(folder / f"cutouts/Norder={order}/Dir=0/Npix={number}.fits")
         paths[-1].parent.mkdir(parents=True, exist_ok=True)
-        write_stack(paths[-1], ids[-1], ra, dec, noise(each, side, seed=number), BANDS, SCALE)
+        write_stack(paths[-1], ids[-1], ra, dec, noise(each, side, seed=number), BANDS, SCALE, compress=compress)
     shuffled = np.random.default_rng(0).permutation(files * each)
     ra, dec = (np.concatenate([place[i] for place in places])[shuffled] for i in (0, 1))
     write_catalog(folder / "catalog.fits", np.concatenate(ids)[shuffled], ra, dec)

@@ -3,10 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from galcli.models import devices, library
+from galcli.models.devices import Device
+from galcli.models.session import Session
 from galcli.predict.evaluate import read_table
 from galcli.predict.run import predict
 from galcli.sky import healpix
 from tests.average import write_average
+from tests.benchmarks import gpu
 from tests.benchmarks.__main__ import BENCHMARKS
 from tests.benchmarks.feed import load_plainly, read_plainly
 from tests.benchmarks.measure import ROOT, Result, alternate
@@ -39,6 +43,17 @@ def test_watch_sees_memory_that_comes_and_goes():
     for _ in range(20):
         np.ones(100_000_000, np.uint8)
     assert watch.stop() > 100_000_000
+
+
+def test_gpu_benchmark_measures_or_says_that_there_is_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(devices, "usable", lambda kind, number: False)
+    assert gpu.run(tmp_path) == []
+    assert "no GPU: skipped" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.setattr(gpu, "SIDE", 16)
+    once = gpu.bare_run(Session(library.find(write_average(tmp_path / "a.onnx", size=16)), "cpu"), Device("cpu"), 8)
+    once()
+    once()
 
 
 @pytest.mark.parametrize(

@@ -146,10 +146,10 @@ def test_4_bad_input(tmp_path: Path, galcli_process: Run) -> None:
 
 
 def test_5_device_that_is_not_there(survey: Survey, galcli: Run) -> None:
-    from galcli.models.session import _usable
+    from galcli.models.devices import usable
 
     for device in ("cuda", "cuda:7", "tensorrt"):
-        if _usable(*(device.split(":")[0], int(device.partition(":")[2] or 0))):
+        if usable(*(device.split(":")[0], int(device.partition(":")[2] or 0))):
             continue  # a machine with that device
         result = galcli(*[word if word != "cpu" else device for word in survey.predict()], code=5)
         assert device.split(":")[0] in result.error
@@ -166,7 +166,7 @@ def test_5_device_that_the_runtime_does_not_really_use(
     if onnxruntime.get_available_providers() and Path("/proc/driver/nvidia").exists():
         pytest.skip("this machine has the device")
     session = onnxruntime.InferenceSession
-    monkeypatch.setattr("galcli.models.session._usable", lambda kind, number: True)
+    monkeypatch.setattr("galcli.models.devices.usable", lambda kind, number: True)
 
     def fall_back(data: bytes, options: Any, providers: Any, **rest: Any) -> Any:
         return session(data, options, providers=["CPUExecutionProvider"])

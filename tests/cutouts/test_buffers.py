@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from galcli.cutouts.buffers import Buffers
@@ -24,3 +27,16 @@ def test_shapes_and_growth() -> None:
         array[...] = n
     assert all((array == n).all() and array.shape == (n, 3) for n, array in enumerate(held, 1))
     assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in held)
+
+
+def test_threads_never_get_the_same_memory() -> None:
+    buffers = Buffers(keep=4)
+
+    def work(number: int) -> bool:
+        array = buffers.empty((64, 64))
+        array[...] = number
+        threading.Event().wait(0.0005)
+        return bool((array == number).all())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(800)))

@@ -8,7 +8,7 @@ import pytest
 
 from galcli.cutouts import parallel
 from galcli.cutouts.checksum import datasum_of_file
-from galcli.cutouts.parallel import in_parts
+from galcli.cutouts.parallel import ahead, in_parts
 from galcli.tables.checksum import STEP, add_sum, fold
 
 
@@ -56,6 +56,62 @@ def test_sum_of_a_file_does_not_depend_on_the_threads(threads, tmp_path):
             datasum_of_file(descriptor, 0, len(raw) + 8)
     finally:
         os.close(descriptor)
+
+
+def test_items_come_in_their_order_whoever_is_done_first(threads):
+    def work(item: int) -> int:
+        threading.Event().wait(0.01 * (item % 3))
+        return item * item
+
+    assert list(ahead(work, range(20))) == [item * item for item in range(20)]
+
+
+def test_not_more_is_taken_than_is_worked_on(threads):
+    taken, done = [], []
+
+    def items():
+        for item in range(20):
+            assert len(taken) - len(done) <= threads + 1
+            taken.append(item)
+            yield item
+
+    for item in ahead(lambda item: item, items()):
+        done.append(item)
+    assert done == list(range(20))
+
+
+def test_an_exception_comes_in_the_place_of_its_item_and_nothing_goes_on(threads):
+    begun = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 3:
+            raise ValueError("third")
+        return item
+
+    reading = ahead(work, range(100))
+    assert [next(reading) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="third"):
+        next(reading)
+    before = len(begun)
+    threading.Event().wait(0.05)
+    assert len(begun) == before < 3 + threads + 3
+
+
+def test_whoever_stops_early_waits_for_what_is_in_work(threads):
+    ended = []
+
+    def work(item: int) -> int:
+        threading.Event().wait(0.03)
+        ended.append(item)
+        return item
+
+    reading = ahead(work, range(100))
+    assert next(reading) == 0
+    reading.close()
+    before = len(ended)
+    threading.Event().wait(0.1)
+    assert len(ended) == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

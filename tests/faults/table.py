@@ -179,12 +179,21 @@ FAULTS: dict[str, Fault] = {
     "F20": Fault("--device cuda without a GPU, or a session that fell back to the CPU", "exit 5 before any work",
                  _in("cli/test_refusals", "5_device_that_is_not_there",
                      "5_device_that_the_runtime_does_not_really_use")),
-    "F21": Fault("GPU memory runs out", "the batch is halved, the run goes on", (), "needs a GPU"),
+    "F21": Fault(
+        "memory of the device runs out for a batch, in a lane and without; for a single cutout",
+        "the batch is halved, the run goes on, the same bytes; exit 5",
+        _in("predict/test_lanes", "batch_that_memory_does_not_hold_is_halved",
+            "memory_that_does_not_hold_one_cutout_ends_the_run")
+        + _in("models/test_session", "memory_that_runs_out_is_told_from_other_failures"),
+        "the failure is injected, with the CPU standing in for a GPU",
+    ),
     "F22": Fault(
         "batch sizes 1, 7, 64, a short last batch, 1 to 3 threads", "bit for bit the same",
         _in("models/test_session", "cpu_is_bit_identical_over_batches_and_threads", "padding_to_powers_of_two")
-        + _in("predict/test_determinism", "bytes_do_not_depend_on_how_the_work_is_cut"),
-        "on the CPU; a GPU needs a machine that has one",
+        + _in("predict/test_determinism", "bytes_do_not_depend_on_how_the_work_is_cut")
+        + _in("predict/test_lanes", "lanes_change_no_byte")
+        + _in("models/test_bound", "rows_are_those_of_a_plain_run_whatever_lay_there_before"),
+        "on the CPU, also in the lanes of a GPU; that a GPU's digits depend on the padded shape alone was not seen on one",
     ),
     "F23": Fault(
         "two runs on one output; shards together; disks without locks, leases of the dead, clocks that differ",

@@ -72,7 +72,7 @@ def test_other_version_does_not_go_on(survey: Survey, galcli: Run, monkeypatch: 
         if what == "galcli":
             patch.setattr("galcli.predict.plan.__version__", "9.9")
         else:
-            patch.setattr("galcli.models.session.version", lambda: "9.9")
+            patch.setattr("galcli.models.runtime.version", lambda: "9.9")
         refused = galcli(*survey.predict("--order", 3), code=4)
     assert f"{what}: " in refused.error
     assert "-> 9.9" in refused.error

@@ -6,8 +6,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from galcli.cutouts.batch import PixelBatch, survey_pixels
+from galcli.models import devices, nvidia
 from galcli.models.card import CARD_KEY, Card
-from galcli.models.session import open_resampler
+from galcli.models.session import Graph, open_resampler
 
 
 def card_fields(**changes):
@@ -56,6 +57,79 @@ def mean_model(card, size=(32, 32), nodes=None, output=TensorProto.FLOAT, extern
     if card is not None:
         model.metadata_props.add(key=CARD_KEY, value=card if isinstance(card, str) else json.dumps(card))
     return model.SerializeToString()
+
+
+def little_resnet():
+    """Two residual blocks, pooling and a linear layer, with random weights."""
+    draw = np.random.default_rng(0)
+    weights, nodes = [], []
+
+    def conv(source, target, channels_in, channels_out, size, stride, after=None):
+        kernel = draw.normal(0, (channels_in * size * size) ** -0.5, (channels_out, channels_in, size, size))
+        weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"w_{target}"))
+        weights.append(numpy_helper.from_array(draw.normal(size=channels_out).astype(np.float32), f"b_{target}"))
+        pads, name = [size // 2] * 4, target if after is None else f"{target}_conv"
+        inputs = [source, f"w_{target}", f"b_{target}"]
+        nodes.append(helper.make_node("Conv", inputs, [name], strides=[stride] * 2, pads=pads))
+        if after:
+            nodes.append(helper.make_node("Add", [name, after], [target]))
+
+    def relu(source, target):
+        nodes.append(helper.make_node("Relu", [source], [target]))
+
+    conv("pixels", "c0", 3, 32, 7, 2)
+    relu("c0", "r0")
+    nodes.append(helper.make_node("MaxPool", ["r0"], ["p0"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4))
+    conv("p0", "c1", 32, 32, 3, 1)
+    relu("c1", "r1")
+    conv("r1", "c2", 32, 32, 3, 1, after="p0")
+    relu("c2", "r2")
+    conv("r2", "c3", 32, 128, 3, 2)
+    relu("c3", "maps")
+    nodes.append(helper.make_node("GlobalAveragePool", ["maps"], ["pool"]))
+    nodes.append(helper.make_node("Flatten", ["pool"], ["flat"]))
+    weights.append(numpy_helper.from_array(draw.normal(size=(128, 5)).astype(np.float32), "head"))
+    nodes.append(helper.make_node("MatMul", ["flat", "head"], ["y"]))
+    info = helper.make_tensor_value_info
+    inputs = [info("pixels", TensorProto.FLOAT, ["N", 3, 96, 96])]
+    outputs = [info("y", TensorProto.FLOAT, ["N", 5])]
+    graph = helper.make_graph(nodes, "net", inputs, outputs, weights)
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def net():
+    return little_resnet()
+
+
+@pytest.fixture(scope="session")
+def images():
+    return np.random.default_rng(1).normal(size=(64, 3, 96, 96)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def expected(net, images):
+    return Graph(net, "net", "cpu", 1).run({"pixels": images})["y"]
+
+
+@pytest.fixture
+def fresh_devices():
+    """Devices are asked anew, before the test and after it."""
+
+    def forget():
+        devices.usable.cache_clear()
+        nvidia.missing_libraries.cache_clear()
+
+    forget()
+    yield forget
+    forget()
+
+
+@pytest.fixture
+def no_driver(monkeypatch, fresh_devices):
+    """A machine without a GPU, whatever this one has."""
+    monkeypatch.setattr(nvidia, "driver_version", lambda: None)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from galcli.errors import ModelError
-from galcli.models import library, session
+from galcli.models import library, runtime
 from galcli.models.session import Session
 
 
@@ -112,8 +112,8 @@ def test_what_is_no_file_is_not_read(tmp_path, place):
 
 def test_names_of_other_files_are_found_in_any_encoding():
     for key in (b"\n\x08location", b"\n\x88\x80\x80\x00location", b"\x8a\x80\x00\x08location"):
-        assert session._names_other_files(b"location" + key + b"\x12\x05w.bin")
-    assert not session._names_other_files(b"\n\x09location1 location \x08location")
+        assert runtime.names_other_files(b"location" + key + b"\x12\x05w.bin")
+    assert not runtime.names_other_files(b"\n\x09location1 location \x08location")
 
 
 def test_the_word_location_itself_is_no_fault(build, fields, tmp_path):

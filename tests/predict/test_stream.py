@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from galcli.predict.stream import prefetch
+from galcli.predict.stream import prefetch, side_by_side
 
 
 def threads() -> list[str]:
@@ -76,3 +76,54 @@ def test_reader_works_while_the_consumer_does() -> None:
     for _ in prefetch(items()):
         time.sleep(0.02)
     assert time.perf_counter() - began < 0.36  # 0.40 s one after the other
+
+
+def lanes_alive() -> int:
+    return sum(thread.name.startswith("galcli-lane") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+def test_items_in_lanes_come_in_order_and_done(count: int) -> None:
+    done: list[int] = []
+
+    def work(item: int, lane: str) -> None:
+        time.sleep(0.004 if item % 2 else 0)  # one lane is slower than the other
+        done.append(item)
+
+    for number, item in enumerate(side_by_side(range(count), work, "ab")):
+        assert item == number
+        assert set(range(item + 1)) <= set(done)
+    assert sorted(done) == list(range(count))
+    assert not lanes_alive()
+
+
+def test_lanes_work_at_the_same_time_and_each_on_one_item() -> None:
+    together = threading.Barrier(2, timeout=20)
+    busy: set[str] = set()
+
+    def work(item: int, lane: str) -> None:
+        assert lane not in busy
+        busy.add(lane)
+        together.wait()
+        busy.remove(lane)
+
+    assert len(list(side_by_side(range(20), work, "ab"))) == 20
+
+
+def test_error_in_a_lane_comes_where_its_item_would_have_come() -> None:
+    def work(item: int, lane: str) -> None:
+        if item == 3:
+            raise ValueError("broken")
+
+    items = side_by_side(range(10), work, "ab")
+    assert [next(items) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="broken"):
+        next(items)
+    assert not lanes_alive()
+
+
+def test_lanes_end_when_nobody_wants_more() -> None:
+    items = side_by_side(iter(range(1000)), lambda item, lane: time.sleep(0.001), "ab")
+    assert next(items) == 0
+    items.close()
+    assert not lanes_alive()
