@@ -9,7 +9,7 @@ PIP := -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 # --- environments ---------------------------------------------------------------------------------------------------
 
-SOURCES := $(shell find galcli training schemas weights -name '*.py' -o -name '*.json' -o -name '*.onnx')
+SOURCES := $(shell find galcli training schemas weights -name '*.py' -o -name '*.json' -o -name '*.onnx' -o -name '*.toml')
 
 env: $(ENV)/.ready  ## the environment for tests and training
 

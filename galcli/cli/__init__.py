@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from typing import Any, NoReturn
@@ -81,6 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented code (see galcli.errors)."""
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
+    if debug:
+        logging.basicConfig()
+        logging.getLogger("galcli").setLevel(logging.DEBUG)
     try:
         # --debug may stand anywhere, also after the command.
         result: Any = cli.main(

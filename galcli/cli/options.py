@@ -98,7 +98,7 @@ cutout_options = _all(
 
 #: On what the models run.
 device_options = _all(
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or tensorrt."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, cuda:N,M or tensorrt."),
     click.option(
         "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]), default="auto", show_default=True,
         help="Arithmetic of the models.",
@@ -106,7 +106,7 @@ device_options = _all(
     click.option(
         "--batch-size", callback=_auto(1, 65536), default="auto", show_default=True, help="Cutouts per batch, or auto."
     ),
-    click.option("--threads", type=click.IntRange(0, 1024), default=0, help="Threads of the models (0: all cores)."),
+    click.option("--threads", type=click.IntRange(0, 1024), default=0, help="Threads of the models, in each worker (0: all cores)."),
     click.option("--max-memory", type=Finite(min=0, min_open=True), help="Memory to stay below, in GB."),
 )  # fmt: skip
 

@@ -30,6 +30,11 @@ from galcli.errors import UsageError
 @shared.catalog_options
 @shared.columns_option
 @shared.order_option
+@click.option(
+    "--workers", type=click.IntRange(1, 1024),
+    help="Processes that make tiles, on this machine or on each node of the site (default: one per device).",
+)  # fmt: skip
+@click.option("--site", metavar="NAME|FILE", help="Start the workers by this profile: local, slurm, or a TOML file.")
 @click.option("--shard", metavar="I/N", help="Work on tiles I mod N, then on free ones; `galcli merge` joins them.")
 @click.option("--restart", is_flag=True, help="Forget an unfinished run of the same output.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output when the new one is complete.")

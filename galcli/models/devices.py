@@ -10,6 +10,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from galcli.errors import DeviceError, ModelError, UsageError
 from galcli.models import nvidia
@@ -24,6 +25,9 @@ PROVIDERS = {
 #: TF32 would halve the digits of float32; HEURISTIC picks the same convolution algorithm in each run, whereas the
 #: library's default times them anew and so may change the last digits from run to run.
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+
+#: What the CPU only emulates.
+GPU_PRECISIONS = ("fp16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class Device:
             return {f"trt_{name}_enable": flag for name, flag in flags.items()} | {"trt_int8_enable": "0"}
         return dict(CUDA_OPTIONS) if self.gpu else {}
 
+    def identity(self, precision: str) -> dict[str, Any]:
+        """What about it may change the last digits of a prediction (JSON-able)."""
+        return {"provider": self.provider, "precision": precision, "provider_options": self.arithmetic(precision)}
+
     def providers(self, precision: str) -> list[Provider]:
         """What onnxruntime may use, best first; shapes are computed on the CPU on every device."""
         cpu: Provider = (PROVIDERS["cpu"], {})
@@ -78,9 +86,9 @@ def parse_device(device: str) -> tuple[str, int]:
     UsageError
         If the text names no device.
     """
-    kind, _, number = device.partition(":")
+    kind, colon, number = device.partition(":")
     known = kind in ("auto", *PROVIDERS)
-    if not known or (number and (kind in ("auto", "cpu") or not re.fullmatch(r"[0-9]{1,4}", number))):
+    if not known or (colon and (kind in ("auto", "cpu") or not re.fullmatch(r"[0-9]{1,4}", number))):
         raise UsageError(f"unknown device {device!r}", "choose auto, cpu, cuda, tensorrt, or cuda:NUMBER")
     return kind, int(number or 0)
 

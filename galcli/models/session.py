@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from galcli.errors import DeviceError, ModelError, UsageError
 from galcli.models.bound import next_power_of_two
-from galcli.models.devices import Device, find_device, no_device, resampler_bytes
+from galcli.models.devices import GPU_PRECISIONS, Device, find_device, no_device, resampler_bytes
 from galcli.models.placement import nodes_of, require_on_gpu
 from galcli.models.runtime import errors, open_graph, run_error
 
@@ -93,7 +93,6 @@ class Graph:
             nodes = nodes_of(self.session)
             self.placed = nodes is not None
             require_on_gpu(nodes or (), where, self.provider)
-        self.provider_options = self.device.arithmetic(precision)
         self.pad = self.device.gpu if pad is None else pad
         try:
             self.inputs = {item.name: _info(item) for item in self.session.get_inputs()}
@@ -188,11 +187,7 @@ class Session(Graph):
 
     def identity(self) -> dict[str, Any]:
         """What about this session, beside its model, may change the last digits of a prediction (JSON-able)."""
-        return {
-            "provider": self.provider,
-            "precision": self.precision,
-            "provider_options": self.provider_options,
-        }
+        return self.device.identity(self.precision)
 
 
 def open_resampler(device: str = "auto", threads: int = 0) -> Graph:
@@ -213,7 +208,7 @@ def _require_precision(device: Device, precision: str) -> None:
     ------
     DeviceError
     """
-    if precision in ("fp16", "bf16") and not device.gpu:
+    if precision in GPU_PRECISIONS and not device.gpu:
         raise DeviceError(
             f"--precision {precision} is for GPUs: the CPU only emulates it", "leave out --precision, or --device cuda"
         )

@@ -51,10 +51,13 @@ def waiting_lock(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claim(path: Path) -> Iterator[bool]:
-    """Try to claim a tile; yields whether it is ours. The claim ends with the block, or with the process."""
+def claim(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Try to claim a tile, or ``wait`` for it; yields whether it is ours.
+
+    The claim ends with the block, or with the process.
+    """
     try:
-        release = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        release = _locked(path, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         yield False
         return

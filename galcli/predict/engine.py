@@ -53,6 +53,8 @@ class Engine:
         One for each batch in work on a GPU; none on the CPU.
     note : callable
         Is told of smaller batches.
+    elsewhere : (Device, str or None) or None
+        What other machines compute with, and their precision where it is not that of the sessions; None: these do.
     """
 
     source: CutoutSource
@@ -60,6 +62,7 @@ class Engine:
     batch_size: int
     lanes: tuple[Lane, ...] = ()
     note: Callable[[str], None] = silent
+    elsewhere: tuple[Device, str | None] | None = None
     _halving: threading.Lock = field(default_factory=threading.Lock)
 
     def predict(self, request: CutoutRequest, table: Columns) -> Iterator[PixelBatch | Failures]:

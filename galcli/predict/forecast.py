@@ -16,9 +16,9 @@ import numpy as np
 from galcli.cutouts.batch import CutoutRequest, Failures
 from galcli.cutouts.coadds import CoaddSource
 from galcli.predict.engine import BASE_GB, IMAGE_GB, Engine
+from galcli.predict.inputs import open_inputs
 from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan, make_plan
-from galcli.predict.run import open_inputs
 from galcli.predict.stream import DEPTH
 from galcli.predict.tile import null_columns
 from galcli.progress import duration

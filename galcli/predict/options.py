@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galcli.errors import UsageError
+from galcli.models.devices import parse_device
 
 #: Forms of the output: one FITS table, or a HATS folder whose leaves are Parquet or FITS files.
 TABLE, HATS, HATS_FITS = "table", "hats", "hats-fits"
@@ -32,13 +33,17 @@ class PredictOptions:
     models : tuple of str
         Names or paths; empty: every default model whose input the cutouts satisfy.
     device : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``cuda:N,M`` or ``tensorrt``.
     precision : str
         ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``.
     batch_size : int or None
         Cutouts per batch; None chooses from the cutout size and ``max_memory``.
     threads : int
-        Threads of the inference engine; 0: all cores.
+        Threads of the inference engine of each worker; 0: its part of the cores.
+    workers : int or None
+        Processes on this machine, or on each node of the site; None: one per device.
+    site : str or None
+        Profile of the machines that the workers are started on.
     max_memory : float or None
         Memory to stay below, GB.
     order : int or None
@@ -77,6 +82,8 @@ class PredictOptions:
     precision: str = "auto"
     batch_size: int | None = None
     threads: int = 0
+    workers: int | None = None
+    site: str | None = None
     max_memory: float | None = None
     order: int | None = None
     columns: tuple[str, ...] = ()
@@ -108,11 +115,37 @@ class PredictOptions:
                 "--restart and --shard contradict each other: it would undo the work of the other shards",
                 f"remove the folder {self.out.name}.run first, or choose another output with -o",
             )
+        self._check_workers()
         if not self.out.name or (self.layout == TABLE and self.out.is_dir()):
             raise UsageError(f"{self.out} is a folder", "name the table to write with -o")
         require_name(self.out, self.layout)
         if self.out.resolve() in {catalog.resolve() for catalog in self.catalogs}:
             raise UsageError("the output would overwrite the catalogue", "choose another name with -o")
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device named: ``cuda:0,1`` is ``cuda:0`` and ``cuda:1``."""
+        kind, colon, numbers = self.device.partition(":")
+        return tuple(f"{kind}:{number}" for number in numbers.split(",")) if colon else (kind,)
+
+    def _check_workers(self) -> None:
+        """Raise `UsageError` where workers and devices do not go together."""
+        for device in self.devices:
+            parse_device(device)
+        if self.site is not None and self.shard is not None:
+            raise UsageError("--site and --shard are two ways to share a run", "leave out one of them")
+        if self.site is not None and ":" in self.device:
+            raise UsageError(
+                f"--device {self.device}: a site gives each of its workers a GPU of its own",
+                f"name the kind alone: --device {self.device.partition(':')[0]}",
+            )
+        if len(set(self.devices)) < len(self.devices):
+            raise UsageError(f"--device {self.device} names a device twice", "name each once; --workers N for more")
+        if self.workers is not None and self.workers < len(self.devices):
+            raise UsageError(
+                f"{self.workers} workers for {len(self.devices)} devices",
+                "each device needs a worker: leave out --workers",
+            )
 
 
 def require_name(out: Path, layout: str) -> None:

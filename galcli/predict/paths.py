@@ -108,6 +108,20 @@ class RunPaths:
         """Problems met in a finished tile, JSON."""
         return self.reports / (tile.path.replace("/", "_") + ".json")
 
+    @property
+    def given_up(self) -> Path:
+        """Folder with one file, the reason, for each tile that could not be made."""
+        return self.root / "given-up"
+
+    def reason(self, tile: Tile) -> Path:
+        """Why a tile was given up, text."""
+        return self.given_up / (tile.path.replace("/", "_") + ".txt")
+
+    @property
+    def site(self) -> Path:
+        """Files of the batch system, and its logs."""
+        return self.root / "site"
+
 
 def paths_of(place: Path) -> RunPaths:
     """Paths of a run, from its output table or its folder.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from galcli import __version__
 from galcli.errors import InputError
 from galcli.models import runtime
+from galcli.models.session import Session
 from galcli.predict import lease
 from galcli.predict.engine import Engine
 from galcli.predict.identity import Identity, flatten, require_same
@@ -234,20 +235,9 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
     }
     columns = layout.columns + [column for runner in engine.runners for column in runner.columns]
     identity = {
-        "galcli": __version__,
-        "onnxruntime": runtime.version(),
+        **describe_models(engine),
         "catalog": rows,
         "cutouts": engine.source.fingerprint(),
-        "models": [
-            {
-                "name": runner.model.name,
-                "version": runner.model.card.version,
-                "sha256": runner.model.sha256,
-                "front": runner.model.card.fronts[runner.front].name if runner.model.card.fronts else "chained",
-                **runner.session.identity(),
-            }
-            for runner in engine.all_runners()
-        ],
         "order": "auto" if options.order is None else options.order,
         "layout": options.layout,
         "columns": [column.name for column in columns],
@@ -255,6 +245,29 @@ def describe_identity(options: PredictOptions, engine: Engine, layout: Layout, r
         "overrides": overrides,
     }
     return json.loads(json.dumps(identity))  # type: ignore[no-any-return]
+
+
+def describe_models(engine: Engine) -> Identity:
+    """The part of the identity that every process which makes tiles must share: what computes them."""
+    models = [
+        {
+            "name": runner.model.name,
+            "version": runner.model.card.version,
+            "sha256": runner.model.sha256,
+            "front": runner.model.card.fronts[runner.front].name if runner.model.card.fronts else "chained",
+            **_arithmetic(engine, runner.session),
+        }
+        for runner in engine.all_runners()
+    ]
+    return {"galcli": __version__, "onnxruntime": runtime.version(), "models": models}
+
+
+def _arithmetic(engine: Engine, session: Session) -> Identity:
+    """On what, and in which precision, a model computes."""
+    if engine.elsewhere is None:
+        return session.identity()
+    device, precision = engine.elsewhere
+    return device.identity(precision or session.precision)
 
 
 def _cards(column: Column) -> dict[str, Any]:

@@ -5,13 +5,32 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from galcli.predict.plan import Plan
+from galcli.sky.tiles import Tile
 from galcli.tables.atomic import atomic_write, output_error
+
+#: What the reason of a row says whose tile was given up.
+_GIVEN_UP = re.compile(r"tile (\S+) given up after \d+ tries: ")
+
+
+def reason_given_up(tile: Tile, tries: int, why: str) -> str:
+    """The reason of every row of a tile that could not be made."""
+    return f"tile {tile.path} given up after {tries} tries: {why}"
+
+
+def given_up_in(path: Path) -> int:
+    """How many tiles of an output were given up, by its list of problems."""
+    if not path.exists():
+        return 0
+    with path.open(newline="", encoding="utf-8") as lines:
+        found = (_GIVEN_UP.match(reason) for _, _, reason in csv.reader(lines))
+        return len({match[1] for match in found if match})
 
 
 def write_problems(plan: Plan, path: Path) -> dict[str, int]:

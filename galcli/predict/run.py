@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galcli import __version__, interrupts
+from galcli import interrupts
 from galcli.errors import GalcliError, InputError, Interrupted, OutputError, TooManyFailures
-from galcli.predict.claims import claim, run_lock, waiting_lock
-from galcli.predict.engine import Engine, open_engine
+from galcli.predict.claims import run_lock, waiting_lock
+from galcli.predict.dispatch import Dispatcher
+from galcli.predict.engine import Engine
+from galcli.predict.executors import open_crew
 from galcli.predict.existing import entries_of, require_identity, require_replaceable
 from galcli.predict.hats import write_hats
-from galcli.predict.layout import Layout, base_columns_of, catalog_layout
+from galcli.predict.inputs import announce, open_inputs
 from galcli.predict.merge import Counts, merge, missing_tiles, require_tiles
 from galcli.predict.options import TABLE, PredictOptions, require_name
 from galcli.predict.output_rows import counts_of
 from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
-from galcli.predict.problems import write_problems
-from galcli.predict.runner import Taken
-from galcli.predict.table import MODELS, PREDICTIONS, RUN
-from galcli.predict.tile import run_tile
-from galcli.progress import Progress, duration, silent
-from galcli.sky.catalog import Catalog, open_catalog
-from galcli.sky.tiles import Tile
+from galcli.predict.problems import given_up_in, write_problems
+from galcli.predict.sites import Site, load_site
+from galcli.progress import Progress, duration
 from galcli.tables.atomic import clear_partial
 from galcli.tables.status import ModelStatus, RowStatus
 from galcli.tables.structure import is_whole
@@ -51,20 +48,31 @@ class Summary:
     counts : Counts or None
         None where this process did not merge (a shard).
     seconds : float
+    given_up : int
+        Tiles that could not be made; their rows have no prediction.
     """
 
     out: Path
     counts: Counts | None
     seconds: float = 0.0
+    given_up: int = 0
     counters: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         counts = None if self.counts is None else self.counts.to_dict()
-        return {"out": str(self.out), "seconds": round(self.seconds, 3), "counts": counts, "counters": self.counters}
+        return {
+            "out": str(self.out), "seconds": round(self.seconds, 3), "counts": counts, "counters": self.counters,
+            "given_up": self.given_up,
+        }  # fmt: skip
 
     def require_predictions(self, max_fail: float) -> None:
-        """Raise `TooManyFailures` where more than ``max_fail`` percent of the rows have no prediction."""
+        """Raise `TooManyFailures` where more than ``max_fail`` percent of the rows have no prediction, or tiles failed."""
+        if self.given_up:
+            raise TooManyFailures(
+                f"{self.given_up} tile{'s' * (self.given_up > 1)} given up: worker after worker failed in the same place",
+                f"{RunPaths(self.out).problems} lists the rows; once the cause is gone, make the table anew with --overwrite",
+            )
         if self.counts is None or self.counts.rows == 0:
             return
         percent = 100 * self.counts.unpredicted / self.counts.rows
@@ -95,9 +103,13 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
     """
     began = time.monotonic()
     paths = RunPaths(options.out)
+    site = load_site(options)
+    elsewhere = None if site is None else site.device
     before = entries_of(options.out, options.layout, replaced=options.overwrite)
-    with interrupts.graceful(), open_inputs(options, progress.note) as (catalog, layout, engine):
+    with interrupts.graceful(), open_inputs(options, progress.note, elsewhere) as (catalog, layout, engine):
         announce(engine, catalog, options, progress)
+        if site is not None:
+            progress.note(f"site {options.site}: {site.describe()}")
         with run_lock(paths.lock, shared=options.shard is not None):
             if before is None:  # unless another process has finished it just now
                 before = entries_of(options.out, options.layout, replaced=options.overwrite)
@@ -107,8 +119,9 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
             if before is not None:
                 _require_finished(options, plan, before, fresh=fresh)
                 progress.note(f"{options.out} is complete, made from the same inputs and settings: nothing to do")
-                return Summary(options.out, counts_of(options.out, plan.table), time.monotonic() - began)
-            _work(plan, engine, options, progress)
+                counts = counts_of(options.out, plan.table)
+                return Summary(options.out, counts, time.monotonic() - began, given_up_in(paths.problems))
+            counted = _work(plan, engine, options, site, progress)
             if options.shard is not None:
                 left = len(missing_tiles(plan))
                 others = (
@@ -121,7 +134,7 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
                 )
                 return Summary(options.out, None, time.monotonic() - began)
             summary = finish(plan, progress, keep=options.keep_tiles, began=began)
-            summary.counters = engine.source.counters()
+            summary.counters = counted
             for name, words in _COUNTED.items():
                 if summary.counters.get(name):
                     progress.note(f"{summary.counters[name]:,} {words}")
@@ -152,45 +165,6 @@ def merge_run(root: Path, out: Path | None, progress: Progress, *, keep: bool, o
         return finish(plan, progress, keep=keep, began=began, target=target)
 
 
-@contextmanager
-def open_inputs(
-    options: PredictOptions, note: Callable[[str], None] = silent
-) -> Iterator[tuple[Catalog, Layout, Engine]]:
-    """Open catalogue, cutouts and models; ``note`` is told how far the search for cutouts is where it takes long."""
-    with open_catalog(
-        options.catalogs, hdu=options.hdu, id_column=options.id_column,
-        ra_column=options.ra_column, dec_column=options.dec_column,
-    ) as catalog:  # fmt: skip
-        base = base_columns_of(catalog, options.layout)
-        taken = Taken({column.name for column in base}, {PREDICTIONS, MODELS, RUN})
-        engine = open_engine(options, catalog, taken, note)
-        written = {column.name for runner in engine.runners for column in runner.columns}
-        yield catalog, catalog_layout(catalog, base, options.columns, written), engine
-
-
-def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress: Progress) -> None:
-    """Say on what the run computes, with which models, and what the user or somebody else answers for."""
-    session = engine.runners[0].session
-    progress.note(f"galcli {__version__} on {session.provider.removesuffix('ExecutionProvider')}, {session.precision}")
-    progress.note(f"catalogue {catalog.where}: {catalog.nrows:,} rows; cutouts: {engine.source.describe()}")
-    for runner in engine.runners:
-        card = runner.model.card
-        front = card.fronts[runner.front].name if card.fronts else "columns"
-        progress.note(f"model {card.name} {card.version} ({runner.model.sha256[:12]}), pixels as {front}")
-    if catalog.id_name is None:
-        progress.note(
-            "note: no identifier among the columns (--id-column): rows are known by their number and position"
-        )
-    for option, value in (("--zeropoint", options.zeropoint), ("--pixel-scale", options.pixel_scale)):
-        if value is not None:
-            progress.note(f"note: {option} {value:g} holds for all cutouts, whatever their headers say")
-    mock = [runner.model.name for runner in engine.all_runners() if runner.model.card.training.mock]
-    if mock:
-        progress.note(
-            f"note: {', '.join(mock)} learned from a MOCK survey: good for trying galcli, not for science on real galaxies"
-        )
-
-
 def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: Path | None = None) -> Summary:
     """List the problems, write the output from the tiles, sum up, and remove the run folder.
 
@@ -205,11 +179,13 @@ def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: 
     seconds = time.monotonic() - began
     _say(counts, out, seconds, reasons, problems, progress)
     _remove_run(plan.paths, keep)
-    return Summary(out, counts, seconds)
+    return Summary(out, counts, seconds, given_up_in(problems))
 
 
-def _work(plan: Plan, engine: Engine, options: PredictOptions, progress: Progress) -> None:
-    """Make every tile that does not exist yet."""
+def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None, progress: Progress) -> dict[str, int]:
+    """Make every tile that does not exist yet; returns what the cutouts counted."""
+    if options.shard is None:
+        _try_again(plan)
     todo = [tile for tile in plan.tiles if not is_whole(plan.paths.tile(tile))]
     if options.shard is not None:
         index, count = options.shard
@@ -218,25 +194,31 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, progress: Progres
     done = sum(tile.stop - tile.start for tile in plan.tiles) - sum(tile.stop - tile.start for tile in todo)
     if done:
         progress.note(f"going on with an unfinished run: {done:,} of {len(plan.rows):,} rows are there")
+    counted = Counter(engine.source.counters())
     progress.start(len(plan.rows), done)
     try:
-        for tile in todo:
-            interrupts.check()
-            _make(plan, engine, tile)
-            progress.advance(tile.stop - tile.start)
+        if todo:
+            with open_crew(plan, engine, options, site) as crew:
+                for report in Dispatcher(crew, plan, engine, progress.note).make(todo):
+                    counted.update(report.counters)
+                    progress.advance(len(report.tile))
     except Interrupted:
         kept = len(plan.tiles) - len(missing_tiles(plan))
         progress.note(f"{kept:,} of {len(plan.tiles):,} tiles are finished; the others begin anew")
         raise
     finally:
         progress.finish()
+    return dict(counted)
 
 
-def _make(plan: Plan, engine: Engine, tile: Tile) -> None:
-    with claim(plan.paths.claim(tile)) as ours:
-        # Another shard may hold it, or have finished it since the list was made.
-        if ours and not is_whole(plan.paths.tile(tile)):
-            run_tile(plan, engine, tile)
+def _try_again(plan: Plan) -> None:
+    """Forget that an earlier start gave up tiles: the cause may be gone."""
+    if not plan.paths.given_up.exists():
+        return
+    for tile in plan.tiles:
+        if plan.paths.reason(tile).exists():
+            for path in (plan.paths.tile(tile), plan.paths.report(tile), plan.paths.reason(tile)):
+                path.unlink(missing_ok=True)
 
 
 def _require_finished(options: PredictOptions, plan: Plan, before: dict[str, str], *, fresh: bool) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +30,12 @@ class TileReport:
     Attributes
     ----------
     tile : Tile
-    rows : int
-    unpredicted : int
-        Rows with NO_PREDICTION.
+    counters : dict of str to int
+        What its cutouts added to the counters of their source.
     """
 
     tile: Tile
-    rows: int
-    unpredicted: int
+    counters: dict[str, int] = field(default_factory=dict)
 
 
 def null_columns(columns: tuple[Column, ...], rows: int) -> Columns:
@@ -67,9 +66,8 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     """
     rows = plan.rows[tile.start : tile.stop]
     catalog = plan.catalog[rows]
-    table = null_columns(plan.table.columns, len(rows))
-    for column, field in plan.table.copied.items():
-        table[column][...] = rows if field == ROW_NUMBER else catalog[field]
+    counted = engine.source.counters()
+    table = _without_predictions(plan, tile)
     status = np.zeros(len(rows), np.int32)
     reasons: dict[int, str] = {}
     if tile.order < 0:
@@ -90,7 +88,31 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     lost = [*reasons.items(), *_model_problems(with_pixels, engine, table)]
     problems = [(int(rows[row]), reason) for row, reason in lost]
     _commit(plan, tile, table, problems)
-    return TileReport(tile, len(rows), int(np.count_nonzero(status & int(RowStatus.NO_PREDICTION))))
+    return TileReport(tile, dict(Counter(engine.source.counters()) - Counter(counted)))
+
+
+def give_up_tile(plan: Plan, engine: Engine, tile: Tile, reason: str) -> None:
+    """Commit a tile that cannot be made: all rows there, none predicted, each with the reason among the problems.
+
+    Raises
+    ------
+    OutputError
+        If the tile file cannot be written.
+    """
+    table = _without_predictions(plan, tile)
+    table["STATUS"][...] = _mark_unpredicted(np.zeros(len(tile), np.int32), engine, table)
+    rows: list[int] = plan.rows[tile.start : tile.stop].tolist()
+    _commit(plan, tile, table, [(row, reason) for row in rows])
+
+
+def _without_predictions(plan: Plan, tile: Tile) -> Columns:
+    """The columns of a tile: those of the catalogue filled in, all others null."""
+    rows = plan.rows[tile.start : tile.stop]
+    catalog = plan.catalog[rows]
+    table = null_columns(plan.table.columns, len(rows))
+    for column, name in plan.table.copied.items():
+        table[column][...] = rows if name == ROW_NUMBER else catalog[name]
+    return table
 
 
 def _take_back(index: NDArray[np.int64], engine: Engine, table: Columns) -> None:

@@ -18,6 +18,7 @@ BENCHMARKS = {
     "rows": "rows",
     "feed": "feed",
     "efficiency": "efficiency",
+    "scaling": "scaling",
     "rice": "rice",
     "files": "files",
     "profile": "profile",

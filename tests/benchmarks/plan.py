@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from galcli.predict.inputs import open_inputs
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import make_plan
-from galcli.predict.run import open_inputs
 from galcli.sky import healpix
 from tests.average import write_average
 from tests.benchmarks.measure import Result

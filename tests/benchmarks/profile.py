@@ -24,7 +24,7 @@ from tests.benchmarks.survey import Silent, options, write_stacks
 
 #: Stage -> where the function is looked up.
 STAGES = {
-    "open catalogue, cutouts and models": "galcli.predict.run.open_engine",
+    "open catalogue, cutouts and models": "galcli.predict.inputs.open_engine",
     "plan": "galcli.predict.run.make_plan",
     "find cutouts": "galcli.cutouts.stack_file.StackFile.find",
     "read pixels from the kernel": "galcli.cutouts.stack_file.StackFile._read",

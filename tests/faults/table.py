@@ -49,11 +49,16 @@ FAULTS: dict[str, Fault] = {
             "signal_during_the_merge_keeps_the_tiles", "second_interrupt_ends_at_once"),
     ),
     "F3": Fault(
-        "one of 4 shards killed in the middle of a tile",
-        "the others make every tile; the merged table has the same bytes",
-        _in("faults/test_read_errors", "killed_worker_of_four")
+        "one worker of a pool, of a site or of 4 shards killed in the middle of a tile; a tile that kills each worker, is "
+        "slow, or has a fault; the driver killed or stopped; Parsl's interchange killed",
+        "tried 3 times at most, other tiles unharmed, the same bytes; else given up with exit 3; no process is left",
+        _in("faults/test_workers", "worker_killed_in_the_middle_of_a_tile", "tile_that_kills_every_worker_is_given_up",
+            "tile_that_is_slow_delays_no_other", "fault_in_a_tile_is_tried_again_and_explained",
+            "run_in_which_no_tile_works_ends", "full_disk_in_a_worker_ends_the_run", "asked_to_stop_all_workers_end",
+            "killed_driver_leaves_no_worker", "site_whose_interchange_dies_ends_the_run")
+        + _in("faults/test_read_errors", "killed_worker_of_four")
         + _in(_KILL, "shard_killed_at_any_time_leaves_nothing_half_done"),
-        "shards are the workers; a pool that counts its tries of a tile does not exist",
+        "SLURM is a made-up one of one machine; no real cluster, and no node that is lost as a whole",
     ),
     "F4": Fault(
         "disk full: a real tmpfs of many sizes, a limit of the kernel, ENOSPC at each change of the disk",
@@ -193,7 +198,7 @@ FAULTS: dict[str, Fault] = {
     "F23": Fault(
         "two runs on one output; shards together; disks without locks, leases of the dead, clocks that differ",
         "one works and the other is refused with exit 6, or they share the tiles; the same bytes",
-        _in("predict/test_shards", "second_run_of_the_same_output_is_refused", "two_shards_at_once",
+        _in("predict/test_shards", "second_run_of_the_same_output_is_refused", "eight_shards_at_once",
             "shard_leaves_tiles_of_a_living_one_and_takes_those_of_a_dead_one",
             "lock_of_a_run_that_was_removed_meanwhile_is_not_taken")
         + _in("predict/test_lease", "lease_of_a_dead_process_is_taken_over", "living_holder_renews_its_lease",

@@ -24,10 +24,10 @@ def halted(survey: Survey, galcli: Run) -> Survey:
 
 def halt(survey: Survey, galcli: Run, *more: object, tiles: int = 3) -> None:
     """Stop a run after a few tiles."""
-    import galcli.predict.run as run
+    import galcli.predict.worker as worker
 
     made = []
-    make = run.run_tile
+    make = worker.run_tile
 
     def stop_soon(*args: Any) -> Any:
         if len(made) == tiles:
@@ -36,7 +36,7 @@ def halt(survey: Survey, galcli: Run, *more: object, tiles: int = 3) -> None:
         return make(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "run_tile", stop_soon)
+        patch.setattr(worker, "run_tile", stop_soon)
         galcli(*survey.predict("--order", 3, *more), code=75)
     assert len(tiles_of(survey)) == tiles
 

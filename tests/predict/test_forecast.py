@@ -14,11 +14,11 @@ import pytest
 from galcli.cutouts.coadds import CoaddSource
 from galcli.predict.engine import BASE_GB, IMAGE_GB
 from galcli.predict.forecast import forecast
+from galcli.predict.inputs import open_inputs
 from galcli.predict.merge import read_tile
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
-from galcli.predict.run import open_inputs
 from galcli.sky import healpix
 from tests.cutouts.sky_images import header, write
 from tests.launcher import Launcher

@@ -15,6 +15,8 @@ import pytest
 from galcli.predict.claims import claim, run_lock
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
+from galcli.predict.tile import TileReport
+from galcli.sky.tiles import Tile
 from tests.launcher import Launcher
 from tests.predict.conftest import tiles_of
 from tests.survey import Survey
@@ -85,20 +87,30 @@ def test_shard_leaves_tiles_of_a_living_one_and_takes_those_of_a_dead_one(
     assert survey.out.read_bytes() == reference
 
 
-def test_two_shards_at_once(survey: Survey, reference: bytes, galcli: Run, launcher: Launcher) -> None:
+def test_eight_shards_at_once(survey: Survey, reference: bytes, galcli: Run, launcher: Launcher) -> None:
+    """All begin with nothing: one plans, all find the plan, and each tile is made once."""
     words = survey.predict("--order", 3, "--shard")
-    runs = [launcher.start([*words, f"{index}/2"], pause=0.01) for index in range(2)]
-    assert [launcher.wait(run).code for run in runs] == [0, 0]
+    runs = [launcher.start([*words, f"{index}/8"], pause=0.01) for index in range(8)]
+    ended = [launcher.wait(run) for run in runs]
+    assert [run.code for run in ended] == [0] * 8
+    made = [event for run in ended for event in run.events if event.startswith("os.rename") and "/.Npix=" in event]
+    assert len(made) == len(tiles_of(survey)) == len(load_plan(RunPaths(survey.out)).tiles)
+    assert sum(bool(run.events) and any("/.Npix=" in event for event in run.events) for run in ended) > 1
     galcli("merge", RunPaths(survey.out).root)
     assert survey.out.read_bytes() == reference
 
 
 def test_shards_take_their_own_tiles_first(survey: Survey, galcli: Run) -> None:
-    import galcli.predict.run as run
+    import galcli.predict.worker as worker
 
     made: list[str] = []
+
+    def note_only(plan: Any, engine: Any, tile: Tile) -> TileReport:
+        made.append(tile.path)
+        return TileReport(tile)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "run_tile", lambda plan, engine, tile: made.append(tile.path))
+        patch.setattr(worker, "run_tile", note_only)
         galcli(*survey.predict("--order", 3, "--shard", "1/3"))
     tiles = [tile.path for tile in load_plan(RunPaths(survey.out)).tiles]
     own = tiles[1::3]

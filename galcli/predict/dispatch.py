@@ -1,0 +1,111 @@
+"""Handing out tiles, and what happens to one whose worker dies: it is tried again, and in the end given up."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+
+from galcli import interrupts
+from galcli.errors import DeviceError, GalcliError
+from galcli.predict.engine import Engine
+from galcli.predict.executors import Crew
+from galcli.predict.plan import Plan
+from galcli.predict.problems import reason_given_up
+from galcli.predict.tile import TileReport, give_up_tile
+from galcli.sky.tiles import Tile
+from galcli.tables.atomic import atomic_write
+from galcli.tables.structure import is_whole
+
+#: How often a tile is tried, and seconds between two looks for a signal.
+TRIES = 3
+POLL = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Hands tiles to a crew.
+
+    A tile that fails is tried again at once. Its last try comes when all others are done, and it is then alone, so that
+    no tile is given up because of its neighbour on a machine. Errors of galcli's own and of the system (device, input,
+    disk) end the run: other tiles would meet them too.
+
+    Parameters
+    ----------
+    crew : Crew
+    plan : Plan
+    engine : Engine
+    note : callable
+        Is told of every failure.
+    """
+
+    def __init__(self, crew: Crew, plan: Plan, engine: Engine, note: Callable[[str], None]) -> None:
+        self._crew, self._plan, self._engine, self._note = crew, plan, engine, note
+        self._failures: Counter[Tile] = Counter()
+        self._working: dict[Future[TileReport], Tile] = {}
+        self._made = 0
+
+    def make(self, tiles: Iterable[Tile]) -> Iterator[TileReport]:
+        """Make all tiles; yields what came of each, in the order in which they are done.
+
+        Raises
+        ------
+        Interrupted
+            After a signal.
+        GalcliError, OSError
+            What a worker met that other tiles would meet too.
+        """
+        waiting, last = deque(tiles), deque[Tile]()
+        while waiting or last or self._working:
+            interrupts.check()
+            self._crew.check()
+            while waiting and len(self._working) < self._crew.slots:
+                self._submit(waiting.popleft())
+            if not self._working:
+                self._submit(last.popleft())
+            for tile, report in self._done():
+                if report is None and self._failures[tile] < TRIES:
+                    (last if self._failures[tile] == TRIES - 1 else waiting).appendleft(tile)
+                    continue
+                self._made += report is not None
+                yield report or TileReport(tile)
+
+    def _submit(self, tile: Tile) -> None:
+        self._working[self._crew.submit(tile)] = tile
+
+    def _done(self) -> Iterator[tuple[Tile, TileReport | None]]:
+        """Tiles that are done, waiting for one; None for those that failed."""
+        for future in wait(self._working, POLL, FIRST_COMPLETED).done:
+            tile = self._working.pop(future)
+            try:
+                report = self._crew.result(future)
+            except (GalcliError, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the fault of one tile, the others go on
+                self._failed(tile, error)
+                yield tile, None
+            else:
+                yield tile, report
+
+    def _failed(self, tile: Tile, error: Exception) -> None:
+        """Count a failure; give up the tile after the last one, and the run where no tile works at all."""
+        lost = isinstance(error, BrokenExecutor)
+        why = "worker was killed" if lost else f"{type(error).__name__}: {error}"
+        self._failures[tile] += 1
+        self._note(f"{tile.path}: {why} (try {self._failures[tile]} of {TRIES})")
+        _log.debug("%s", tile.path, exc_info=error)
+        if not self._made and self._failures.total() > TRIES * self._crew.slots:
+            if not lost:
+                raise error
+            raise DeviceError(
+                "every worker was killed with the tile it worked on",
+                "where memory ran out: fewer --workers, or --max-memory; else run without workers to see the fault itself",
+            ) from error
+        if self._failures[tile] == TRIES and not is_whole(self._plan.paths.tile(tile)):
+            reason = reason_given_up(tile, TRIES, why)
+            text = "".join(traceback.format_exception(error))
+            atomic_write(self._plan.paths.reason(tile), f"{reason}\n\n{text}".encode())
+            give_up_tile(self._plan, self._engine, tile, reason)

@@ -1,0 +1,305 @@
+"""Who makes the tiles: this process, a pool of processes, or the workers of a site. Engines are known here only."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+from galcli.errors import DeviceError, OutputError, UsageError
+from galcli.predict.engine import Engine
+from galcli.predict.options import PredictOptions
+from galcli.predict.plan import Plan
+from galcli.predict.sites import Site
+from galcli.predict.tile import TileReport
+from galcli.predict.worker import Assignment, make_tile, work
+from galcli.sky.tiles import Tile
+
+#: Tiles handed to a site for each of its workers: one in work, one on its way.
+AHEAD = 2
+#: Seconds between two signs of life of a site's nodes, and after which one that gives none is lost.
+HEARTBEAT, SILENCE = 5, 60
+#: Characters of Parsl's messages that are shown; they hold the output of whole jobs.
+_SHOWN = 300
+
+
+class Crew(Protocol):
+    """Those who make tiles."""
+
+    #: Tiles they take at a time.
+    slots: int
+
+    def submit(self, tile: Tile) -> Future[TileReport]:
+        """Hand out a tile; at most ``slots`` may be out."""
+        ...
+
+    def result(self, future: Future[TileReport]) -> TileReport:
+        """What came of a tile that is done.
+
+        Raises
+        ------
+        BrokenExecutor
+            If its worker died.
+        Exception
+            What the worker raised.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise `DeviceError` where none of them will ever work again."""
+        ...
+
+    def close(self) -> None:
+        """End at once, whatever is in work."""
+        ...
+
+
+@contextmanager
+def open_crew(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None) -> Iterator[Crew]:
+    """Whoever the options name; when the block ends, no process is left."""
+    crew: Crew
+    workers = options.workers or len(options.devices)
+    if site is not None:
+        told = replace(options, device=site.device, threads=site.threads)
+        crew = SiteCrew(site, Assignment(told, str(Path.cwd()), site.workers), plan.paths.site)
+    elif workers > 1:
+        crew = PoolCrew(options, workers)
+    else:
+        crew = InlineCrew(plan, engine, shared=options.shard is not None)
+    try:
+        yield crew
+    finally:
+        crew.close()
+
+
+class InlineCrew:
+    """The process itself: no pool, no copies."""
+
+    slots = 1
+
+    def __init__(self, plan: Plan, engine: Engine, *, shared: bool) -> None:
+        self._plan, self._engine, self._shared = plan, engine, shared
+
+    def submit(self, tile: Tile) -> Future[TileReport]:
+        """Make the tile; what goes wrong is raised here and ends the run."""
+        future: Future[TileReport] = Future()
+        future.set_result(make_tile(self._plan, self._engine, tile, shared=self._shared))
+        return future
+
+    def result(self, future: Future[TileReport]) -> TileReport:
+        """See `Crew`."""
+        return future.result()
+
+    def check(self) -> None:
+        """See `Crew`."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class PoolCrew:
+    """Processes of this machine, in turns on the devices given.
+
+    Each is a pool of its own: where one dies, the others are not touched, and its tile is known.
+    """
+
+    def __init__(self, options: PredictOptions, workers: int) -> None:
+        devices, folder = options.devices, str(Path.cwd())
+        assignments = [
+            Assignment(replace(options, device=devices[number % len(devices)]), folder, workers)
+            for number in range(workers)
+        ]
+        self.slots = workers
+        self._all = [_Process(assignment) for assignment in assignments]
+        self._idle = deque(self._all)
+        self._busy: dict[Future[TileReport], _Process] = {}
+
+    def submit(self, tile: Tile) -> Future[TileReport]:
+        """See `Crew`."""
+        process = self._idle.popleft()
+        future = process.submit(tile)
+        self._busy[future] = process
+        return future
+
+    def result(self, future: Future[TileReport]) -> TileReport:
+        """See `Crew`."""
+        process = self._busy.pop(future)
+        self._idle.append(process)
+        try:
+            return future.result()
+        except BrokenExecutor:
+            process.restart()
+            raise
+
+    def check(self) -> None:
+        """See `Crew`: dead processes are replaced."""
+
+    def close(self) -> None:
+        """See `Crew`."""
+        for process in self._all:
+            process.close()
+
+
+class _Process:
+    """A pool of one process, which lives as long as this process holds the other end of a pipe."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._start()
+
+    def _start(self) -> None:
+        spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks and the GPU's state
+        self._read, self._held = spawn.Pipe(duplex=False)
+        with _without_signals():
+            self._pool = ProcessPoolExecutor(1, spawn, initializer=_end_with, initargs=(self._read,))
+
+    def submit(self, tile: Tile) -> Future[TileReport]:
+        with _without_signals():
+            try:
+                return self._pool.submit(work, self._assignment, tile)
+            except BrokenExecutor:  # it died with nothing to do
+                self.restart()
+                return self._pool.submit(work, self._assignment, tile)
+
+    def restart(self) -> None:
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        self._held.close()
+        self._pool.shutdown(cancel_futures=True)
+        self._read.close()
+
+
+def _end_with(pipe: Connection) -> None:
+    """End this process when the other end of the pipe is closed: by the parent, or by its death."""
+
+    def wait() -> None:
+        try:
+            pipe.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(1)
+
+    threading.Thread(target=wait, name="galcli-parent", daemon=True).start()
+
+
+@contextmanager
+def _without_signals() -> Iterator[None]:
+    """Processes and threads begun here never see the signals that this process is to obey; they reach it afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class SiteCrew:
+    """Workers that Parsl starts, here or through a batch system."""
+
+    def __init__(self, site: Site, assignment: Assignment, folder: Path) -> None:
+        try:
+            import parsl.errors
+            from parsl.concurrent import ParslPoolExecutor
+            from parsl.config import Config
+            from parsl.executors.high_throughput import errors
+        except ImportError as error:
+            raise UsageError("--site needs Parsl, which is not installed", "pip install 'galcli[cluster]'") from error
+        self.slots = AHEAD * site.jobs * site.nodes * site.workers
+        self._assignment, self._folder = assignment, folder.absolute()
+        self._useless = False
+        self._lost = (errors.WorkerLost, errors.ManagerLost)
+        self._failed = parsl.errors.ParslError
+        if re.search(r"[^\w./+=@-]", str(self._folder)):
+            raise OutputError(
+                f"{self._folder}: Parsl cannot work in a folder whose name has blanks or signs in it",
+                "choose another output with -o",
+            )
+        self._parsl = _parsl_executor(site)
+        config = Config(executors=[self._parsl], run_dir=str(self._folder), usage_tracking=0)
+        try:
+            with _without_signals():
+                self._executor: Any = ParslPoolExecutor(config=config)
+        except self._failed as error:
+            raise self._no_workers(error) from error
+
+    def submit(self, tile: Tile) -> Future[TileReport]:
+        """See `Crew`."""
+        future: Future[TileReport] = self._executor.submit(work, self._assignment, tile)
+        return future
+
+    def result(self, future: Future[TileReport]) -> TileReport:
+        """See `Crew`."""
+        try:
+            return future.result()
+        except self._lost as error:
+            raise BrokenExecutor(str(error)) from error
+        except self._failed as error:
+            raise self._no_workers(error) from error
+
+    def check(self) -> None:
+        """See `Crew`."""
+        if self._parsl.interchange_proc.poll() is not None:
+            raise DeviceError("Parsl's interchange, which leads to the workers, has ended", "start the run again")
+
+    def close(self) -> None:
+        """See `Crew`."""
+        if self._parsl.interchange_proc.poll() is None:
+            self._executor.shutdown(wait=False)
+        else:  # Parsl would ask it for ever what to end
+            self._parsl.provider.cancel(list(self._parsl.blocks_to_job_id.values()))
+        if not self._useless:  # else its logs say why
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _no_workers(self, error: Exception) -> DeviceError:
+        self._useless = True
+        return DeviceError(
+            f"the site gives no workers: {str(error)[:_SHOWN]}",
+            f"check its profile (partition, account, worker_init); its logs are in {self._folder}",
+        )
+
+
+def _parsl_executor(site: Site) -> Any:
+    from parsl.executors import HighThroughputExecutor
+    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+    from parsl.launchers import SingleNodeLauncher, SrunLauncher
+    from parsl.providers import LocalProvider, SlurmProvider
+
+    python = sys.executable  # Parsl's own scripts need not be on the PATH
+    asked: dict[str, Any] = {
+        "init_blocks": site.jobs, "max_blocks": site.jobs, "nodes_per_block": site.nodes, "worker_init": site.worker_init,
+    }  # fmt: skip
+    if site.provider == "slurm":
+        asked |= {
+            "partition": site.partition, "account": site.account, "qos": site.qos, "constraint": site.constraint,
+            "gpus_per_node": site.gpus_per_node or None, "walltime": site.walltime, "exclusive": site.exclusive,
+            "scheduler_options": site.scheduler_options,
+            "launcher": SrunLauncher() if site.nodes > 1 else SingleNodeLauncher(),
+        }  # fmt: skip
+    provider: Any = {"local": LocalProvider, "slurm": SlurmProvider}[site.provider]
+    return HighThroughputExecutor(
+        label="galcli",
+        provider=provider(**asked),
+        launch_cmd=DEFAULT_LAUNCH_CMD.replace(
+            "process_worker_pool.py", f"{python} -P -m parsl.executors.high_throughput.process_worker_pool"
+        ),
+        interchange_launch_cmd=[python, "-P", "-m", "galcli.predict.interchange", str(os.getpid())],
+        address="127.0.0.1" if site.provider == "local" else None,
+        max_workers_per_node=site.workers,
+        cores_per_worker=1e-3,  # the profile alone says how many workers a node has
+        available_accelerators=site.gpus_per_node,
+        heartbeat_period=HEARTBEAT,
+        heartbeat_threshold=SILENCE,
+        drain_period=None if site.provider == "local" else site.drain_seconds,
+    )

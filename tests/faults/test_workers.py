@@ -1,0 +1,223 @@
+"""Workers that die, stumble, lag or fill the disk: the other tiles and the bytes of the output do not notice."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from galcli.predict.paths import RunPaths
+from galcli.predict.plan import load_plan
+from tests.survey import Survey, make_survey, read_predictions
+from tests.traps import FAULTY, FULL, KILLED, Running, Trap, eventually, running, slow
+
+Run = Callable[..., Any]
+POOL = ["--workers", "3"]
+SITE = ["--site", "local", "--workers", "4"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, galcli: Run) -> Survey:
+    """A survey with the output of one process, and its plan."""
+    survey = make_survey(tmp_path_factory.mktemp("whole") / "survey", 64)
+    galcli(*survey.predict("--order", 3, "--keep-tiles"))
+    return survey
+
+
+@pytest.fixture(scope="module")
+def victim(whole: Survey) -> Any:
+    """A tile in the middle of the run."""
+    tiles = load_plan(RunPaths(whole.out)).tiles
+    assert len(tiles) > 12
+    return tiles[len(tiles) // 2]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "p.fits"
+
+
+def words(survey: Survey, out: Path, *more: str) -> list[str]:
+    return survey.predict("--order", 3, *more, out=out)
+
+
+def claim_of(tile: Any) -> str:
+    """What a worker opens when it begins with a tile."""
+    return f"claims/{tile.path.replace('/', '_')}"
+
+
+def run(words: list[str], trap: Trap, code: int = 0) -> str:
+    with running(words, trap) as process:
+        found, err = process.end()
+        assert found == code, err
+        assert not process.processes()
+    assert "Traceback" not in err or "--debug" in words
+    return err
+
+
+@pytest.mark.parametrize("crew", [POOL, SITE], ids=["pool", "site"])
+def test_worker_killed_in_the_middle_of_a_tile(
+    whole: Survey, victim: Any, out: Path, tmp_path: Path, crew: list[str]
+) -> None:
+    trap = Trap.set(tmp_path / "trap", f"/.Npix={victim.pix}.", KILLED, times=1)  # predicted, and half written
+    err = run(words(whole, out, *crew), trap)
+    assert f"{victim.path}: worker was killed (try 1 of 3)" in err
+    assert err.count("worker was killed") == 1
+    assert trap.sprung == 2
+    assert out.read_bytes() == whole.out.read_bytes()
+    assert [path.name for path in tmp_path.iterdir() if path != trap.folder] == ["p.fits"]
+
+
+@pytest.mark.parametrize("crew", [POOL, SITE], ids=["pool", "site"])
+def test_tile_that_kills_every_worker_is_given_up(
+    whole: Survey, victim: Any, out: Path, tmp_path: Path, galcli: Run, crew: list[str]
+) -> None:
+    trap = Trap.set(tmp_path / "trap", claim_of(victim), KILLED)
+    err = run(words(whole, out, *crew, "--max-fail", "100"), trap, code=3)
+    assert trap.sprung == 3
+    assert "1 tile given up" in err
+    plan = load_plan(RunPaths(whole.out))
+    lost = plan.rows[victim.start : victim.stop]
+    rows, expected = read_predictions(out), read_predictions(whole.out)
+    kept = np.setdiff1d(np.arange(len(rows)), lost)
+    assert rows[kept].tobytes() == expected[kept].tobytes()
+    assert (rows["STATUS"][lost] == 16).all()
+    assert (rows["AVG_STATUS"][lost] == 8).all()
+    assert np.isnan(rows["AVG_FLUX"][lost]).all()
+    assert (rows["OBJECT_ID"] == expected["OBJECT_ID"]).all()
+    reasons = list(csv.reader(RunPaths(out).problems.read_text().splitlines()))[1:]
+    assert [int(row) for row, _, _ in reasons] == lost.tolist()
+    assert {reason for _, _, reason in reasons} == {f"tile {victim.path} given up after 3 tries: worker was killed"}
+    galcli("validate", out, "--catalog", whole.catalog)
+    assert "1 tile given up" in galcli(*words(whole, out), code=3).error  # also where there is nothing to do
+    galcli(*words(whole, out, "--overwrite"))
+    assert out.read_bytes() == whole.out.read_bytes()
+    assert not RunPaths(out).problems.exists()
+
+
+def test_tile_that_is_slow_delays_no_other(whole: Survey, out: Path, tmp_path: Path) -> None:
+    first = load_plan(RunPaths(whole.out)).tiles[0]
+    trap = Trap.set(tmp_path / "trap", claim_of(first), slow(4))
+    run(words(whole, out, *POOL, "--keep-tiles"), trap)
+    paths = RunPaths(out)
+    made = {tile: paths.tile(tile).stat().st_mtime for tile in load_plan(paths).tiles}
+    assert max(made, key=made.__getitem__) == first
+    assert made[first] - sorted(made.values())[-2] > 1
+    assert out.read_bytes() == whole.out.read_bytes()
+
+
+def test_fault_in_a_tile_is_tried_again_and_explained(whole: Survey, victim: Any, out: Path, tmp_path: Path) -> None:
+    trap = Trap.set(tmp_path / "trap", claim_of(victim), FAULTY)
+    err = run(words(whole, out, *POOL, "--keep-tiles"), trap, code=3)
+    assert trap.sprung == 3
+    assert "ZeroDivisionError: a fault of this tile (try 3 of 3)" in err
+    assert "ZeroDivisionError" in RunPaths(out).problems.read_text()
+    assert "Traceback" in RunPaths(out).reason(victim).read_text()
+    run(words(whole, out, *POOL, "--overwrite"), trap=Trap.set(tmp_path / "gone", "nowhere", FAULTY))
+    assert out.read_bytes() == whole.out.read_bytes()
+    assert not RunPaths(out).problems.exists()
+    trap = Trap.set(tmp_path / "again", claim_of(victim), FAULTY, times=1)
+    err = run(words(whole, tmp_path / "again.fits", *POOL, "--debug"), trap)
+    assert "Traceback" in err
+    assert (tmp_path / "again.fits").read_bytes() == whole.out.read_bytes()
+
+
+def test_given_up_tile_of_a_shard_is_reported_by_the_merge(
+    whole: Survey, victim: Any, out: Path, tmp_path: Path, galcli: Run
+) -> None:
+    trap = Trap.set(tmp_path / "trap", claim_of(victim), KILLED)
+    run(words(whole, out, *POOL, "--shard", "0/1"), trap)
+    assert "given up" in galcli("merge", RunPaths(out).root, "--json", code=3).error
+    assert out.exists()
+
+
+@pytest.mark.parametrize("action", [KILLED, FAULTY], ids=["killed", "fault"])
+def test_run_in_which_no_tile_works_ends(whole: Survey, out: Path, tmp_path: Path, action: str) -> None:
+    """It is not the tiles' fault then, and a table without predictions is no result."""
+    trap = Trap.set(tmp_path / "trap", "claims/", action)
+    err = run(words(whole, out, *POOL), trap, code=5 if action == KILLED else 1)
+    assert ("error: every worker was killed" if action == KILLED else "bug: ZeroDivisionError") in err
+    assert trap.sprung < 20
+    assert not out.exists()
+
+
+def test_full_disk_in_a_worker_ends_the_run(whole: Survey, out: Path, tmp_path: Path, galcli: Run) -> None:
+    trap = Trap.set(tmp_path / "trap", "/.Npix=", FULL)
+    err = run(words(whole, out, *POOL), trap, code=6)
+    assert "No space left on device" in err
+    assert "hint:" in err
+    galcli(*words(whole, out))
+    assert out.read_bytes() == whole.out.read_bytes()
+
+
+def begun(process: Running, out: Path) -> bool:
+    """Whether some tiles are finished."""
+    assert process.process.poll() is None, process.end()
+    return len(list(RunPaths(out).root.glob("Norder=*/**/Npix=*.fits"))) >= 2
+
+
+@pytest.mark.parametrize(
+    ("crew", "number"),
+    [
+        (POOL, signal.SIGTERM),
+        (POOL, signal.SIGINT),
+        (POOL, signal.SIGUSR1),
+        (SITE, signal.SIGTERM),
+        (SITE, signal.SIGINT),
+    ],
+)
+def test_asked_to_stop_all_workers_end(
+    whole: Survey, out: Path, tmp_path: Path, galcli: Run, crew: list[str], number: int
+) -> None:
+    """As from a terminal or a batch system: all processes of the group get the signal."""
+    trap = Trap.set(tmp_path / "trap", "claims/", slow(0.7))
+    with running(words(whole, out, *crew), trap) as process:
+        eventually(lambda: begun(process, out), 60)
+        process.signal(number, group=number != signal.SIGTERM or crew == SITE)
+        code, err = process.end()
+        assert code == 75, err
+        assert "error: stopped by a signal" in err
+        assert "Traceback" not in err
+        eventually(lambda: not process.processes(), 5)
+    assert not out.exists()
+    galcli(*words(whole, out))
+    assert out.read_bytes() == whole.out.read_bytes()
+
+
+def test_killed_driver_leaves_no_worker(whole: Survey, out: Path, tmp_path: Path, galcli: Run) -> None:
+    trap = Trap.set(tmp_path / "trap", "claims/", slow(0.7))
+    with running(words(whole, out, *POOL), trap) as process:
+        eventually(lambda: begun(process, out), 60)
+        assert len(process.processes()) > 3
+        process.signal(signal.SIGKILL, group=False)
+        eventually(lambda: not process.processes(), 5)
+    galcli(*words(whole, out))
+    assert out.read_bytes() == whole.out.read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_driver_leaves_no_site(whole: Survey, out: Path, tmp_path: Path) -> None:
+    """Parsl's nodes wait a minute for a sign of life."""
+    trap = Trap.set(tmp_path / "trap", "claims/", slow(0.7))
+    with running(words(whole, out, *SITE), trap) as process:
+        eventually(lambda: begun(process, out), 60)
+        process.signal(signal.SIGKILL, group=False)
+        eventually(lambda: not process.processes(), 100)
+
+
+def test_site_whose_interchange_dies_ends_the_run(whole: Survey, out: Path, tmp_path: Path) -> None:
+    trap = Trap.set(tmp_path / "trap", "claims/", slow(0.7))
+    with running(words(whole, out, *SITE), trap) as process:
+        eventually(lambda: begun(process, out), 60)
+        [between] = [one for one in process.processes() if "interchange" in one.cmdline()[0]]
+        between.kill()
+        code, err = process.end()
+        assert code == 5, err
+        assert "interchange" in err
+        assert "Traceback" not in err
+        eventually(lambda: not process.processes(), 10)

@@ -1,0 +1,101 @@
+"""Several processes on one machine: the same bytes, the same counts, the same refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galcli.cutouts.parallel import cores
+from galcli.errors import DeviceError
+from galcli.predict import worker
+from galcli.predict.options import PredictOptions
+from galcli.predict.paths import RunPaths
+from galcli.predict.worker import Assignment, work
+from tests.survey import Survey, make_survey
+
+Run = Callable[..., Any]
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_workers_write_the_bytes_of_one_process(survey: Survey, reference: bytes, galcli: Run, workers: int) -> None:
+    galcli(*survey.predict("--order", 3, "--workers", workers))
+    assert survey.out.read_bytes() == reference
+    assert not RunPaths(survey.out).root.exists()
+
+
+def test_workers_go_on_where_one_process_stopped(halted: Survey, reference: bytes, galcli: Run) -> None:
+    result = galcli(*halted.predict("--order", 3, "--workers", 2))
+    assert "going on with an unfinished run" in result.err
+    assert halted.out.read_bytes() == reference
+
+
+def test_paths_may_be_relative_and_counts_are_summed(tmp_path: Path, galcli: Run, monkeypatch: Any) -> None:
+    make_survey(tmp_path / "survey", 24, loose=True)
+    monkeypatch.chdir(tmp_path / "survey")
+    words = ["predict", "catalog.fits", "--model", "average.onnx", "--order", "3", "--device", "cpu", "--json"]
+    found = [
+        json.loads(galcli(*words, "-o", f"{count}.fits", "--workers", count).out.splitlines()[-1]) for count in (1, 2)
+    ]
+    assert found[0]["counters"] == found[1]["counters"] == {"no_checksum": 24}
+    assert Path("1.fits").read_bytes() == Path("2.fits").read_bytes()
+
+
+def test_error_of_a_worker_is_that_of_the_run(survey: Survey, galcli: Run, monkeypatch: Any) -> None:
+    """The model is gone when the workers look for it."""
+    import galcli.predict.run as run
+
+    opened = run.open_crew
+
+    def remove_first(*arguments: Any) -> Any:
+        survey.model.unlink()
+        return opened(*arguments)
+
+    monkeypatch.setattr(run, "open_crew", remove_first)
+    result = galcli(*survey.predict("--order", 3, "--workers", 2), code=5)
+    assert "average.onnx" in result.error
+
+
+def test_devices_are_named_by_their_numbers(tmp_path: Path) -> None:
+    options = PredictOptions((tmp_path / "c.fits",), tmp_path / "p.fits", device="cuda:0,2")
+    assert options.devices == ("cuda:0", "cuda:2")
+    assert dataclasses.replace(options, device="auto").devices == ("auto",)
+
+
+def test_devices_that_are_not_there_end_the_run_before_any_work(survey: Survey, galcli: Run) -> None:
+    galcli(*[word if word != "cpu" else "cuda:0,1" for word in survey.predict()], code=5)
+    assert not RunPaths(survey.out).root.exists()
+
+
+@pytest.fixture
+def assignment(halted: Survey) -> Any:
+    """A run on disk, as a worker is told about it; what it opens is closed again."""
+    options = PredictOptions(
+        (halted.catalog,), halted.out, models=(str(halted.model),), device="cpu", order=3, max_memory=4.0
+    )
+    yield Assignment(options, str(Path.cwd()), sharing=2)
+    worker._opened.cache_clear()
+    worker._open_for_good.close()
+
+
+def test_workers_share_cores_and_memory(assignment: Any, monkeypatch: Any) -> None:
+    told: list[PredictOptions] = []
+    opened = worker.open_inputs
+    monkeypatch.setattr(worker, "open_inputs", lambda options: told.append(options) or opened(options))
+    plan, _ = worker._opened(assignment)
+    assert (told[0].threads, told[0].max_memory) == (max(1, cores() // 2), 2.0)
+    assert work(assignment, plan.tiles[0]).tile == plan.tiles[0]
+    assert len(told) == 1, "opened once"
+
+
+@pytest.mark.parametrize(("key", "value"), [("provider", "CUDAExecutionProvider"), ("precision", "fp16")])
+def test_worker_that_computes_otherwise_is_refused(assignment: Any, halted: Survey, key: str, value: str) -> None:
+    record = json.loads(RunPaths(halted.out).record.read_text())
+    record["identity"]["models"][0][key] = value
+    RunPaths(halted.out).record.write_text(json.dumps(record))
+    with pytest.raises(DeviceError, match=f"models.0.{key}: {value}"):
+        work(assignment, Any)
