@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from galcli.cutouts.parallel import cores
 from galcli.errors import DeviceError, ModelError, UsageError
+from galcli.models.int8 import int8_device
 
 if TYPE_CHECKING:
     from galcli.models.library import ModelFile
@@ -166,14 +167,16 @@ class Session(Graph):
     device, threads, pad
         See `Graph`.
     precision : {'auto', 'fp32', 'fp16', 'int8'}
-        ``auto`` is float32.
+        ``auto`` is that of the file; the int8 one is another file (`library.find`).
 
     Raises
     ------
     ModelError
-        If the file changed since it was found, or has no twin of the precision asked for.
+        If the file changed since it was found, or cannot be computed with in the precision asked for.
+    UsageError
+        If the device or the precision is unknown, or an int8 model is to run elsewhere than on the CPU.
     DeviceError
-        If the device is not there.
+        If the device is not there, or this processor cannot run int8 models.
     """
 
     def __init__(
@@ -182,13 +185,15 @@ class Session(Graph):
     ) -> None:  # fmt: skip
         if precision not in PRECISIONS:
             raise UsageError(f"unknown precision {precision!r}", f"choose one of {', '.join(PRECISIONS)}")
-        if precision in ("fp16", "int8"):
+        if precision == "fp16":
             raise ModelError(
                 f"{model.name}: there is no {precision} twin of this model",
                 "leave out --precision, or give the path of a model exported with that precision",
             )
         self.model = model
-        self.precision = "fp32"
+        self.precision: str = model.card.precision
+        if self.precision == "int8":
+            device = int8_device(device)
         try:
             data = model.path.read_bytes()
         except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from galcli.cutouts.batch import CutoutSource
 from galcli.cutouts.coadds import CoaddSource
@@ -12,6 +12,7 @@ from galcli.errors import InputError, ModelError, UsageError
 from galcli.models import library
 from galcli.models.card import Chain
 from galcli.models.fronts import choose_front
+from galcli.models.int8 import int8_device
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session, open_resampler
 from galcli.predict.options import PredictOptions
@@ -72,8 +73,10 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
     ------
     InputError, ModelError, DeviceError
     """
-    asked = [library.find(name) for name in options.models]
-    candidates = asked or library.default_models()
+    asked = [library.find(name, options.precision) for name in options.models]
+    candidates = asked or library.default_models(options.precision)
+    if any(model.card.precision == "int8" for model in candidates):
+        options = replace(options, device=int8_device(options.device))
     source = find_source(
         catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale,
         bricks=options.bricks, field=max((model.card.field for model in candidates), default=0.0) or FIELD,
