@@ -26,6 +26,9 @@ from galcli.models.session import Graph
 #: Smallest and largest value of each tensor.
 Ranges = dict[str, tuple[float, float]]
 
+#: Part of the objects whose values lie within the range of a tensor; brighter ones are cut, so that all others are
+#: resolved better.
+INSIDE = 0.99
 #: Operators that may stay in 8 bits between convolutions.
 _LINKS = frozenset({"Add", "Relu", "MaxPool"})
 #: Steps that the largest bias of a channel is resolved into; far from the ends of int32, to leave room for the sum.
@@ -33,10 +36,10 @@ _BIAS_STEPS = 2**24
 
 
 def measure_ranges(model: onnx.ModelProto, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> Ranges:
-    """What the tensors that become 8-bit span.
+    """What the tensors that become 8-bit span: all values of ``INSIDE`` of the objects.
 
-    Extremes rather than percentiles: the cores of bright galaxies are few pixels and carry much of what the network
-    looks at (measured: cutting 1 in 10^5 values raises the error of the metallicity by 13 to 23 %).
+    Whole objects and not values are left out, since the cores of bright galaxies are few pixels and carry much of what
+    a network looks at (cutting 1 in 10^5 values instead raised the error of SFNet's metallicity by 13 to 23 %).
 
     Parameters
     ----------
@@ -51,23 +54,33 @@ def measure_ranges(model: onnx.ModelProto, feeds: Iterable[Mapping[str, NDArray[
         If the graph holds no convolution, or a tensor is not finite.
     """
     names = _stored(model.graph)
-    watched = copy.deepcopy(model)
-    del watched.graph.output[:]
-    for name in names:
-        for operator in ("ReduceMin", "ReduceMax"):
-            output = f"{name}/{operator}"
-            watched.graph.node.append(helper.make_node(operator, [name], [output], keepdims=0))
-            watched.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, []))
-    graph = Graph(watched.SerializeToString(deterministic=True), "graph with extremes", "cpu")
-    found = [graph.run(one) for one in feeds]
+    found = _extremes(model, names, feeds)
     ranges = {}
     for name in names:
-        low = min(float(one[f"{name}/ReduceMin"]) for one in found)
-        high = max(float(one[f"{name}/ReduceMax"]) for one in found)
+        low = float(np.quantile(found[f"{name}/ReduceMin"], 1 - INSIDE, method="lower"))
+        high = float(np.quantile(found[f"{name}/ReduceMax"], INSIDE, method="higher"))
         if not np.isfinite([low, high]).all():
             raise ModelError(f"tensor {name} is not finite on the training sample", "train with a smaller rate")
         ranges[name] = min(low, 0.0), max(high, 0.0)  # zero, as at the padded border, has a number of its own
     return ranges
+
+
+def _extremes(
+    model: onnx.ModelProto, names: list[str], feeds: Iterable[Mapping[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """Smallest and largest value (N,) of each tensor in each object, as ``NAME/ReduceMin`` and ``NAME/ReduceMax``."""
+    watched = copy.deepcopy(model)
+    graph = watched.graph
+    del graph.output[:]
+    graph.initializer.append(numpy_helper.from_array(np.array([1, 2, 3]), "all but objects"))
+    for name in names:
+        for operator in ("ReduceMin", "ReduceMax"):
+            output = f"{name}/{operator}"
+            graph.node.append(helper.make_node(operator, [name, "all but objects"], [output], keepdims=0))
+            graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N"]))
+    opened = Graph(watched.SerializeToString(deterministic=True), "graph with extremes", "cpu")
+    found = [opened.run(one) for one in feeds]
+    return {name: np.concatenate([one[name] for one in found]) for name in opened.outputs}
 
 
 def quantise(model: onnx.ModelProto, ranges: Ranges) -> onnx.ModelProto:
@@ -145,9 +158,8 @@ def _stored(graph: GraphProto) -> list[str]:
         inputs = node.input if node.op_type == "Add" else node.input[:1]
         for name in [*inputs, *node.output]:
             takers = consumers.get(name, [])
-            if [taker.op_type for taker in takers] == ["Relu"]:
-                name = takers[0].output[0]
-            chosen[name] = None
+            rectified = [taker.op_type for taker in takers] == ["Relu"]
+            chosen[takers[0].output[0] if rectified else name] = None
     if not chosen:
         raise ModelError("the graph holds no convolution", "only convolutional networks have int8 twins")
     return list(chosen)

@@ -217,7 +217,7 @@ def _shipped(name: str, entry: dict[str, Any], precision: Stored) -> ModelFile:
             f"{path}: the file is not the one that was shipped (SHA-256 {sha256[:12]}, not {facts['sha256'][:12]})",
             "the file is damaged or was replaced: install galcli again, or give a model of your own by its path",
         )
-    model = ModelFile(name, path, sha256, len(data), inspect(data, str(path)), bool(entry["default"]))
+    model = ModelFile(name, path, sha256, len(data), inspect(data, str(path)), entry["default"] and precision == "fp32")
     if precision == "int8":
         _require_twin(model, entry["sha256"])
     return model
@@ -253,7 +253,7 @@ def _in_precision(model: ModelFile, precision: str) -> ModelFile:
 def _no_twin(where: str) -> ModelError:
     return ModelError(
         f"{where}: this model has no int8 twin",
-        "leave out --precision, or make one with `galcli train sfnet --int8-of`",
+        "leave out --precision, or make one with `galcli train int8`",
     )
 
 
@@ -261,7 +261,7 @@ def _require_twin(twin: ModelFile, sha256: str) -> None:
     if twin.card.twin_of != sha256:
         raise ModelError(
             f"{twin.path}: not the int8 twin of this model but of another",
-            "leave out --precision, or make the twin anew with `galcli train sfnet --int8-of`",
+            "leave out --precision, or make the twin anew with `galcli train int8`",
         )
 
 
