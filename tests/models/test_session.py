@@ -176,9 +176,8 @@ def test_precision(weights):
     model = library.find("mean")
     for precision in ("auto", "fp32"):
         assert Session(model, "cpu", precision).precision == "fp32"
-    for precision in ("fp16", "int8"):
-        with pytest.raises(ModelError, match=r"no .* twin"):
-            Session(model, "cpu", precision)
+    with pytest.raises(ModelError, match=r"no .* twin"):
+        Session(model, "cpu", "fp16")
     with pytest.raises(UsageError, match="unknown precision"):
         Session(model, "cpu", "fp8")
 

@@ -114,8 +114,13 @@ def rebuild(model: ModelFile) -> tuple[ExportedSFNet, Kind]:
     graph = onnx.load_model_from_string(model.path.read_bytes()).graph
     stored = {tensor.name.removesuffix(".half"): numpy_helper.to_array(tensor) for tensor in graph.initializer}
     table = {column.name: np.array(column.values, np.float32) for column in card.tables[0].columns}
-    state = {name.removeprefix("network."): value for name, value in stored.items() if name.startswith("network.")}
-    state["fc.weight"] = np.stack([table[f"WEIGHT_{column}"] for column in columns])
+    state = {"fc.weight": np.stack([table[f"WEIGHT_{column}"] for column in columns])}
+    state["fc.bias"] = np.array([table[f"BIAS_{column}"][0] for column in columns])
+    for node in graph.node:
+        if node.op_type == "Conv":  # equal biases, such as none at all, may share a name
+            _, weight, bias = node.input
+            stem = weight.removeprefix("network.").removesuffix(".weight")
+            state |= {f"{stem}.weight": stored[weight], f"{stem}.bias": stored[bias]}
     network.load_state_dict(
         {name: torch.tensor(value.astype(np.float32)) for name, value in state.items()}, strict=True
     )
