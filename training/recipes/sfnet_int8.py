@@ -117,10 +117,11 @@ def rebuild(model: ModelFile) -> tuple[ExportedSFNet, Kind]:
     state = {"fc.weight": np.stack([table[f"WEIGHT_{column}"] for column in columns])}
     state["fc.bias"] = np.array([table[f"BIAS_{column}"][0] for column in columns])
     for node in graph.node:
-        if node.op_type == "Conv":  # equal biases, such as none at all, may share a name
-            _, weight, bias = node.input
-            stem = weight.removeprefix("network.").removesuffix(".weight")
-            state |= {f"{stem}.weight": stored[weight], f"{stem}.bias": stored[bias]}
+        if node.op_type == "Conv":  # of equal biases the exporter keeps one, of zeros none
+            weight = stored[node.input[1]]
+            bias = stored[node.input[2]] if len(node.input) > 2 else np.zeros(len(weight))
+            stem = node.input[1].removeprefix("network.").removesuffix(".weight")
+            state |= {f"{stem}.weight": weight, f"{stem}.bias": bias}
     network.load_state_dict(
         {name: torch.tensor(value.astype(np.float32)) for name, value in state.items()}, strict=True
     )
