@@ -24,8 +24,9 @@ def list_models(as_json: bool) -> None:
     models = [*library.shipped(), *library.shipped("int8")]
     if as_json:
         entries = [
-            {"name": m.name, "version": m.card.version, "precision": m.card.precision, "default": m.default, "bytes": m.size, "sha256": m.sha256,
-             "mock": m.card.training.mock, "columns": [o.column for o in m.card.outputs]}
+            {"name": m.name, "version": m.card.version, "precision": m.card.precision, "default": m.default,
+             "bytes": m.size, "sha256": m.sha256, "mock": m.card.training.mock,
+             "columns": [o.column for o in m.card.outputs]}
             for m in models
         ]  # fmt: skip
         click.echo(json.dumps(entries))

@@ -37,7 +37,7 @@ from galcli.training.recipes.sfnet_model import (
     rounded,
     tensors,
     truth_of,
-)  # fmt: skip
+)
 from galcli.training.recipes.sfnet_plan import TARGETS
 
 #: One in so many batches of the training sample fixes the ranges of the activations.
