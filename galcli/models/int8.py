@@ -1,4 +1,4 @@
-"""Where int8 models run: on processors that multiply 8-bit numbers without loss, so that all give the same predictions."""
+"""Where int8 models run: on processors that multiply 8-bit numbers without loss, so that all predict the same."""
 
 from __future__ import annotations
 

@@ -104,10 +104,9 @@ def _twin(twin: ModelFile) -> str:
 
     fronts = [front.name for front in card.fronts]
     (speed,) = found("speed over float32", None)
-    rows = [
-        ("error over that of float32", *(f"{max(found('rmse over float32', front)):.3f}" for front in fronts)),
-        ("first feature unchanged", *(f"{100 * found('first feature as in float32', front)[0]:.1f} %" for front in fronts)),
-    ]  # fmt: skip
+    worst = [f"{max(found('rmse over float32', front)):.3f}" for front in fronts]
+    same = [f"{100 * found('first feature as in float32', front)[0]:.1f} %" for front in fronts]
+    rows = [("error over that of float32", *worst), ("first feature unchanged", *same)]
     text = f"With `--precision int8`: {twin.size / 1e6:.0f} MB, {speed:.1f} times as fast."
     return f"{text}\n\n{table(('int8', *(f'`{front}`' for front in fronts)), rows)}"
 
