@@ -72,7 +72,7 @@ def freeze(module: nn.Module, example: Inputs) -> None:
         before = _flat(module(**example))
         _fold(module)
         for number, (old, new) in enumerate(zip(before, _flat(module(**example)), strict=True)):
-            if old.is_floating_point() and _difference(old.numpy(), new.numpy()) > 1e-3:
+            if old.is_floating_point() and difference(old.numpy(), new.numpy()) > 1e-3:
                 raise ModelError(f"folding batch norms changes output {number}", "name them conv1/bn1, conv2/bn2, ...")
         for name, parameter in module.named_parameters():
             if parameter.numel() >= BIG:
@@ -220,7 +220,7 @@ def prove(module: nn.Module, model: onnx.ModelProto, sample: Sample) -> float:
             expected = _flat(module(**inputs))
         found = graph.run({name: value.numpy() for name, value in inputs.items()})
         for (name, ours), theirs in zip(found.items(), expected, strict=True):
-            error = _difference(theirs.numpy(), ours)
+            error = difference(theirs.numpy(), ours)
             if not error <= TOLERANCE:
                 raise ModelError(
                     f"torch and onnxruntime differ by {error:.2g} in output {name} for {count} objects",
@@ -234,7 +234,7 @@ def _flat(outputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
 
-def _difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
+def difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
     """Largest |a - b| / max(1, |a|); infinite where shapes, NaN or whole numbers differ."""
     if expected.shape != found.shape or expected.dtype.kind != found.dtype.kind:
         return float("inf")
@@ -273,11 +273,19 @@ def save(model: onnx.ModelProto, card: Card, path: Path) -> None:
 
 
 def add_to_index(path: Path, default: bool) -> None:
-    """Enter a model file into ``index.json`` of its folder, so that it is found by name and its bytes are verified."""
+    """Enter a model file into ``index.json`` of its folder, so that it is found by name and its bytes are verified.
+
+    An int8 twin goes into the entry of its model, which must be there; ``default`` is that of the model.
+    """
     data = path.read_bytes()
     index_path = path.with_name(INDEX)
     index = json.loads(index_path.read_text()) if index_path.exists() else {}
-    name = inspect(data, str(path)).name
-    digest = hashlib.sha256(data).hexdigest()
-    index[name] = {"file": path.name, "sha256": digest, "size": len(data), "default": default}
+    card = inspect(data, str(path))
+    facts = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    if card.precision == "fp32":
+        index[card.name] = facts | {"default": default}
+    elif index.get(card.name, {}).get("sha256") == card.twin_of:
+        index[card.name]["int8"] = facts
+    else:
+        raise ModelError(f"{path}: the index does not list the model whose twin this is", "enter that model first")
     atomic_write(index_path, (json.dumps(index, indent=1) + "\n").encode())

@@ -69,6 +69,22 @@ def mock_population(
     return joined, np.concatenate(columns)[:n]
 
 
+def mock_labels(
+    n: int, seed: int, labels: tuple[str, ...], wanted: Callable[[Labels], NDArray[np.bool_]]
+) -> tuple[Labels, NDArray[np.int64]]:
+    """What ``mock_stamps`` with the same arguments knows of its galaxies, without their pixels.
+
+    Returns
+    -------
+    labels : dict of str to ndarray (n,), float32
+    healpix : ndarray (n,), int64
+        NESTED order-29 pixel.
+    """
+    seeds = [mix(seed, chunk) for chunk in range(-(-n // cache.CHUNK))]
+    values = np.concatenate([mock_population(cache.CHUNK, mix(one, 0), labels, wanted)[1] for one in seeds])[:n]
+    return {name: values[:, number] for number, name in enumerate(labels)}, _positions(n, seed)
+
+
 def mock_chunk(
     n: int, seed: int, size: int, pixel_scale: float, fronts: tuple[str, ...], labels: tuple[str, ...],
     wanted: Callable[[Labels], NDArray[np.bool_]], device: torch.device | str = "cpu",

@@ -21,11 +21,12 @@ def list_models(as_json: bool) -> None:
     """List the shipped models."""
     from galcli.models import library
 
-    models = library.shipped()
+    models = [*library.shipped(), *library.shipped("int8")]
     if as_json:
         entries = [
-            {"name": m.name, "version": m.card.version, "default": m.default, "bytes": m.size, "sha256": m.sha256,
-             "mock": m.card.training.mock, "columns": [o.column for o in m.card.outputs]}
+            {"name": m.name, "version": m.card.version, "precision": m.card.precision, "default": m.default,
+             "bytes": m.size, "sha256": m.sha256, "mock": m.card.training.mock,
+             "columns": [o.column for o in m.card.outputs]}
             for m in models
         ]  # fmt: skip
         click.echo(json.dumps(entries))
@@ -34,11 +35,11 @@ def list_models(as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("name", "version", "default", "MB", "trained on", "predicts", box=None)
+    table = Table("name", "version", "precision", "default", "MB", "trained on", "predicts", box=None)
     for model in models:
         card = model.card
         table.add_row(
-            card.name, card.version, "yes" if model.default else "", f"{model.size / 1e6:.1f}",
+            card.name, card.version, card.precision, "yes" if model.default else "", f"{model.size / 1e6:.1f}",
             "mock survey" if card.training.mock else escape(card.training.data), escape(card.description),
         )  # fmt: skip
     Console().print(table)
@@ -46,12 +47,13 @@ def list_models(as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("model")
+@shared.precision_option
 @shared.json_option
-def show(model: str, as_json: bool) -> None:
+def show(model: str, precision: str, as_json: bool) -> None:
     """Show the card of MODEL (name or path)."""
     from galcli.models import library
 
-    found = library.find(model)
+    found = library.find(model, precision)
     card = found.card
     if as_json:
         click.echo(card.model_dump_json(indent=1))
@@ -64,6 +66,7 @@ def show(model: str, as_json: bool) -> None:
     console.print(f"{card.name} {card.version} ({card.system}): {card.description}", markup=False)
     console.print(f"file      {found.path}, {found.size / 1e6:.1f} MB, SHA-256 {found.sha256}", markup=False)
     size = f'{card.size[1]} x {card.size[0]} px at {card.pixel_scale}"' if card.size else "native size"
+    console.print(f"precision {card.precision}{f', twin of {card.twin_of}' if card.twin_of else ''}", markup=False)
     console.print(f"pixels    {size}; fronts {', '.join(front.name for front in card.fronts)}", markup=False)
     origin = "MOCK survey: not for science on real galaxies" if card.training.mock else "real galaxies"
     console.print(
@@ -88,12 +91,13 @@ def show(model: str, as_json: bool) -> None:
 
 @command.command("verify")
 @click.argument("model", required=False)
-def verify(model: str | None) -> None:
+@shared.precision_option
+def verify(model: str | None, precision: str) -> None:
     """Check MODEL (name or path), or every shipped model: SHA-256, card and graph."""
     from galcli.models import library
 
     if model is not None:
-        found = library.find(model)
+        found = library.find(model, precision)
         is_shipped = model in {known.name for known in library.shipped()}
         whole = is_shipped or library.is_sealed(found.path.read_bytes())
         told = "good" if whole else "readable; it carries no seal, so only you know whether its SHA-256 is right"

@@ -96,13 +96,15 @@ cutout_options = _all(
     click.option("--front", help="Pixel front to use: flux:gri, flux:grz or display (default: from bands and survey)."),
 )
 
+precision_option = click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]), default="auto", show_default=True,
+    help="Arithmetic of the models: fp16 and bf16 on GPUs; int8 on the CPU, with error bars of its own.",
+)  # fmt: skip
+
 #: On what the models run.
 device_options = _all(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, cuda:N,M or tensorrt."),
-    click.option(
-        "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]), default="auto", show_default=True,
-        help="Arithmetic of the models.",
-    ),
+    precision_option,
     click.option(
         "--batch-size", callback=_auto(1, 65536), default="auto", show_default=True, help="Cutouts per batch, or auto."
     ),

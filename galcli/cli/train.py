@@ -74,3 +74,29 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
     model = train_and_export(out=folder, reading=reading, **arguments)
     click.echo(f"model: {model}")
     click.echo(f"next: galcli predict CATALOG --model {model}")
+
+
+@command.command("int8")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--catalog", type=click.Path(path_type=Path), help="Survey that MODEL learned from, if not the mock survey."
+)
+@click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
+@shared.pixel_options
+@shared.table_options
+@click.option("--label-columns", callback=_names, help="Its label columns, as in the training.")
+@click.option("--objects", type=click.IntRange(min=64), help="Rows of the catalogue at most, as in the training.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: `cache` beside MODEL).")
+def int8(model: Path, **arguments: Any) -> None:
+    """Make the int8 twin of MODEL, a file of `galcli train sfnet`, beside it.
+
+    It is calibrated and measured on the galaxies that MODEL was exported with. New trainings make it themselves.
+    """
+    need_training("galcli train")
+    from galcli.training.recipes.sfnet_export import export_twin
+    from galcli.training.survey import Reading
+
+    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    twin = export_twin(model, reading=reading, **arguments)
+    click.echo(f"model: {twin}")
+    click.echo(f"next: galcli predict CATALOG --model {model} --precision int8")

@@ -188,6 +188,8 @@ class Card(_Part):
     metrics: tuple[Metric, ...] = ()
     calibration: dict[str, Any] = {}
     domain: Domain | None = None
+    precision: Literal["fp32", "int8"] = Field(default="fp32", description="numbers that the graph computes with")
+    twin_of: Sha256 | None = Field(default=None, description="int8: SHA-256 of the float32 file it stands in for")
     licence: str
     citation: str
 
@@ -209,6 +211,8 @@ class Card(_Part):
             raise ValueError("tensors named inner/... are for chaining, never columns")
         if self.domain and self.domain.column not in names:
             raise ValueError(f"domain column {self.domain.column} is not an output")
+        if (self.precision == "int8") != (self.twin_of is not None):
+            raise ValueError("twin_of is given with the precision int8, and only then")
         return self
 
 

@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from galcli.errors import ModelError
 from galcli.models.card import CARD_KEY, Card, parse_card
@@ -22,6 +22,11 @@ MAX_BYTES = 2**31
 #: value is the SHA-256 of all bytes before it. Written at the end, it needs no other reader than this module.
 _SEAL = b"\x72\x4f\x0a\x0bgalcli.seal\x12\x40"
 _SEAL_BYTES = len(_SEAL) + 64
+
+#: Precisions of which there are files.
+Stored = Literal["fp32", "int8"]
+#: What the index tells of a file.
+_FILE_FACTS = {"file", "sha256", "size"}
 
 _KINDS = {"float16": "f", "float32": "f", "float64": "f", "bool": "b"} | dict.fromkeys(
     ("int8", "int16", "int32", "int64", "uint8"), "i"
@@ -52,13 +57,16 @@ class ModelFile:
     default: bool = False
 
 
-def find(name_or_path: str | Path) -> ModelFile:
+def find(name_or_path: str | Path, precision: str = "auto") -> ModelFile:
     """Find a shipped model by name, or open a model file by path.
 
     Parameters
     ----------
     name_or_path : str or Path
         A name in ``weights/index.json``, or the path of an ONNX file with a card.
+    precision : {'auto', 'fp32', 'fp16', 'int8'}
+        ``int8``: the twin of that precision, which the index lists or which lies beside the file (`twin_path`).
+        ``auto``: the shipped model in float32, or the file as it is. Else: not an int8 file.
 
     Returns
     -------
@@ -67,18 +75,16 @@ def find(name_or_path: str | Path) -> ModelFile:
     Raises
     ------
     ModelError
-        If there is no such model, the SHA-256 differs from the index, or the graph does not fit its card.
+        If there is no such model or twin, the SHA-256 differs from the index, the graph does not fit its card, or the
+        twin is that of another file.
     """
     text = os.fspath(name_or_path)
     index = _index()
     if text in index:
-        return _shipped(text, index[text])
+        return _shipped(text, index[text], _shipped_precision(precision))
     path = Path(text)
     if path.exists() or path.suffix == ".onnx" or path.name != text:
-        data = _read(path)
-        _require_seal(data, text)
-        card = inspect(data, text)
-        return ModelFile(card.name, path, hashlib.sha256(data).hexdigest(), len(data), card)
+        return _in_precision(_given(path), precision)
     close = difflib.get_close_matches(text, index, n=3, cutoff=0.4)
     suggestion = f"did you mean {' or '.join(close)}? " if close else ""
     raise ModelError(
@@ -87,26 +93,34 @@ def find(name_or_path: str | Path) -> ModelFile:
     )
 
 
-def shipped() -> list[ModelFile]:
-    """Every model of ``weights/index.json``, in its order."""
-    return [_shipped(name, entry) for name, entry in _index().items()]
+def shipped(precision: Stored = "fp32") -> list[ModelFile]:
+    """Every model of ``weights/index.json`` that has a file of that precision, in its order."""
+    return [_shipped(name, entry, precision) for name, entry in _index().items() if precision in _precisions(entry)]
 
 
-def default_models() -> list[ModelFile]:
-    """The models that `galcli predict` runs without being asked."""
-    return [_shipped(name, entry) for name, entry in _index().items() if entry["default"]]
+def default_models(precision: str = "auto") -> list[ModelFile]:
+    """The models that `galcli predict` runs without being asked; ``precision`` as for `find`."""
+    stored = _shipped_precision(precision)
+    return [_shipped(name, entry, stored) for name, entry in _index().items() if entry["default"]]
 
 
 def verify() -> dict[str, str]:
-    """Check every shipped model: name to what is wrong with it ('' where nothing is)."""
+    """Check every shipped file: model, with its precision where that is not float32, to what is wrong ('': nothing)."""
     problems = {}
     for name, entry in _index().items():
-        try:
-            _shipped(name, entry)
-            problems[name] = ""
-        except ModelError as error:
-            problems[name] = error.message
+        for precision in _precisions(entry):
+            title = name if precision == "fp32" else f"{name} ({precision})"
+            try:
+                _shipped(name, entry, precision)
+                problems[title] = ""
+            except ModelError as error:
+                problems[title] = error.message
     return problems
+
+
+def twin_path(path: Path) -> Path:
+    """Where the int8 twin of a model file lies: ``NAME-int8.onnx`` beside ``NAME.onnx``."""
+    return path.with_name(f"{path.stem}-int8{path.suffix}")
 
 
 def inspect(data: bytes, where: str) -> Card:
@@ -171,8 +185,9 @@ def _index() -> dict[str, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: {error}", "install galcli again") from error
     for name, entry in index.items():
-        if missing := {"file", "sha256", "size", "default"} - set(entry):
-            raise ModelError(f"{path}: {name} has no {', '.join(sorted(missing))}", "install galcli again")
+        for part, needed in ((entry, _FILE_FACTS | {"default"}), (entry.get("int8"), _FILE_FACTS)):
+            if part is not None and (missing := needed - set(part)):
+                raise ModelError(f"{path}: {name} has no {', '.join(sorted(missing))}", "install galcli again")
     return index
 
 
@@ -180,16 +195,74 @@ def _weights() -> Path:
     return Path(str(importlib.resources.files("galcli.weights")))
 
 
-def _shipped(name: str, entry: dict[str, Any]) -> ModelFile:
-    path = _weights() / entry["file"]
+def _precisions(entry: dict[str, Any]) -> tuple[Stored, ...]:
+    """Precisions of which the index lists a file."""
+    return ("fp32", "int8") if "int8" in entry else ("fp32",)
+
+
+def _shipped_precision(precision: str) -> Stored:
+    """Which file serves the precision asked for: float16 is computed from the float32 one."""
+    return "int8" if precision == "int8" else "fp32"
+
+
+def _shipped(name: str, entry: dict[str, Any], precision: Stored) -> ModelFile:
+    if precision not in _precisions(entry):
+        raise _no_twin(name)
+    facts = entry if precision == "fp32" else entry["int8"]
+    path = _weights() / facts["file"]
     data = _read(path)
     sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != entry["sha256"] or len(data) != entry["size"]:
+    if sha256 != facts["sha256"] or len(data) != facts["size"]:
         raise ModelError(
-            f"{path}: the file is not the one that was shipped (SHA-256 {sha256[:12]}, not {entry['sha256'][:12]})",
+            f"{path}: the file is not the one that was shipped (SHA-256 {sha256[:12]}, not {facts['sha256'][:12]})",
             "the file is damaged or was replaced: install galcli again, or give a model of your own by its path",
         )
-    return ModelFile(name, path, sha256, len(data), inspect(data, str(path)), bool(entry["default"]))
+    model = ModelFile(name, path, sha256, len(data), inspect(data, str(path)), entry["default"] and precision == "fp32")
+    if precision == "int8":
+        _require_twin(model, entry["sha256"])
+    return model
+
+
+def _given(path: Path) -> ModelFile:
+    """A file that the user names."""
+    data = _read(path)
+    _require_seal(data, str(path))
+    card = inspect(data, str(path))
+    return ModelFile(card.name, path, hashlib.sha256(data).hexdigest(), len(data), card)
+
+
+def _in_precision(model: ModelFile, precision: str) -> ModelFile:
+    """The user's file, or the twin beside it."""
+    stored = model.card.precision
+    if precision in ("auto", stored):
+        return model
+    if stored == "int8":
+        raise ModelError(
+            f"{model.path}: this is an int8 model", "leave out --precision, or give the file of the float32 model"
+        )
+    if precision != "int8":
+        return model
+    path = twin_path(model.path)
+    if not path.exists():
+        raise _no_twin(str(model.path))
+    twin = _given(path)
+    _require_twin(twin, model.sha256)
+    return twin
+
+
+def _no_twin(where: str) -> ModelError:
+    return ModelError(
+        f"{where}: this model has no int8 twin",
+        "leave out --precision, or make one with `galcli train int8`",
+    )
+
+
+def _require_twin(twin: ModelFile, sha256: str) -> None:
+    if twin.card.twin_of != sha256:
+        raise ModelError(
+            f"{twin.path}: not the int8 twin of this model but of another",
+            "leave out --precision, or make the twin anew with `galcli train int8`",
+        )
 
 
 def _read(path: Path) -> bytes:

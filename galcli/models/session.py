@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from galcli.errors import DeviceError, ModelError, UsageError
 from galcli.models.bound import next_power_of_two
 from galcli.models.devices import GPU_PRECISIONS, Device, find_device, no_device, resampler_bytes
+from galcli.models.int8 import int8_device
 from galcli.models.placement import nodes_of, require_on_gpu
 from galcli.models.runtime import errors, open_graph, run_error
 
@@ -148,12 +149,15 @@ class Session(Graph):
     device, threads, pad
         See `Graph`.
     precision : {'auto', 'fp32', 'fp16', 'bf16', 'int8'}
-        ``auto`` is float32. float16 and bfloat16 hold for the convolutions on a GPU; TensorRT chooses them by itself.
+        ``auto`` is that of the file; the int8 one is another file (`library.find`). float16 and bfloat16 hold for the
+        convolutions on a GPU; TensorRT chooses them by itself.
 
     Raises
     ------
     ModelError
-        If the file changed since it was found, or has no twin of the precision asked for.
+        If the file changed since it was found, or cannot be computed with in the precision asked for.
+    UsageError
+        If the device or the precision is unknown, or an int8 model is to run elsewhere than on the CPU.
     DeviceError
         If the device is not there, or does not compute in that precision.
     """
@@ -164,13 +168,16 @@ class Session(Graph):
     ) -> None:  # fmt: skip
         if precision not in PRECISIONS:
             raise UsageError(f"unknown precision {precision!r}", f"choose one of {', '.join(PRECISIONS)}")
-        if precision == "int8":
+        stored = model.card.precision
+        if precision not in ("auto", stored) and "int8" in (precision, stored):
             raise ModelError(
-                f"{model.name}: there is no {precision} twin of this model",
-                "leave out --precision, or give the path of a model exported with that precision",
+                f"{model.path}: a model in {stored}, which cannot be computed with in {precision}",
+                "leave out --precision",
             )
         self.model = model
-        self.precision = "fp32" if precision == "auto" else precision
+        self.precision: str = stored if precision == "auto" else precision
+        if stored == "int8":
+            device = int8_device(device)
         try:
             data = model.path.read_bytes()
         except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from galcli.models.bound import Lane, next_power_of_two
 from galcli.models.card import Chain
 from galcli.models.devices import Device, find_device
 from galcli.models.fronts import choose_front
+from galcli.models.int8 import int8_device
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session, open_resampler
 from galcli.predict.job import Job
@@ -151,8 +152,10 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
     ------
     InputError, ModelError, DeviceError
     """
-    asked = [library.find(name) for name in options.models]
-    candidates = asked or library.default_models()
+    asked = [library.find(name, options.precision) for name in options.models]
+    candidates = asked or library.default_models(options.precision)
+    if any(model.card.precision == "int8" for model in candidates):
+        options = replace(options, device=int8_device(options.device))
     source = find_source(
         catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale,
         bricks=options.bricks, field=max((model.card.field for model in candidates), default=0.0) or FIELD,

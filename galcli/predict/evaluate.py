@@ -82,7 +82,7 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
     InputError
         If no label is known or usable.
     """
-    card = library.find(model).card
+    card = library.find(model, options.precision).card
     wanted = [Label(output=output.upper(), column=column) for output, column in labels.items()] or list(
         card.training.labels
     )

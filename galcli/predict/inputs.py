@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from galcli import __version__
 from galcli.models.devices import GPU_PRECISIONS, Device
+from galcli.models.int8 import int8_device
 from galcli.predict.engine import Engine, open_engine
 from galcli.predict.layout import Layout, base_columns_of, catalog_layout
 from galcli.predict.options import PredictOptions
@@ -39,6 +40,8 @@ def open_inputs(
         taken = Taken({column.name for column in base}, {PREDICTIONS, MODELS, RUN})
         engine = open_engine(_opened_here(options, elsewhere), catalog, taken, note)
         if elsewhere is not None:
+            if any(runner.session.precision == "int8" for runner in engine.all_runners()):
+                int8_device(elsewhere)
             engine.elsewhere = (Device(elsewhere), options.precision if options.precision in GPU_PRECISIONS else None)
         written = {column.name for runner in engine.runners for column in runner.columns}
         yield catalog, catalog_layout(catalog, base, options.columns, written), engine

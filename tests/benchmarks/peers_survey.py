@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from galcli.models.card import Card
 from galcli.sky import healpix
 from galcli.training.export import save, to_onnx
 from galcli.training.networks.resnet import ResNet18
+from galcli.training.quantise import measure_ranges, quantise
 from tests.average import card, write_average
 from tests.benchmarks.survey import BANDS, SCALE, noise
 
@@ -100,15 +100,12 @@ def write_models(folder: Path) -> tuple[Path, Path]:
     described = card(SIDE, SCALE, name="resnet18", prefix="NET", outputs=[output], description="ResNet-18, untrained")
     graph = to_onnx(network, example, ["out"])
     save(graph, Card(**described), path)
-    with contextlib.suppress(ModuleNotFoundError):  # a galcli that makes no int8 twins has none to be measured
-        _write_twin(graph, described, path)
+    _write_twin(graph, described, path)
     return path, write_average(folder / "average.onnx", size=SIDE)
 
 
 def _write_twin(graph: onnx.ModelProto, described: dict[str, Any], path: Path) -> None:
     """The int8 twin of the network."""
-    from galcli.training.quantise import measure_ranges, quantise
-
     feeds = {
         "pixels": noise(64, SIDE, seed=1),
         "valid": np.ones((64, 1, SIDE, SIDE), np.float32),

@@ -89,7 +89,7 @@ def test_help_texts_of_predict_and_plan_agree(galcli: Run) -> None:
     names = [{parameter.name for parameter in command.params} for command in (predict, plan)]
     assert names[1] <= names[0]
     assert names[0] - names[1] == {
-        "out", "layout", "shard", "restart", "overwrite", "keep_tiles", "max_fail", "dry_run",
+        "out", "layout", "shard", "site", "workers", "restart", "overwrite", "keep_tiles", "max_fail", "dry_run",
     }  # fmt: skip
 
 

@@ -57,7 +57,11 @@ def commands() -> str:
 
 def metrics() -> str:
     """How good the shipped models are, from their cards."""
-    return "\n\n".join(_metrics(model) for model in library.shipped())
+    twins = {twin.name: twin for twin in library.shipped("int8")}
+    parts = []
+    for model in library.shipped():
+        parts += [_metrics(model), *([_twin(twins[model.name])] if model.name in twins else [])]
+    return "\n\n".join(parts)
 
 
 def _metrics(model: ModelFile) -> str:
@@ -90,6 +94,22 @@ def _metrics(model: ModelFile) -> str:
         number = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
         heads.append(f"`{front}`, {number} galaxies")
     return f"{text}\n\n{table(('output', *heads), rows)}"
+
+
+def _twin(twin: ModelFile) -> str:
+    """What int8 gains and costs."""
+    card = twin.card
+
+    def found(name: str, front: str | None) -> list[float]:
+        return [metric.value for metric in card.metrics if metric.name.endswith(name) and metric.front == front]
+
+    fronts = [front.name for front in card.fronts]
+    (speed,) = found("speed over float32", None)
+    worst = [f"{max(found('rmse over float32', front)):.3f}" for front in fronts]
+    same = [f"{100 * found('first feature as in float32', front)[0]:.1f} %" for front in fronts]
+    rows = [("error over that of float32", *worst), ("first feature unchanged", *same)]
+    text = f"With `--precision int8`: {twin.size / 1e6:.0f} MB, {speed:.1f} times as fast."
+    return f"{text}\n\n{table(('int8', *(f'`{front}`' for front in fronts)), rows)}"
 
 
 def large() -> str:

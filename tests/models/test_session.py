@@ -120,7 +120,7 @@ def test_precision(weights):
     model = library.find("mean")
     for precision in ("auto", "fp32"):
         assert Session(model, "cpu", precision).precision == "fp32"
-    with pytest.raises(ModelError, match=r"no .* twin"):
+    with pytest.raises(ModelError, match="cannot be computed with in int8"):
         Session(model, "cpu", "int8")
     for precision in ("fp16", "bf16"):
         with pytest.raises(DeviceError, match="for GPUs"):

@@ -9,10 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from galcli.models import library
+from galcli.models.library import ModelFile
 from galcli.models.session import Session
 from galcli.tables.columns import dictionary, from_output
 
 ROWS = 37
+#: Metric of int8 twins -> least and largest value.
+GOALS = {
+    "speed over float32": (2.5, 5),
+    "rmse over float32": (0.9, 1.02),
+    "first feature as in float32": (0.97, 1),
+}  # fmt: skip
+MODELS = [*library.shipped(), *library.shipped("int8")]
 NAMES = [model.name for model in library.shipped()]
 
 
@@ -27,10 +35,9 @@ def galaxies(shape: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
     return {"pixels": (pixels * valid).astype(np.float32), "valid": valid, "front": draw.integers(0, 3, ROWS)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.path.stem)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_rows_do_not_depend_on_their_batch(name: str, threads: int) -> None:
-    model = library.find(name)
+def test_rows_do_not_depend_on_their_batch(model: ModelFile, threads: int) -> None:
     assert model.card.size is not None
     feeds = galaxies((3, *model.card.size))
     whole = Session(model, "cpu", threads=2).run(feeds)
@@ -48,7 +55,21 @@ def test_rows_do_not_depend_on_their_batch(name: str, threads: int) -> None:
 def test_there_are_shipped_models_and_they_are_whole() -> None:
     assert {"sfnet-metallicity", "sfnet-lines"} <= set(NAMES)
     assert set(library.verify().values()) == {""}
-    assert sum(model.size for model in library.default_models()) < 95e6
+    assert [model.name for model in library.shipped("int8")] == NAMES
+    assert sum(model.size for model in MODELS) < 95e6
+
+
+def test_twins_reach_their_goals() -> None:
+    """Figures of the cards: faster, as good, and for the same reason."""
+    for model in library.shipped("int8"):
+        assert model.card.twin_of == library.find(model.name).sha256
+        of = {name: [metric for metric in model.card.metrics if metric.name.endswith(name)] for name in GOALS}
+        for name, (least, most) in GOALS.items():
+            assert of[name]
+            assert all(least <= metric.value <= most for metric in of[name]), name
+        fronts = {metric.front for metric in of["first feature as in float32"]}
+        assert fronts == {front.name for front in model.card.fronts}
+        assert min(metric.objects for metric in of["rmse over float32"]) > 5000
 
 
 def test_columns_are_those_of_the_dictionary() -> None:

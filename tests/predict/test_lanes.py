@@ -15,7 +15,7 @@ from galcli.models import devices, nvidia
 from galcli.models.bound import Lane
 from galcli.models.devices import Device
 from galcli.models.session import Graph
-from galcli.predict import run as running
+from galcli.predict import inputs
 from galcli.predict.engine import Engine
 from galcli.tables.status import ModelStatus
 from tests.average import write_average
@@ -29,7 +29,7 @@ Run = Callable[..., Any]
 def lanes(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
     """Engines open with two lanes on the CPU; the list holds them."""
     opened: list[Engine] = []
-    real = running.open_engine
+    real = inputs.open_engine
 
     def in_lanes(*args: Any) -> Engine:
         engine = real(*args)
@@ -37,7 +37,7 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
         opened.append(engine)
         return engine
 
-    monkeypatch.setattr(running, "open_engine", in_lanes)
+    monkeypatch.setattr(inputs, "open_engine", in_lanes)
     return opened
 
 

@@ -155,12 +155,12 @@ def test_a_changed_weight_fails_the_proof(toy, graph):
 
 def test_whole_numbers_and_nan_must_agree():
     one = np.array([1.0, np.nan])
-    assert export._difference(one, one) == 0
-    assert export._difference(one, np.array([1.0, 2.0])) == float("inf")
-    assert export._difference(np.array([1]), np.array([2])) == float("inf")
-    assert export._difference(np.array([1]), np.array([1.0])) == float("inf")
-    assert export._difference(np.array([100.0]), np.array([101.0])) == pytest.approx(0.01)
-    assert export._difference(np.array([0.0]), np.array([0.5])) == 0.5
+    assert export.difference(one, one) == 0
+    assert export.difference(one, np.array([1.0, 2.0])) == float("inf")
+    assert export.difference(np.array([1]), np.array([2])) == float("inf")
+    assert export.difference(np.array([1]), np.array([1.0])) == float("inf")
+    assert export.difference(np.array([100.0]), np.array([101.0])) == pytest.approx(0.01)
+    assert export.difference(np.array([0.0]), np.array([0.5])) == 0.5
 
 
 def test_same_weights_same_bytes(graph):

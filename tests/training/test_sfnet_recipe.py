@@ -22,7 +22,7 @@ from galcli.training.fit import STATE
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.pixels import FRONTS
 from galcli.training.recipes import sfnet, sfnet_export, sfnet_plan
-from galcli.training.recipes.sfnet_data import Source, gather
+from galcli.training.recipes.sfnet_data import Source, gather, recall
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Stage
 from galcli.training.survey import Reading
 
@@ -343,3 +343,38 @@ def test_population_is_large_enough_and_repeatable():
     assert (values[:, 0] > 9).all()
     np.testing.assert_array_equal(values, sources.mock_population(20, 5, names, few)[1])
     assert all(len(column) == 20 for column in one.values())
+
+
+def test_recalled_galaxies_are_those_of_the_training(tmp_path):
+    for split in ("seed", "tile"):
+        source = Source(tmp_path, 3)
+        whole = gather(TARGETS["metallicity"], TINY, source, split)
+        again = recall(TARGETS["metallicity"], TINY, source, split, 40)
+        for name in ("held", "target", "usable"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+        (stamps,) = again.stamps
+        assert len(stamps) == 40
+        np.testing.assert_array_equal(stamps.pixels, whole.stamps[1].pixels[:40])
+        np.testing.assert_array_equal(again.rows(0, held=False), [row for row in whole.rows(1, held=False) if row < 40])
+
+
+def test_twin_of_a_file_is_that_of_its_training(tmp_path):
+    model = sfnet_export.train_and_export("metallicity", out=tmp_path / "out", preset="tiny", seed=3, objects=96)
+    first = library.find(model, "int8")
+    again = sfnet_export.export_twin(model, cache=tmp_path / "out/cache")
+    assert again == first.path
+    one, two = first.card.model_dump(), library.find(model, "int8").card.model_dump()
+    for card in (one, two):
+        card["metrics"] = [metric for metric in card["metrics"] if "speed" not in metric["name"]]
+    assert one == two
+
+
+def test_twin_needs_the_survey_of_the_training(tmp_path):
+    known = labelled(tmp_path)
+    model = sfnet_export.train_and_export("metallicity", out=tmp_path / "out", preset="tiny", **known)
+    with pytest.raises(UsageError, match="learned from"):
+        sfnet_export.export_twin(model)
+    with pytest.raises(InputError, match="but the model learned from"):
+        sfnet_export.export_twin(model, **known, objects=40)
+    library.twin_path(model).unlink()
+    assert sfnet_export.export_twin(model, **known).exists()

@@ -15,7 +15,7 @@ from galcli.training.pixels import DISPLAY, FRONTS
 from galcli.training.progress import say
 from galcli.training.recipes import sfnet_card
 from galcli.training.recipes.sfnet_plan import TARGETS, Labels, Preset, Target
-from galcli.training.sources import SHAPES, mock_stamps
+from galcli.training.sources import SHAPES, mock_labels, mock_stamps
 from galcli.training.survey import Reading, SurveyStamps
 
 Split = Literal["seed", "tile"]
@@ -98,7 +98,29 @@ def gather(target: Target, plan: Preset, source: Source, split: Split) -> Sample
         If the survey cannot be used.
     """
     stamps, mock = (_mock(plan, source), True) if source.catalog is None else _given(target, plan, source)
-    labels, healpix = stamps[0].labels, stamps[0].healpix
+    return _divided(target, stamps, stamps[0].labels, stamps[0].healpix, split, mock)
+
+
+def recall(target: Target, plan: Preset, source: Source, split: Split, count: int) -> Sample:
+    """What ``gather`` gives, without the stamps of earlier stages and with no more than ``count`` of the last.
+
+    For a training on the mock survey that ended long ago: its stamps need not be made again to know the split.
+    """
+    if source.catalog is not None:
+        return gather(target, plan, source, split)
+    n, last, names = source.objects or plan.mock_objects, plan.stages[-1], _mock_columns()
+    labels, healpix = mock_labels(n, source.seed, names, _carries_labels)
+    count = min(count, int(n * last.objects))
+    stamps = mock_stamps(
+        source.cache, count, last.size, last.pixel_scale, source.seed, plan.fronts, names, _carries_labels, say
+    )
+    return _divided(target, [stamps], labels, healpix, split, mock=True)
+
+
+def _divided(
+    target: Target, stamps: list[Stamps], labels: Labels, healpix: NDArray[np.int64] | None, split: Split, mock: bool
+) -> Sample:
+    """Stamps with their split and targets; ``labels`` and ``healpix`` of all galaxies."""
     usable = target.select(labels)
     rows = np.flatnonzero(usable)
     held = np.zeros(len(usable), np.bool_)
@@ -117,8 +139,13 @@ def _carries_labels(labels: Labels) -> NDArray[np.bool_]:
     return chosen
 
 
+def _mock_columns() -> tuple[str, ...]:
+    """Columns that are kept of mock galaxies: the labels of every target and the shapes."""
+    return tuple(dict.fromkeys(name for each in TARGETS.values() for name in each.labels)) + SHAPES
+
+
 def _mock(plan: Preset, source: Source) -> list[Stamps]:
-    names = tuple(dict.fromkeys(name for each in TARGETS.values() for name in each.labels)) + SHAPES
+    names = _mock_columns()
     n = source.objects or plan.mock_objects
     return [
         mock_stamps(source.cache, int(n * stage.objects), stage.size, stage.pixel_scale, source.seed, plan.fronts,

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.errors import InputError, UsageError
+from galcli.models import library
 from galcli.training import checkpoint
 from galcli.training.data import Stamps
 from galcli.training.progress import say
 from galcli.training.recipes.sfnet import train
 from galcli.training.recipes.sfnet_card import KINDS
-from galcli.training.recipes.sfnet_data import Sample, Source, Split, gather
+from galcli.training.recipes.sfnet_data import Sample, Source, Split, gather, recall
+from galcli.training.recipes.sfnet_int8 import export_int8, rebuild
 from galcli.training.recipes.sfnet_model import Samples, export_sfnet, views
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target
 from galcli.training.seeds import mix
@@ -63,7 +66,7 @@ def train_and_export(
 
 
 def export_trained(target: str, preset: str, weights: Path, source: Source, split: Split = "seed") -> Path:
-    """Export trained weights beside themselves.
+    """Export trained weights beside themselves, in float32 and int8.
 
     Parameters
     ----------
@@ -83,14 +86,73 @@ def export_trained(target: str, preset: str, weights: Path, source: Source, spli
     chosen, plan = TARGETS[target], PRESETS[preset]
     model = weights.with_name(f"{KINDS[target].name}.onnx")
     fronts = checkpoint.load_weights(weights)[1].get("fronts", ())
-    export_sfnet(weights, _samples(chosen, plan, source, split, fronts), model, say)
+    samples = _samples(chosen, plan, source, gather(chosen, plan, source, split), fronts)
+    export_sfnet(weights, samples, model, say)
+    export_int8(model, samples, say)
     return model
 
 
-def _samples(target: Target, plan: Preset, source: Source, split: Split, fronts: Sequence[str]) -> Samples:
+def export_twin(
+    model: Path, *, catalog: Path | None = None, cutouts: Path | None = None,
+    label_columns: tuple[str, ...] | None = None, objects: int | None = None, cache: Path | None = None,
+    reading: Reading | None = None,
+) -> Path:  # fmt: skip
+    """Write the int8 twin of a model file beside it, on the galaxies of its own export.
+
+    Parameters
+    ----------
+    model : Path
+        Exported SFNet.
+    catalog, cutouts, label_columns, objects, reading
+        As in its training; nothing where it learned from the mock survey.
+    cache : Path, optional
+        Where stamps are kept; ``cache`` beside the model without it.
+
+    Returns
+    -------
+    Path
+        The int8 file.
+
+    Raises
+    ------
+    UsageError
+        If the survey that the model learned from is not named.
+    InputError
+        If it holds other galaxies than those the model learned from.
+    GalcliError
+        As `export_int8`.
+    """
+    found = library.find(model, "fp32")
+    _, kind = rebuild(found)
+    training, fronts = found.card.training, [front.name for front in found.card.fronts]
+    target = next(name for name, one in KINDS.items() if one == kind)
+    first, last = training.details["samples"][0], training.details["samples"][-1]
+    if (last["sample"] == "mock") != (catalog is None):
+        raise UsageError(
+            f"{model} learned from {training.data}",
+            "leave out --catalog"
+            if last["sample"] == "mock"
+            else "name that survey with --catalog, as in the training",
+        )
+    count = objects if catalog else first["objects"]
+    columns = tuple(label_columns or ())
+    source = Source(
+        cache or model.parent / "cache", training.seed, count, catalog, cutouts, columns, reading or Reading()
+    )
+    plan = PRESETS[training.preset]
+    learned = recall(TARGETS[target], plan, source, training.details["split"], 2 * REFERENCE)
+    if len(learned.usable) != first["objects"]:
+        raise InputError(
+            f"{catalog} gives {len(learned.usable)} galaxies, but the model learned from {first['objects']}",
+            "give the catalogue, --label-columns and --objects of the training",
+        )
+    export_int8(model, _samples(TARGETS[target], plan, source, learned, fronts), say)
+    return library.twin_path(model)
+
+
+def _samples(target: Target, plan: Preset, source: Source, learned: Sample, fronts: Sequence[str]) -> Samples:
     """Training galaxies, and two disjoint sets that the training never saw, as the network's fronts show them."""
-    learned = gather(target, plan, source, split)
-    last = len(plan.stages) - 1
+    last = len(learned.stamps) - 1
     if source.catalog is None:
         unseen, rows = _fresh(target, plan, source)
         name = f"unseen mock galaxies (seed {mix(source.seed, 1) % 10**6})"

@@ -86,31 +86,74 @@ def export_sfnet(weights: Path, samples: Samples, out: Path, say: Callable[[str]
         If too few galaxies are AGN or star-forming (lines).
     """
     module, kind, info = _load(weights)
-    probe = _probe(next(iter(samples.calibration())), len(module.pixels.fronts))
-    example = probe(2)
-    export.freeze(module, example)
-    draft = export.to_onnx(module, example, module.output_names())
-    error = export.prove(module, draft, probe)
+    probe = probe_of(module, samples)
+    export.freeze(module, probe(2))
+    final = finish(module, kind, samples, probe, lambda graph: graph, say)
+    card = Card.model_validate(_fields(module, kind, info) | final.fields)
+    export.save(final.graph, card, out)
+    say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return card
+
+
+@dataclass(frozen=True)
+class Final:
+    """A graph that is ready to be saved.
+
+    Attributes
+    ----------
+    graph : onnx.ModelProto
+    fields : dict
+        What the card says of calibration and quality.
+    test : dict of str to ndarray
+        Outputs on the test sample.
+    """
+
+    graph: onnx.ModelProto
+    fields: dict[str, Any]
+    test: Values
+
+
+def finish(
+    module: ExportedSFNet, kind: Kind, samples: Samples, probe: export.Sample,
+    store: Callable[[onnx.ModelProto], onnx.ModelProto], say: Callable[[str], None],
+) -> Final:  # fmt: skip
+    """Calibrate a frozen module on the very numbers that are stored, and measure it.
+
+    Parameters
+    ----------
+    module : ExportedSFNet
+        Takes over the calibration.
+    kind : Kind
+    samples : Samples
+    probe : callable
+        Of `probe_of`.
+    store : callable
+        Makes the graph that is saved from the one that torch exports.
+    say : callable
+        Takes lines for the user.
+    """
+
+    def proved() -> tuple[onnx.ModelProto, float]:
+        graph = export.to_onnx(module, probe(2), module.output_names())
+        return store(graph), export.prove(module, graph, probe)
+
+    draft, error = proved()
     say(f"rounded network: torch and onnxruntime differ by at most {error:.1e}")
     trained = measure(draft, samples.training, ["inner/pooled", "idx", "act"])
-    held = measure(draft, samples.calibration, ["inner/pooled", "idx", *_tensors(kind)])
+    held = measure(draft, samples.calibration, ["inner/pooled", "idx", *tensors(kind)])
     say(f"measured {len(trained['front'])} training and {len(held['front'])} held-out views")
     _set_features(module, trained)
     domain, conformal = _calibrate(module, kind, trained, held)
     module.calibrated.set(domain, conformal)
-    final = export.to_onnx(module, example, module.output_names())
-    error = export.prove(module, final, probe)
-    names = [*_tensors(kind), *(quantity.error for quantity in kind.quantities), "ood"]
-    test = measure(final, samples.test, names + (["is_agn"] if module.lines else []))
-    fields = _fields(module, kind, info) | {
+    graph, error = proved()
+    names = [*tensors(kind), *(quantity.error for quantity in kind.quantities), "ood", "idx"]
+    test = measure(graph, samples.test, names + (["is_agn"] if module.lines else []))
+    fields = {
         "tables": [_features(module, kind, held)],
         "metrics": list(_metrics(module, kind, test, samples.name)),
         "calibration": _calibration(kind, conformal, domain, held, test, error),
     }
-    card = Card.model_validate(fields)
-    export.save(final, card, out)
-    say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB)")
-    return card
+    return Final(graph, fields, test)
 
 
 def views(
@@ -182,8 +225,9 @@ def _load(weights: Path) -> tuple[ExportedSFNet, Kind, dict[str, Any]]:
         raise ModelError(f"{weights}: not the weights of an SFNet", "give a file of galcli train") from error
 
 
-def _probe(batch: Batch, fronts: int) -> export.Sample:
+def probe_of(module: ExportedSFNet, samples: Samples) -> export.Sample:
     """Real images for the comparison of torch and onnxruntime, seen through every front in turn."""
+    batch, fronts = next(iter(samples.calibration())), len(module.pixels.fronts)
 
     def sample(count: int) -> dict[str, Tensor]:
         rows = torch.arange(count) % len(batch.front)
@@ -193,19 +237,21 @@ def _probe(batch: Batch, fronts: int) -> export.Sample:
     return sample
 
 
-def _tensors(kind: Kind) -> list[str]:
+def tensors(kind: Kind) -> list[str]:
+    """Output tensors of the predicted quantities."""
     return [quantity.tensor for quantity in kind.quantities]
 
 
-def _truth(values: Values, kind: Kind) -> NDArray[np.float64]:
+def truth_of(values: Values, kind: Kind) -> NDArray[np.float64]:
     """True values (N, T) of all quantities: the targets, and their differences for line ratios."""
     target = values["target"]
     ratios = [target[:, first] - target[:, second] for first, second in RATIOS] if kind.prefix == "SFL" else []
     return np.column_stack([target, *ratios])
 
 
-def _predicted(values: Values, kind: Kind) -> NDArray[np.float64]:
-    return np.column_stack([values[name] for name in _tensors(kind)]).astype(np.float64)
+def predicted_of(values: Values, kind: Kind) -> NDArray[np.float64]:
+    """Predicted values (N, T) of all quantities."""
+    return np.column_stack([values[name] for name in tensors(kind)]).astype(np.float64)
 
 
 def _active(idx: NDArray[np.int16]) -> NDArray[np.bool_]:
@@ -244,7 +290,7 @@ def _calibrate(
     fronts = len(module.pixels.fronts)
     pooled = held["inner/pooled"].astype(np.float64)
     domain = calibrate.fit_domain(trained["inner/pooled"].astype(np.float64), pooled, held["front"], fronts)
-    residual = _predicted(held, kind) - _truth(held, kind)
+    residual = predicted_of(held, kind) - truth_of(held, kind)
     return domain, calibrate.fit_conformal(residual, domain.scores(pooled), held["front"], fronts)
 
 
@@ -281,7 +327,7 @@ def _features(module: ExportedSFNet, kind: Kind, held: Values) -> dict[str, Any]
 
 def _metrics(module: ExportedSFNet, kind: Kind, test: Values, sample: str) -> Iterable[dict[str, Any]]:
     """Figures of every quantity through every front, on galaxies seen by neither training nor calibration."""
-    predicted, truth = _predicted(test, kind), _truth(test, kind)
+    predicted, truth = predicted_of(test, kind), truth_of(test, kind)
     for number, front in enumerate(module.pixels.fronts):
         rows = test["front"] == number
         if not rows.any():
@@ -298,20 +344,20 @@ def _metrics(module: ExportedSFNet, kind: Kind, test: Values, sample: str) -> It
                 ("median error bar", np.median(width), "dex"),
                 ("coverage of the 68 % interval", calibrate.coverage(residual, width), None),
             ):
-                yield common | {"name": f"{quantity.column} {name}", "value": _round(value), "unit": unit}
-        yield common | {"name": "inside the domain", "value": _round(np.mean(test["ood"][rows] <= 1))}
+                yield common | {"name": f"{quantity.column} {name}", "value": rounded(value), "unit": unit}
+        yield common | {"name": "inside the domain", "value": rounded(np.mean(test["ood"][rows] <= 1))}
         if module.lines:
             label = _bpt(test["target"])[rows]
             used = (label == 1) | (label == 4)
             agn, said = label[used] == 4, test["is_agn"][rows][used]
             for name, value in (("accuracy", accuracy_score(agn, said)), ("F1", f1_score(agn, said, zero_division=0))):
-                yield common | {"name": f"IS_AGN {name}", "value": _round(value), "objects": int(used.sum())}
+                yield common | {"name": f"IS_AGN {name}", "value": rounded(value), "objects": int(used.sum())}
 
 
 def _calibration(
     kind: Kind, conformal: calibrate.Conformal, domain: calibrate.Domain, held: Values, test: Values, error: float
 ) -> dict[str, Any]:
-    predicted, truth = _predicted(test, kind), _truth(test, kind)
+    predicted, truth = predicted_of(test, kind), truth_of(test, kind)
     bias = {}
     for number, quantity in enumerate(kind.quantities):
         residual = predicted[:, number] - truth[:, number]
@@ -322,9 +368,10 @@ def _calibration(
         "width_depends_on_object": {
             quantity.column: bool(local) for quantity, local in zip(kind.quantities, conformal.local, strict=True)
         },
-        "domain_components": len(domain.std), "bias_by_bin": bias, "torch_onnxruntime_difference": _round(error),
+        "domain_components": len(domain.std), "bias_by_bin": bias, "torch_onnxruntime_difference": rounded(error),
     }  # fmt: skip
 
 
-def _round(value: float) -> float:
+def rounded(value: float) -> float:
+    """Five digits, as metrics have in a card."""
     return float(f"{value:.5g}")
