@@ -130,6 +130,11 @@ class CutoutSource(Protocol):
     #: Catalogue columns the source wants in its requests (file names, an image column).
     needs: tuple[str, ...]
 
+    @property
+    def all_python(self) -> bool:
+        """Whether reading is Python's own work for the most part, rather than waiting, copying or decoding."""
+        ...
+
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the pixels (JSON-able; part of the run's identity)."""
         ...

@@ -90,6 +90,7 @@ class CoaddSource:
 
     kind: Kind = "flux"
     needs: tuple[str, ...] = ()
+    all_python = False
 
     def __init__(
         self,

@@ -51,6 +51,7 @@ class ColumnSource:
 
     kind: Kind = "flux"
     needs: tuple[str, ...] = ()
+    all_python = False
 
     def __init__(self, catalog: Catalog, name: str, overrides: Overrides = NO_OVERRIDES) -> None:
         self._catalog, self._name = catalog, name

@@ -91,6 +91,7 @@ class FileSource:
         self._overrides = overrides
         self._used = used
         self._unsigned = 0
+        self.all_python = True
         self._buffers = Buffers(keep=MAX_THREADS + 6)
         self.needs = lookup.needs
         self.kind: Kind
@@ -162,10 +163,9 @@ class FileSource:
             yield self._missing(request, missing)
         there = [(row, path) for row, path in enumerate(paths) if path is not None]
         windows = (there[start : start + WINDOW] for start in range(0, len(there), WINDOW))
-        waits = False
-        read = ahead(partial(self._window, request, batch_size), windows, lambda: MAX_THREADS if waits else 1)
-        for items, unsigned, waited in read:
-            waits = waited
+        # More threads would only hand Python's lock to and fro, unless they wait for the disk or decode.
+        read = ahead(partial(self._window, request, batch_size), windows, lambda: 1 if self.all_python else MAX_THREADS)
+        for items, unsigned, self.all_python in read:
             self._unsigned += unsigned
             yield from items
 
@@ -180,11 +180,7 @@ class FileSource:
     def _window(
         self, request: CutoutRequest, batch_size: int, window: list[tuple[int, str]]
     ) -> tuple[list[PixelBatch | Failures], int, bool]:
-        """Batches of some rows, how many of their files carry no checksum, and whether other threads could work meanwhile.
-
-        Plain files that need no waiting are all Python, of which one thread runs at a time: more threads would only
-        hand its lock to and fro.
-        """
+        """Batches of some rows, how many of their files carry no checksum, and whether this was all Python."""
         began, busy = time.perf_counter(), time.thread_time()
         scratch = Scratch()
         groups: dict[tuple[Any, ...], _Group] = {}
@@ -207,7 +203,7 @@ class FileSource:
         items += self._batches(groups, batch_size)
         plain = self.kind == "flux" and all(path.endswith(".fits") for _, path in window)
         waited = time.thread_time() - busy < _WAITING * (time.perf_counter() - began)
-        return items, unsigned, waited or not plain
+        return items, unsigned, plain and not waited
 
     def _new_group(self, image: Image, rows: int, *, first: bool) -> _Group:
         """Room for as many rows as may come; what is not used is never touched, and so costs no memory."""

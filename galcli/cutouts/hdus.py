@@ -30,8 +30,9 @@ DAMAGE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, Arithm
 #: Largest file accepted once unpacked, bytes.
 MAX_BYTES = 1 << 31
 
-#: Not cards: where the data begin and how many bytes they are, and the text of all cards that are not private.
-BEGIN, SIZE, COMMON = "_begin", "_size", "_common"
+#: Not cards: where the data begin, how many bytes and of which shape they are, and the text of all cards that are not
+#: private.
+BEGIN, SIZE, SHAPE, COMMON = "_begin", "_size", "_shape", "_common"
 
 _BLOCK = 2880
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -156,14 +157,22 @@ def hdus(data: Bytes) -> Iterator[tuple[Cards, int, int]]:
     start = 0
     while start < len(data):
         cards, begin = cards_at(data, start) if start else _primary_cards(data)
-        size = math.prod(shape_of(cards)) if cards["NAXIS"] else 0
-        size = (size + int(cards.get("PCOUNT", 0))) * abs(int(cards["BITPIX"])) // 8
+        if SIZE not in cards:
+            _measure(cards)
+        size: int = cards[SIZE]
         end = begin + -(-size // _BLOCK) * _BLOCK
         if size < 0 or begin + size > len(data):
             raise ValueError("file is shorter than its header says")
-        cards[BEGIN], cards[SIZE] = begin, size
+        cards[BEGIN] = begin
         yield cards, start, end
         start = end
+
+
+def _measure(cards: Cards) -> None:
+    """Note the shape of an HDU's array and the bytes of its data."""
+    cards[SHAPE] = shape_of(cards)
+    pixels = math.prod(cards[SHAPE]) if cards["NAXIS"] else 0
+    cards[SIZE] = (pixels + int(cards.get("PCOUNT", 0))) * abs(int(cards["BITPIX"])) // 8
 
 
 def headers(path: str | Path) -> list[Cards]:
@@ -233,6 +242,7 @@ def _primary_cards(data: Bytes) -> tuple[Cards, int]:
             if text[at:] == known.text[at:]:
                 return cards, -(-len(text) // _BLOCK) * _BLOCK
     cards, begin = cards_at(data, 0)
+    _measure(cards)
     text = bytes(data[:begin])
     keys = ((at, read_card(text[at : at + 80])[0]) for at in range(0, begin, 80))
     _last[:] = [_Header(text, dict(cards), tuple((at, key) for at, key in keys if key in _PRIVATE))]
@@ -241,6 +251,8 @@ def _primary_cards(data: Bytes) -> tuple[Cards, int]:
 
 def shape_of(cards: Cards) -> tuple[int, ...]:
     """Shape of an HDU's array as numpy counts: the axis that runs fastest comes last."""
+    if SHAPE in cards:
+        return cards[SHAPE]  # type: ignore[no-any-return]
     return tuple(int(cards[f"NAXIS{i}"]) for i in range(int(cards["NAXIS"]), 0, -1))
 
 

@@ -171,7 +171,7 @@ class Convention:
                 np.copyto(out[..., band, :, :], source[..., plane, :, :], casting="unsafe")
         else:
             np.copyto(out, source, casting="unsafe")
-        self.apply_flux(out)
+        self._to_flux(out)
 
     @np.errstate(over="ignore")
     def apply_flux(self, pixels: NDArray[np.float32]) -> None:
@@ -182,6 +182,9 @@ class Convention:
         pixels : ndarray, float32
             Of any shape.
         """
+        self._to_flux(pixels)
+
+    def _to_flux(self, pixels: NDArray[np.float32]) -> None:
         if self.softening is not None:
             soften, offset = self.softening
             values = pixels.astype(np.float64)

@@ -31,6 +31,9 @@ _IAU = re.compile(r"J(\d{2})(\d{2})(\d{2}(?:\.\d+)?)([+-])(\d{2})(\d{2})(\d{2}(?
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
+_ALL_ENDINGS = tuple(ending for endings in ENDINGS.values() for ending in endings)
+
+
 class Lookup(Protocol):
     """Finds the file of each row of a request."""
 
@@ -53,15 +56,20 @@ class Lookup(Protocol):
 def kind_of(name: str) -> Kind | None:
     """Kind of the image in a file, by its ending."""
     low = name.lower()
-    return next((kind for kind, endings in ENDINGS.items() if low.endswith(endings)), None)
+    for kind, endings in ENDINGS.items():  # no generator: this is done 10^6 times
+        if low.endswith(endings):
+            return kind
+    return None
 
 
 def stem_of(name: str) -> str:
     """File name without its folder and image ending."""
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
     low = base.lower()
-    ending = next((ending for endings in ENDINGS.values() for ending in endings if low.endswith(ending)), "")
-    return base[: len(base) - len(ending)]
+    for ending in _ALL_ENDINGS:
+        if low.endswith(ending):
+            return base[: -len(ending)]
+    return base
 
 
 def left_aside(names: Iterable[str], used: Kind | None = None) -> str:
@@ -146,12 +154,11 @@ class FileList:
             by_ending: dict[str, list[int]] = {ending: [] for ending in ENDINGS[kind]}
             stems, places = [""] * len(self._names), []
             for number, name in enumerate(self._names):
-                low = name.lower()
-                ending = next((ending for ending in by_ending if low.endswith(ending)), None)
-                if ending is None:
+                if kind_of(name) != kind:
                     continue
                 stems[number] = stem_of(name)
-                by_ending[ending].append(number)
+                low = name.lower()
+                by_ending[next(ending for ending in by_ending if low.endswith(ending))].append(number)
                 position = parse_iau(stems[number])
                 if position is not None:
                     places.append((*position, number))

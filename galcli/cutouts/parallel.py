@@ -27,7 +27,7 @@ def ahead(work: Callable[[S], T], items: Iterable[S], at_once: Callable[[], int]
     items : iterable
         Taken in the caller's thread, one more than there are threads ahead.
     at_once : callable, optional
-        How many items may be in work from now on; by default one more than there are threads.
+        How many items may be in work from now on, 1: no other thread works; by default one more than there are threads.
 
     Yields
     ------
@@ -37,8 +37,12 @@ def ahead(work: Callable[[S], T], items: Iterable[S], at_once: Callable[[], int]
     waiting: deque[Future[T]] = deque()
     try:
         for item in items:
+            most = _threads() + 1 if at_once is None else at_once()
+            if most == 1 and not waiting:
+                yield work(item)
+                continue
             waiting.append(_pool().submit(work, item))
-            while len(waiting) > (_threads() if at_once is None else at_once() - 1):
+            while len(waiting) >= most:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -77,9 +81,18 @@ def in_parts(work: Callable[[int, int], T], length: int, smallest: int) -> list[
     return [future.result() for future in futures]
 
 
+def share_cores(processes: int) -> None:
+    """Leave their part of the cores to other processes of galcli that work beside this one; said before any work."""
+    _sharing[:] = [processes]
+
+
+_sharing = [1]
+
+
 def cores() -> int:
     """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, there // _sharing[0])
 
 
 def _threads() -> int:

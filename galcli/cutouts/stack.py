@@ -80,6 +80,7 @@ class StackSource:
 
     kind: Kind = "flux"
     needs: tuple[str, ...] = ()
+    all_python = False
 
     def __init__(
         self, path: str | Path, overrides: Overrides = NO_OVERRIDES, *, by_position: bool | None = None

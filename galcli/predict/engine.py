@@ -10,6 +10,7 @@ import numpy as np
 
 from galcli.cutouts.batch import CutoutRequest, CutoutSource, Failures, PixelBatch
 from galcli.cutouts.coadds import CoaddSource
+from galcli.cutouts.parallel import cores
 from galcli.cutouts.resolve import FIELD, find_source
 from galcli.errors import DeviceMemoryError, InputError, ModelError, UsageError
 from galcli.models import library
@@ -80,7 +81,10 @@ class Engine:
         DeviceMemoryError
             If memory does not hold a single cutout.
         """
-        items = prefetch(self.source.read(request, self.batch_size))
+        items = self.source.read(request, self.batch_size)
+        # On one core a thread that is all Python would only hand the interpreter's lock to and fro.
+        if self.lanes or cores() > 1 or not self.source.all_python:
+            items = prefetch(items)
         if self.lanes:
             yield from side_by_side(items, lambda item, lane: self._work(item, table, lane), self.lanes)
             return

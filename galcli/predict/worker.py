@@ -9,7 +9,7 @@ import platform
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from galcli.cutouts.parallel import cores
+from galcli.cutouts.parallel import share_cores
 from galcli.errors import DeviceError, InputError
 from galcli.predict.claims import claim
 from galcli.predict.engine import Engine
@@ -76,11 +76,8 @@ def _opened(assignment: Assignment) -> tuple[Plan, Engine]:
     """The plan and the engine of this process, which it keeps until it ends."""
     os.chdir(assignment.folder)
     given, sharing = assignment.options, assignment.sharing
-    options = dataclasses.replace(
-        given,
-        threads=given.threads or max(1, cores() // sharing),
-        max_memory=None if given.max_memory is None else given.max_memory / sharing,
-    )
+    share_cores(sharing)
+    options = dataclasses.replace(given, max_memory=None if given.max_memory is None else given.max_memory / sharing)
     _, _, engine = _open_for_good.enter_context(open_inputs(options))
     plan = load_plan(RunPaths(options.out))
     _require_planned_models(plan, engine)

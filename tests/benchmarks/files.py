@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import fitsio
@@ -13,23 +15,30 @@ from tests.average import write_average
 from tests.benchmarks.measure import Result, alternate
 from tests.benchmarks.survey import BANDS, SCALE, Silent, noise, options, positions, write_catalog
 
-FILES, SIDE = 4096, 144
+FILES, SIDE, REPEATS = 16_384, 144, 3
 
 
 def run(folder: Path) -> list[Result]:
-    """Predict a survey of one FITS file per galaxy with a model that only averages."""
+    """Predict a survey of one FITS file per galaxy with a model that only averages; start-up is left out."""
     paths = write_files(folder)
     chosen = options(folder, write_average(folder / "average.onnx"))
 
-    def whole() -> None:
-        summary = predict(chosen, Silent())
+    def whole(workers: int, limit: int | None = None) -> None:
+        summary = predict(replace(chosen, workers=workers, limit=limit), Silent())
         assert summary.counts is not None
         assert summary.counts.unpredicted == 0
 
-    whole()
-    bare, ours = alternate([lambda: read_barely(paths), whole])
-    facts = {"images/s": FILES / ours, "bare images/s of one core": FILES / bare, "cores": cores()}
-    return [Result("files: predict / (fitsio open + read x cores)", bare / ours / cores(), "", 0.9, facts=facts)]
+    whole(1)
+    bare, *times = alternate(
+        [lambda: read_barely(paths), *(partial(whole, n, limit) for n in (1, cores()) for limit in (None, 1))], REPEATS
+    )
+    results = []
+    for workers, seconds, start in ((1, *times[:2]), (cores(), *times[2:])):
+        rate = FILES / (seconds - start)
+        facts = {"images/s": rate, "start-up, s": start, "bare images/s of one core": FILES / bare, "cores": cores()}
+        name = f"files: predict --workers {workers} / (fitsio open + read x cores)"
+        results.append(Result(name, rate * bare / FILES / cores(), "", 0.9, facts=facts))
+    return results
 
 
 def write_files(folder: Path) -> list[Path]:
