@@ -222,6 +222,8 @@ def _choose_models(
 def _open_runner(model: ModelFile, front: int, options: PredictOptions, resampler: Graph, taken: Taken) -> ModelRunner:
     session = Session(model, options.device, options.precision, options.threads)
     outputs, status, tables = bind_outputs(model, options.groups, taken)
+    if options.precision == "int8":  # a twin is chained to what its original is chained to
+        options = replace(options, precision="auto")
     children = []
     for link in model.card.chain:
         if link.group is None or link.group in options.groups:

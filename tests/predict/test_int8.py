@@ -9,16 +9,18 @@ from typing import Any
 
 import fitsio
 import numpy as np
+import onnx
 import pytest
 
 from galcli.errors import DeviceError
 from galcli.models import library
+from galcli.models.card import CARD_KEY
 from galcli.models.int8 import int8_device
 from galcli.models.library import twin_path
 from galcli.sample import unpack
 from tests.average import write_average
 from tests.survey import Survey, read_predictions
-from tests.tiny_models import sha256
+from tests.tiny_models import sha256, write_chain
 
 Run = Callable[..., Any]
 
@@ -84,6 +86,19 @@ def test_twin_beside_a_file(survey: Survey, galcli: Run) -> None:
     assert "int8 model" in galcli(*words, "--overwrite", "--precision", "fp32", code=5).error
     write_average(twin, 16, precision="int8", twin_of="0" * 64)
     assert "of another" in galcli(*survey.predict("--precision", "int8", "--overwrite"), code=5).error
+
+
+def test_twin_feeds_the_model_that_its_original_feeds(survey: Survey, galcli: Run) -> None:
+    encoder, reader = write_chain(survey.root)
+    twin = onnx.load(encoder)
+    card = json.loads(twin.metadata_props[0].value) | {"precision": "int8", "twin_of": sha256(encoder)}
+    onnx.helper.set_model_props(twin, {CARD_KEY: json.dumps(card)})
+    onnx.save(twin, twin_path(encoder))
+    galcli("predict", survey.catalog, "--model", encoder, "--precision", "int8", "-o", survey.out)
+    np.testing.assert_allclose(read_predictions(survey.out)["DBL_VALUE"], 2 * survey.means, rtol=1e-6)
+    found = fitsio.read(survey.out, ext="MODELS", columns="SHA256")
+    assert np.char.strip(found).tolist() == [sha256(twin_path(encoder)), sha256(reader)]
+    galcli("validate", survey.out)
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])
