@@ -93,6 +93,12 @@ def test_error_bars_and_domain_are_measured_on_the_twin(made):
     assert card.calibration["views"] == 200
 
 
+def test_difference_from_torch_is_told_of_the_graph_that_torch_was_compared_with(made):
+    path, card, _ = made
+    before = library.find(path).card.calibration
+    assert set(before) - set(card.calibration) == {"torch_onnxruntime_difference"}
+
+
 def test_files_that_have_no_twin(made, tmp_path):
     path, _, given = made
     with pytest.raises(ModelError, match="this is an int8 model"):
