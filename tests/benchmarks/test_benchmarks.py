@@ -117,8 +117,14 @@ def test_a_killed_program_is_seen_to_be_killed(tmp_path):
     assert usage.seconds < 30
 
 
-def test_peers_that_are_not_installed_are_named():
-    assert installed_peers([Path(sys.executable)]) == ([], ["zoobot", "hyrax"])
+def test_peers_that_are_not_installed_are_named(tmp_path):
+    """A Python that finds hyrax, and nothing else."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\ncase "$2" in *hyrax*) exit 0;; *) exit 1;; esac\n')
+    python.chmod(0o755)
+    sides, absent = installed_peers([python])
+    assert ([side.name for side in sides], absent) == (["hyrax"], ["zoobot"])
+    assert installed_peers([]) == ([], ["zoobot", "hyrax"])
 
 
 @pytest.mark.parametrize(("kind", "size"), [("truncated", 50), ("missing", None)])
