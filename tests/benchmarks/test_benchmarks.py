@@ -123,7 +123,7 @@ def test_peers_that_are_not_installed_are_named(tmp_path):
     python.write_text('#!/bin/sh\ncase "$2" in *hyrax*) exit 0;; *) exit 1;; esac\n')
     python.chmod(0o755)
     sides, absent = installed_peers([python])
-    assert ([side.name for side in sides], absent) == (["hyrax"], ["zoobot"])
+    assert ([side.name for side in sides], absent) == (["hyrax engine"], ["zoobot"])
     assert installed_peers([]) == ([], ["zoobot", "hyrax"])
 
 
