@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-import threading
+import sys
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
 from galcli.cutouts.buffers import Buffers
 
@@ -29,14 +32,25 @@ def test_shapes_and_growth() -> None:
     assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in held)
 
 
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads take turns as often as Python lets them."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_threads_never_get_the_same_memory() -> None:
+    """Nor when one is interrupted between finding a buffer free and taking it."""
     buffers = Buffers(keep=4)
 
     def work(number: int) -> bool:
-        array = buffers.empty((64, 64))
+        array = buffers.empty((16,))
         array[...] = number
-        threading.Event().wait(0.0005)
+        time.sleep(0)
         return bool((array == number).all())
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(work, range(800)))
+        assert all(pool.map(work, range(10_000)))
