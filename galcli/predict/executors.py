@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import re
@@ -255,10 +256,15 @@ class SiteCrew:
 
     def close(self) -> None:
         """See `Crew`."""
+        logs = _files_of("parsl", self._folder)
         if self._parsl.interchange_proc.poll() is None:
             self._executor.shutdown(wait=False)
         else:  # Parsl would ask it for ever what to end
             self._parsl.provider.cancel(list(self._parsl.blocks_to_job_id.values()))
+        for log in logs:  # Parsl takes them off its loggers, if that, but leaves them open
+            for name in ("parsl", "concurrent.futures"):
+                logging.getLogger(name).removeHandler(log)
+            log.close()
         if not self._useless:  # else its logs say why
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -268,6 +274,12 @@ class SiteCrew:
             f"the site gives no workers: {str(error)[:_SHOWN]}",
             f"check its profile (partition, account, worker_init); its logs are in {self._folder}",
         )
+
+
+def _files_of(logger: str, folder: Path) -> list[logging.FileHandler]:
+    """Files in a folder to which a logger writes."""
+    files = (handler for handler in logging.getLogger(logger).handlers if isinstance(handler, logging.FileHandler))
+    return [file for file in files if Path(file.baseFilename).is_relative_to(folder)]
 
 
 def _parsl_executor(site: Site) -> Any:

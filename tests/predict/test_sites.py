@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import pytest
 
 from galcli.errors import UsageError
-from galcli.predict.executors import _parsl_executor
+from galcli.predict.executors import SiteCrew, _parsl_executor
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.predict.sites import Site, load_site, shipped
+from galcli.predict.worker import Assignment
 from tests.survey import Survey
 from tests.traps import running
 
@@ -117,6 +119,21 @@ def test_parsl_is_asked_for_what_the_profile_says() -> None:
     assert asked.provider.max_blocks == asked.provider.init_blocks == 3
     assert asked.provider.nodes_per_block == 2
     assert asked.provider.worker_init == "module load x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_site_that_is_closed_leaves_no_file_open(tmp_path: Path) -> None:
+    def opened() -> list[str]:
+        names = map(os.path.realpath, Path("/proc/self/fd").iterdir())
+        return [name for name in names if name.startswith(str(tmp_path))]
+
+    folder, options = tmp_path / "site", PredictOptions((tmp_path / "c.fits",), tmp_path / "p.fits")
+    crew = SiteCrew(load("local"), Assignment(options, str(tmp_path), 2), folder)
+    before = opened()
+    crew.close()
+    assert any("parsl.log" in name for name in before)
+    assert not opened()
+    assert not folder.exists()
 
 
 def test_plan_for_gpus_is_made_without_one_and_held_against_the_workers(survey: Survey, tmp_path: Path) -> None:
