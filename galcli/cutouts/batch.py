@@ -152,6 +152,10 @@ class CutoutSource(Protocol):
         """
         ...
 
+    def rows_ahead(self, batch_size: int) -> int:
+        """Rows whose pixels `read` may hold beside the batch that it yields or makes."""
+        ...
+
     def counters(self) -> dict[str, int]:
         """Facts for the run summary, such as ``no_checksum``: number of files read without a checksum."""
         ...

@@ -150,6 +150,10 @@ class CoaddSource:
             "zeros": self._zeros,
         }
 
+    def rows_ahead(self, batch_size: int) -> int:
+        """One batch is read at a time."""
+        return 0
+
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Yield the rows image by image; see ``CutoutSource``."""
         hits = self._hits(request)

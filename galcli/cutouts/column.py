@@ -82,6 +82,10 @@ class ColumnSource:
         """The catalogue's table, if it carries no checksum."""
         return {"no_checksum": int(self._sum is None)}
 
+    def rows_ahead(self, batch_size: int) -> int:
+        """One batch is read at a time."""
+        return 0
+
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Yield the rows in the order of the catalogue; see ``CutoutSource``."""
         order = np.argsort(request.row, kind="stable")

@@ -33,7 +33,7 @@ from galcli.cutouts.fits_image import Image, NoOverlapError
 from galcli.cutouts.hdus import Scratch
 from galcli.cutouts.header import NO_OVERRIDES, Overrides, blue_to_red
 from galcli.cutouts.lookup import Lookup, kind_of, left_aside
-from galcli.cutouts.parallel import MAX_THREADS, ahead
+from galcli.cutouts.parallel import MAX_THREADS, ahead, held
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
 
@@ -164,10 +164,14 @@ class FileSource:
         there = [(row, path) for row, path in enumerate(paths) if path is not None]
         windows = (there[start : start + WINDOW] for start in range(0, len(there), WINDOW))
         # More threads would only hand Python's lock to and fro, unless they wait for the disk or decode.
-        read = ahead(partial(self._window, request, batch_size), windows, lambda: 1 if self.all_python else MAX_THREADS)
+        read = ahead(partial(self._window, request, batch_size), windows, lambda: 1 if self.all_python else held())
         for items, unsigned, self.all_python in read:
             self._unsigned += unsigned
             yield from items
+
+    def rows_ahead(self, batch_size: int) -> int:
+        """Whole windows are read, whatever the batches are; the last one is let go of when the next is there."""
+        return (held() + 1) * WINDOW
 
     def _missing(self, request: CutoutRequest, rows: NDArray[np.int64]) -> Failures:
         """Rows that have no file of the source's kind."""

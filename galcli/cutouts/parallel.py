@@ -25,9 +25,9 @@ def ahead(work: Callable[[S], T], items: Iterable[S], at_once: Callable[[], int]
     work : callable
         Called once per item, in any thread; it must not use this module itself.
     items : iterable
-        Taken in the caller's thread, one more than there are threads ahead.
+        Taken in the caller's thread, at most `held` of them ahead.
     at_once : callable, optional
-        How many items may be in work from now on, 1: no other thread works; by default one more than there are threads.
+        How many items may be in work from now on, 1: no other thread works; by default `held`.
 
     Yields
     ------
@@ -37,7 +37,7 @@ def ahead(work: Callable[[S], T], items: Iterable[S], at_once: Callable[[], int]
     waiting: deque[Future[T]] = deque()
     try:
         for item in items:
-            most = _threads() + 1 if at_once is None else at_once()
+            most = held() if at_once is None else at_once()
             if most == 1 and not waiting:
                 yield work(item)
                 continue
@@ -50,6 +50,11 @@ def ahead(work: Callable[[S], T], items: Iterable[S], at_once: Callable[[], int]
         for future in waiting:
             future.cancel()
         wait(waiting)
+
+
+def held() -> int:
+    """Items that `ahead` holds at most: one in each thread, and one more, so that none waits for the caller."""
+    return _threads() + 1
 
 
 def in_parts(work: Callable[[int, int], T], length: int, smallest: int) -> list[T]:

@@ -17,7 +17,7 @@ from galcli.cutouts.buffers import Buffers
 from galcli.cutouts.header import NO_OVERRIDES, Overrides
 from galcli.cutouts.lookup import images_in, left_aside
 from galcli.cutouts.match import ARCSEC
-from galcli.cutouts.parallel import MAX_THREADS, ahead
+from galcli.cutouts.parallel import MAX_THREADS, ahead, held
 from galcli.cutouts.stack_file import DAMAGE, StackFile, identity
 from galcli.cutouts.stack_proof import Proof
 from galcli.cutouts.stack_write import write_stack
@@ -153,6 +153,10 @@ class StackSource:
             self._verdicts[path], taken_back = proof.conclude()
             if taken_back is not None:
                 yield taken_back
+
+    def rows_ahead(self, batch_size: int) -> int:
+        """A batch in each thread; see ``CutoutSource``."""
+        return held() * batch_size
 
     def _arranged(
         self, request: CutoutRequest, batch_size: int, proofs: dict[Path, Proof]

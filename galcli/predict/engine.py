@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from galcli.models.session import Graph, Session, open_resampler
 from galcli.predict.job import Job
 from galcli.predict.options import PredictOptions
 from galcli.predict.runner import Columns, ModelRunner, Taken, bind_outputs
-from galcli.predict.stream import prefetch, side_by_side
+from galcli.predict.stream import DEPTH, prefetch, side_by_side
 from galcli.progress import silent
 from galcli.sky.catalog import Catalog
 
@@ -38,6 +40,8 @@ LANES = 2
 #: Memory of the program itself with one model loaded, GB, and of one image inside a ResNet-sized model, GB (measured).
 BASE_GB = 0.4
 IMAGE_GB = 0.008
+#: Memory of a cutout of 144 pixels in three bands, GB.
+CUTOUT_GB = 3 * 144 * 144 * 4 / 1e9
 
 
 @dataclass
@@ -257,22 +261,30 @@ def _require_bindings(feeding: Session, fed: Session, link: Chain) -> None:
         )  # fmt: skip
 
 
+def batches_gb(source: CutoutSource, batch_size: int, lanes: int, cutout_gb: float) -> float:
+    """Memory of what is read ahead and in work, GB, where a cutout takes ``cutout_gb``."""
+    rows = source.rows_ahead(batch_size) + batch_size * (DEPTH + 2 + 2 * lanes)
+    inside = 0.0 if lanes else IMAGE_GB  # a GPU has memory of its own for what models make of the pixels
+    return rows * cutout_gb + batch_size * inside
+
+
 def _share_memory(options: PredictOptions, source: CutoutSource, device: Device) -> int:
-    """Batch size that stays below ``--max-memory`` (cutouts read ahead plus the activations of the network).
+    """Batch size that stays below ``--max-memory`` (`batches_gb`).
 
     Large images that stamps are cut from may keep a half of what there is beside the program.
     """
     most = options.batch_size or (GPU_BATCH if device.gpu else MAX_BATCH)
     if options.max_memory is None:
         return most
-    left = options.max_memory - BASE_GB
+    shares = 2 if isinstance(source, CoaddSource) else 1
+    left = (options.max_memory - BASE_GB) / shares
     if isinstance(source, CoaddSource):
-        left /= 2
         source.kept_bytes = min(source.kept_bytes, int(left * 1e9))
-    fits = int(left / IMAGE_GB)
-    if fits < 1:
+    needed = partial(batches_gb, source, lanes=LANES if device.gpu else 0, cutout_gb=CUTOUT_GB)
+    fits = [size for size in range(1, most + 1) if needed(size) <= left]
+    if not fits:
         raise UsageError(
             f"--max-memory {options.max_memory} GB is less than the program itself needs",
-            f"give at least {BASE_GB + 2 * IMAGE_GB:.1f} GB",
+            f"give at least {math.ceil(100 * (BASE_GB + shares * needed(1))) / 100} GB",
         )
-    return options.batch_size or min(fits, most)
+    return options.batch_size or fits[-1]

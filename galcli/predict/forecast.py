@@ -15,11 +15,10 @@ import numpy as np
 
 from galcli.cutouts.batch import CutoutRequest, Failures
 from galcli.cutouts.coadds import CoaddSource
-from galcli.predict.engine import BASE_GB, IMAGE_GB, Engine
+from galcli.predict.engine import BASE_GB, Engine, batches_gb
 from galcli.predict.inputs import open_inputs
 from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan, make_plan
-from galcli.predict.stream import DEPTH
 from galcli.predict.tile import null_columns
 from galcli.progress import duration
 
@@ -98,8 +97,7 @@ def forecast(options: PredictOptions) -> Forecast:
         bad = sum(tile.stop - tile.start for tile in plan.tiles if tile.order < 0)
         orders = Counter(tile.order for tile in plan.tiles if tile.order >= 0)
         tile_gb = max(sizes, default=0) * row_bytes / 1e9
-    inside = 0.0 if engine.lanes else IMAGE_GB  # a GPU has memory of its own for what models make of the pixels
-    batch_gb = engine.batch_size * ((DEPTH + 2 + 2 * len(engine.lanes)) * image_bytes / 1e9 + inside)
+    batch_gb = batches_gb(engine.source, engine.batch_size, len(engine.lanes), image_bytes / 1e9)
     images_gb = engine.source.kept_bytes / 1e9 if isinstance(engine.source, CoaddSource) else 0.0
     return Forecast(
         rows=rows, bad_coordinates=bad, tiles=len(sizes), largest_tile=max(sizes, default=0),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import re
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from galcli.cutouts import parallel
+from galcli.cutouts.batch import CutoutRequest, PixelBatch
 from galcli.cutouts.coadds import CoaddSource
-from galcli.predict.engine import BASE_GB, IMAGE_GB
+from galcli.predict.engine import BASE_GB, CUTOUT_GB, IMAGE_GB, batches_gb
 from galcli.predict.forecast import forecast
 from galcli.predict.inputs import open_inputs
 from galcli.predict.merge import read_tile
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
+from galcli.predict.stream import prefetch
 from galcli.sky import healpix
 from tests.cutouts.sky_images import header, write
 from tests.launcher import Launcher
@@ -105,10 +111,52 @@ def test_limit_takes_the_first_rows(survey: Survey, galcli: Run, limit: int) -> 
     np.testing.assert_array_equal(read_predictions(survey.out)["OBJECT_ID"], survey.ids[:limit])
 
 
+@pytest.mark.parametrize("loose", [False, True], ids=["stacks", "files"])
+@pytest.mark.parametrize("threads", [1, 6])
+def test_what_threads_read_ahead_is_counted(tmp_path: Path, monkeypatch: Any, loose: bool, threads: int) -> None:
+    """The cutouts in memory while a model has one batch and nobody asks for the next."""
+    survey = make_survey(tmp_path / "survey", 700, loose=loose)
+    monkeypatch.setattr(parallel, "_threads", lambda: threads)
+    parallel._pool.cache_clear()
+    request = CutoutRequest(survey.ids, survey.ra, survey.dec, np.arange(700))
+    options = PredictOptions((survey.catalog,), survey.out, models=(str(survey.model),), device="cpu")
+
+    def rows() -> int:
+        return sum(len(batch) for batch in gc.get_objects() if isinstance(batch, PixelBatch))
+
+    with open_inputs(options) as (_, _, engine):
+        if loose:
+            engine.source.all_python = False  # as if the disk were slow
+        items = prefetch(engine.source.read(request, 8))
+        first = next(items)
+        most = max((time.sleep(0.02), rows())[1] for _ in range(25))
+        counted = batches_gb(engine.source, 8, 0, 1e6) / 1e6
+        items.close()  # type: ignore[attr-defined]
+    parallel._pool.cache_clear()
+    assert len(first) == 8
+    assert counted / 2 < most <= counted
+
+
+def test_batches_are_as_large_as_memory_allows(survey: Survey, monkeypatch: Any) -> None:
+    """More threads read more ahead, and leave less."""
+    sizes = []
+    for threads in (1, 16):
+        monkeypatch.setattr(parallel, "_threads", lambda threads=threads: threads)
+        options = PredictOptions(
+            (survey.catalog,), survey.out, models=(str(survey.model),), max_memory=0.55, device="cpu"
+        )
+        with open_inputs(options) as (_, _, engine):
+            sizes.append(engine.batch_size)
+            assert BASE_GB + batches_gb(engine.source, engine.batch_size, 0, CUTOUT_GB) <= 0.55
+    assert sizes[0] > sizes[1] > 1
+
+
 def test_too_little_memory_is_said_before_any_work(survey: Survey, galcli: Run) -> None:
     result = galcli(*survey.predict("--max-memory", 0.1), code=2)
-    assert "at least" in result.hint
+    least = re.search(r"at least ([\d.]+) GB", result.hint)
+    assert least is not None
     assert not RunPaths(survey.out).root.exists()
+    galcli(*survey.predict("--max-memory", least[1]))
 
 
 def test_images_and_batches_share_the_memory(survey: Survey) -> None:
