@@ -129,7 +129,8 @@ class StackSource:
         except OSError as error:
             if error.errno in _EXHAUSTED or _no_more_files():  # cfitsio does not say why
                 raise OutputError(
-                    f"{path}: {error.strerror}", "allow more open files (ulimit -n), or fewer --workers"
+                    f"{path}: {error.strerror or 'too many open files'}",
+                    "allow more open files (ulimit -n), or fewer --workers",
                 ) from error
             raise
 
