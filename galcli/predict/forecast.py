@@ -22,8 +22,8 @@ from galcli.predict.plan import Plan, make_plan
 from galcli.predict.tile import null_columns
 from galcli.progress import duration
 
-#: Cutouts the rate is measured on.
-PROBE = 128
+#: Cutouts the rate is measured on, and batches where there are lanes, which take a few to be all at work.
+PROBE, PROBE_BATCHES = 128, 8
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def forecast(options: PredictOptions) -> Forecast:
 def _measure(plan: Plan, engine: Engine) -> tuple[int, int, float, float]:
     """Read and predict the first rows twice; the second pass is timed, so that start-up does not count."""
     good = [tile for tile in plan.tiles if tile.order >= 0]
-    rows = np.concatenate([plan.rows[t.start : t.stop] for t in good[:PROBE]] or [np.empty(0, np.int64)])[:PROBE]
+    most = PROBE_BATCHES * engine.batch_size if engine.lanes else PROBE
+    rows = np.concatenate([plan.rows[t.start : t.stop] for t in good[:most]] or [np.empty(0, np.int64)])[:most]
     if not rows.size:
         return 0, 0, 0.0, 0.0
     catalog = plan.catalog[rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,12 @@ def difficult(tmp_path: Path) -> Survey:
     pixels[[7, 30], :, :3] = np.nan
     write_stacks(survey.cutouts, survey.ids, survey.ra, survey.dec, pixels)
     return survey
+
+
+def test_plan_measures_lanes_on_several_batches(survey: Survey, galcli: Run, lanes: list[Engine]) -> None:
+    words = ("plan", survey.catalog, "--model", survey.model, "--device", "cpu", "--json", "--batch-size")
+    for batch, probed in ((2, 16), (5, 40), (32, 48)):
+        assert json.loads(galcli(*words, batch).out)["probed"] == probed
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 64])
