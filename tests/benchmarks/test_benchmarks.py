@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -25,6 +26,11 @@ from tests.benchmarks.survey import Silent, options, positions, write_stacks
 
 def test_every_benchmark_has_its_module():
     assert all((ROOT / "tests/benchmarks" / f"{module}.py").is_file() for module in BENCHMARKS.values())
+
+
+def test_every_benchmark_is_explained():
+    text = (ROOT / "tests/benchmarks/README.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    assert re.findall(r"^\| ([\w-]+) \|", text, re.MULTILINE) == ["name", *BENCHMARKS]
 
 
 def test_positions_lie_in_their_pixel():
