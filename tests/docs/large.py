@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 from galcli.models import library
 from galcli.predict.leaves import LEAF_ROWS
@@ -12,15 +14,27 @@ from galcli.tables.columns import dictionary, from_output, status_column
 ROWS = 1_000_000_000
 #: Third of the sky, as the Legacy Surveys cover.
 SKY = 1 / 3
-#: Measured on one core of the machine of tests/benchmarks/README.md, per second: cutouts through a shipped SFNet at
-#: float32, cutouts of 144 pixels in three bands read from plain stacks, and decoded from Rice-compressed ones.
-NETWORK, READ, DECODE = 117, 6400, 1000
-#: How many times as fast int8 has to be to be shipped.
-INT8 = 2.5
+#: What was measured, and on how many cores.
+RESULTS, MEASURED_CORES = Path(__file__).parents[1] / "benchmarks/README.md", 2
 #: Size of a Rice-compressed cutout over that of a plain one; median of the real ones in the Legacy Surveys' format.
 RICE = 0.16
 CUTOUT_BYTES = 3 * 144 * 144 * 4
 CORES = (2, 64, 1024)
+
+
+def rate(benchmark: str) -> float:
+    """Cutouts of 144 pixels in three bands per second and core: the first such figure of a benchmark's results."""
+    results = RESULTS.read_text(encoding="utf-8").partition("## Results")[2]
+    found = re.search(rf"^\| {benchmark} \|[^|]*?\b([\d,]+) images/s", results, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"{RESULTS} tells no images/s of {benchmark}")
+    return float(found[1].replace(",", "")) / MEASURED_CORES
+
+
+def int8_speed() -> float:
+    """How many times as fast the slowest of the int8 twins is, from their cards."""
+    metrics = [metric for twin in library.shipped("int8") for metric in twin.card.metrics]
+    return min(metric.value for metric in metrics if metric.name == "speed over float32")
 
 
 def hours(cores: int, rate: float) -> float:
@@ -45,10 +59,9 @@ def row_bytes() -> int:
 
 def times() -> list[tuple[str, ...]]:
     """Cores -> hours of one model at float32 and int8, and of getting the cutouts out of stacks."""
-    return [
-        (f"{cores:,}", *(_short(hours(cores, rate)) for rate in (NETWORK, INT8 * NETWORK, READ, DECODE)))
-        for cores in CORES
-    ]
+    network = rate("efficiency")
+    rates = (network, int8_speed() * network, rate("feed"), rate("rice"))
+    return [(f"{cores:,}", *(_short(hours(cores, one)) for one in rates)) for cores in CORES]
 
 
 def sizes() -> list[tuple[str, str]]:

@@ -114,7 +114,7 @@ def _twin(twin: ModelFile) -> str:
 
 def large() -> str:
     """A survey of 10^9 galaxies: hours and bytes."""
-    head = ("cores", "a model, float32", "int8", "reading plain stacks", "decoding Rice")
+    head = ("cores", "a model, float32", "int8", "reading plain stacks", "reading Rice stacks")
     return f"{table(head, large_survey.times())}\n\n{table(('on disk', 'size'), large_survey.sizes())}"
 
 

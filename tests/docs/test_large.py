@@ -9,12 +9,25 @@ from typing import Any
 import fitsio
 import pytest
 
-from tests.docs.large import ROWS, SKY, hours, pixels, row_bytes
+from galcli.models import library
+from tests.docs import large
+from tests.docs.large import ROWS, SKY, hours, int8_speed, pixels, rate, row_bytes
 
 
 def test_hours() -> None:
     assert hours(1, 1e9 / 3600) == pytest.approx(1)
     assert hours(20, 100) == pytest.approx(hours(1, 2000))
+
+
+def test_rates_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rate("efficiency") < rate("rice") < rate("feed")
+    assert 1 < int8_speed() in {m.value for twin in library.shipped("int8") for m in twin.card.metrics}
+    table = "| feed | a goal, 7 images/s | 8 |\n## Results\n| feed | 0.9: 12,830 images/s, bare 9 images/s | >= 1 |\n"
+    monkeypatch.setattr(large, "RESULTS", tmp_path / "README.md")
+    large.RESULTS.write_text(table)
+    assert rate("feed") == 12830 / large.MEASURED_CORES
+    with pytest.raises(ValueError, match="tells no images/s of rice"):
+        rate("rice")
 
 
 @pytest.mark.parametrize("rows", [4096, 1_000_000])
