@@ -1,4 +1,4 @@
-"""Traps for processes that a test does not start itself, such as workers: set in any Python that starts with them.
+"""Traps for processes that a test does not start itself: the workers of a run, not the galcli that leads them.
 
 A trap is a `sitecustomize` module on the PYTHONPATH. It springs when its process opens a file whose path holds a text.
 """
@@ -36,7 +36,8 @@ def spring(event, args):
     if count <= {times!r}:
         {action}
 
-sys.addaudithook(spring)
+if sys.orig_argv[1:3] != ["-m", "galcli"]:
+    sys.addaudithook(spring)
 """
 
 KILLED = "os.kill(os.getpid(), 9)"
@@ -46,7 +47,7 @@ FULL = "raise OSError(28, os.strerror(28), str(args[0]))"
 
 @dataclass(frozen=True)
 class Trap:
-    """A trap that is set for all processes with `environment`."""
+    """A trap that is set for the workers of a run with `environment`."""
 
     folder: Path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 
 from galcli import interrupts
@@ -46,10 +46,14 @@ class Dispatcher:
         self._crew, self._plan, self._engine, self._note = crew, plan, engine, note
         self._failures: Counter[Tile] = Counter()
         self._working: dict[Future[TileReport], Tile] = {}
-        self._made = 0
+        self._made, self._enough = 0, 0
 
-    def make(self, tiles: Iterable[Tile]) -> Iterator[TileReport]:
-        """Make all tiles; yields what came of each, in the order in which they are done.
+    def make(self, tiles: Sequence[Tile]) -> Iterator[TileReport]:
+        """Make all of these tiles, which the others of the plan are not among: they are made already.
+
+        Yields
+        ------
+        What came of each, in the order in which they are done.
 
         Raises
         ------
@@ -58,6 +62,8 @@ class Dispatcher:
         GalcliError, OSError
             What a worker met that other tiles would meet too.
         """
+        self._made = len(self._plan.tiles) - len(tiles)
+        self._enough = TRIES * min(self._crew.slots, len(tiles))
         waiting, last = deque(tiles), deque[Tile]()
         while waiting or last or self._working:
             interrupts.check()
@@ -97,7 +103,7 @@ class Dispatcher:
         self._failures[tile] += 1
         self._note(f"{tile.path}: {why} (try {self._failures[tile]} of {TRIES})")
         _log.debug("%s", tile.path, exc_info=error)
-        if not self._made and self._failures.total() > TRIES * self._crew.slots:
+        if not self._made and self._failures.total() >= self._enough:
             if not lost:
                 raise error
             raise DeviceError(

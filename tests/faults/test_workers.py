@@ -136,14 +136,31 @@ def test_given_up_tile_of_a_shard_is_reported_by_the_merge(
     assert out.exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--limit", "2"]], ids=["many", "two"])
 @pytest.mark.parametrize("action", [KILLED, FAULTY], ids=["killed", "fault"])
-def test_run_in_which_no_tile_works_ends(whole: Survey, out: Path, tmp_path: Path, action: str) -> None:
+def test_run_in_which_no_tile_works_ends(
+    whole: Survey, out: Path, tmp_path: Path, action: str, more: list[str]
+) -> None:
     """It is not the tiles' fault then, and a table without predictions is no result."""
     trap = Trap.set(tmp_path / "trap", "claims/", action)
-    err = run(words(whole, out, *POOL), trap, code=5 if action == KILLED else 1)
+    err = run(words(whole, out, *POOL, *more), trap, code=5 if action == KILLED else 1)
     assert ("error: every worker was killed" if action == KILLED else "bug: ZeroDivisionError") in err
     assert trap.sprung < 20
     assert not out.exists()
+
+
+def test_run_that_is_made_but_for_what_no_worker_can_make_is_finished(
+    whole: Survey, out: Path, tmp_path: Path, galcli: Run
+) -> None:
+    """As when it was stopped once it had given them up: more such tiles than workers."""
+    galcli(*words(whole, out, "--keep-tiles"))
+    out.unlink()
+    for tile in load_plan(RunPaths(out)).tiles[:3]:
+        RunPaths(out).tile(tile).unlink()
+    trap = Trap.set(tmp_path / "trap", "claims/", FAULTY)
+    err = run(words(whole, out, "--workers", "2"), trap, code=3)
+    assert "3 tiles given up" in err
+    assert trap.sprung == 9
 
 
 def test_full_disk_in_a_worker_ends_the_run(whole: Survey, out: Path, tmp_path: Path, galcli: Run) -> None:
