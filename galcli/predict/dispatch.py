@@ -10,14 +10,14 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 
 from galcli import interrupts
 from galcli.errors import DeviceError, GalcliError
+from galcli.predict.claims import claim
 from galcli.predict.engine import Engine
 from galcli.predict.executors import Crew
 from galcli.predict.plan import Plan
 from galcli.predict.problems import reason_given_up
-from galcli.predict.tile import TileReport, give_up_tile
+from galcli.predict.tile import TileReport, give_up_tile, is_made
 from galcli.sky.tiles import Tile
 from galcli.tables.atomic import atomic_write
-from galcli.tables.structure import is_whole
 
 #: How often a tile is tried, and seconds between two looks for a signal.
 TRIES = 3
@@ -40,10 +40,12 @@ class Dispatcher:
     engine : Engine
     note : callable
         Is told of every failure.
+    shared : bool
+        Other runs work on the tiles of the plan; see `make_tile`.
     """
 
-    def __init__(self, crew: Crew, plan: Plan, engine: Engine, note: Callable[[str], None]) -> None:
-        self._crew, self._plan, self._engine, self._note = crew, plan, engine, note
+    def __init__(self, crew: Crew, plan: Plan, engine: Engine, note: Callable[[str], None], *, shared: bool) -> None:
+        self._crew, self._plan, self._engine, self._note, self._shared = crew, plan, engine, note, shared
         self._failures: Counter[Tile] = Counter()
         self._working: dict[Future[TileReport], Tile] = {}
         self._made, self._enough = 0, 0
@@ -110,8 +112,14 @@ class Dispatcher:
                 "every worker was killed with the tile it worked on",
                 "where memory ran out: fewer --workers, or --max-memory; else run without workers to see the fault itself",
             ) from error
-        if self._failures[tile] == TRIES and not is_whole(self._plan.paths.tile(tile)):
-            reason = reason_given_up(tile, TRIES, why)
-            text = "".join(traceback.format_exception(error))
-            atomic_write(self._plan.paths.reason(tile), f"{reason}\n\n{text}".encode())
-            give_up_tile(self._plan, self._engine, tile, reason)
+        if self._failures[tile] == TRIES:
+            self._give_up(tile, why, error)
+
+    def _give_up(self, tile: Tile, why: str, error: Exception) -> None:
+        """Commit the tile without predictions, unless another run holds it or has made it."""
+        with claim(self._plan.paths.claim(tile), wait=not self._shared) as ours:
+            if ours and not is_made(self._plan, tile):
+                reason = reason_given_up(tile, TRIES, why)
+                text = "".join(traceback.format_exception(error))
+                atomic_write(self._plan.paths.reason(tile), f"{reason}\n\n{text}".encode())
+                give_up_tile(self._plan, self._engine, tile, reason)

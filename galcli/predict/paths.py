@@ -113,6 +113,11 @@ class RunPaths:
         """Folder with one file, the reason, for each tile that could not be made."""
         return self.root / "given-up"
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether tiles were given up, and not made since."""
+        return any(self.given_up.glob("*.txt"))
+
     def reason(self, tile: Tile) -> Path:
         """Why a tile was given up, text."""
         return self.given_up / (tile.path.replace("/", "_") + ".txt")

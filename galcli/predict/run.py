@@ -25,10 +25,10 @@ from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
 from galcli.predict.problems import given_up_in, write_problems
 from galcli.predict.sites import Site, load_site
+from galcli.predict.tile import is_made
 from galcli.progress import Progress, duration
 from galcli.tables.atomic import clear_partial
 from galcli.tables.status import ModelStatus, RowStatus
-from galcli.tables.structure import is_whole
 
 #: What a cutout source counts -> what that means.
 _COUNTED = {
@@ -184,9 +184,7 @@ def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: 
 
 def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None, progress: Progress) -> dict[str, int]:
     """Make every tile that does not exist yet; returns what the cutouts counted."""
-    if options.shard is None:
-        _try_again(plan)
-    todo = [tile for tile in plan.tiles if not is_whole(plan.paths.tile(tile))]
+    todo = [tile for tile in plan.tiles if not is_made(plan, tile)]
     if options.shard is not None:
         index, count = options.shard
         mine = {tile.path for tile in plan.tiles[index::count]}
@@ -199,7 +197,8 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
     try:
         if todo:
             with open_crew(plan, engine, options, site) as crew:
-                for report in Dispatcher(crew, plan, engine, progress.note).make(todo):
+                dispatcher = Dispatcher(crew, plan, engine, progress.note, shared=options.shard is not None)
+                for report in dispatcher.make(todo):
                     counted.update(report.counters)
                     progress.advance(len(report.tile))
     except Interrupted:
@@ -209,16 +208,6 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
     finally:
         progress.finish()
     return dict(counted)
-
-
-def _try_again(plan: Plan) -> None:
-    """Forget that an earlier start gave up tiles: the cause may be gone."""
-    if not plan.paths.given_up.exists():
-        return
-    for tile in plan.tiles:
-        if plan.paths.reason(tile).exists():
-            for path in (plan.paths.tile(tile), plan.paths.report(tile), plan.paths.reason(tile)):
-                path.unlink(missing_ok=True)
 
 
 def _require_finished(options: PredictOptions, plan: Plan, before: dict[str, str], *, fresh: bool) -> None:

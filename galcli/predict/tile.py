@@ -21,6 +21,7 @@ from galcli.sky.tiles import Tile
 from galcli.tables.columns import Column
 from galcli.tables.fits import TableHDU, atomic_write, write_table
 from galcli.tables.status import MODEL_STATUS_MEANING, NULL_BITS, ModelStatus, RowStatus
+from galcli.tables.structure import is_whole
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,17 @@ class TileReport:
 
     tile: Tile
     counters: dict[str, int] = field(default_factory=dict)
+
+
+def is_made(plan: Plan, tile: Tile) -> bool:
+    """Whether a tile is there and whole, and was not given up: the cause may be gone by now."""
+    return not plan.paths.reason(tile).exists() and is_whole(plan.paths.tile(tile))
+
+
+def forget_tile(plan: Plan, tile: Tile) -> None:
+    """Remove what an earlier try left; whoever makes the tile anew may meet other problems, or none."""
+    for path in (plan.paths.tile(tile), plan.paths.report(tile), plan.paths.reason(tile)):
+        path.unlink(missing_ok=True)
 
 
 def null_columns(columns: tuple[Column, ...], rows: int) -> Columns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,17 @@ import pytest
 from galcli.cutouts.parallel import cores, share_cores
 from galcli.errors import DeviceError
 from galcli.predict import worker
+from galcli.predict.claims import claim
+from galcli.predict.dispatch import Dispatcher
+from galcli.predict.inputs import open_inputs
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
+from galcli.predict.plan import load_plan
+from galcli.predict.tile import TileReport, is_made, run_tile
 from galcli.predict.worker import Assignment, work
+from galcli.progress import silent
+from galcli.sky.tiles import Tile
+from galcli.tables.atomic import atomic_write
 from tests.survey import Survey, make_survey
 
 Run = Callable[..., Any]
@@ -58,6 +67,63 @@ def test_error_of_a_worker_is_that_of_the_run(survey: Survey, galcli: Run, monke
     monkeypatch.setattr(run, "open_crew", remove_first)
     result = galcli(*survey.predict("--order", 3, "--workers", 2), code=5)
     assert "average.onnx" in result.error
+
+
+class Stumbling:
+    """A crew in which no tile works."""
+
+    slots = 1
+
+    def submit(self, tile: Tile) -> Future[TileReport]:
+        future: Future[TileReport] = Future()
+        future.set_exception(ZeroDivisionError("a fault of this tile"))
+        return future
+
+    def result(self, future: Future[TileReport]) -> TileReport:
+        return future.result()
+
+    def check(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_tile_in_the_hands_of_another_shard_is_not_given_up(halted: Survey, reference: bytes, galcli: Run) -> None:
+    plan = load_plan(RunPaths(halted.out))
+    options = PredictOptions((halted.catalog,), halted.out, models=(str(halted.model),), device="cpu")
+    tile = next(tile for tile in plan.tiles if not is_made(plan, tile))
+    with open_inputs(options) as (_, _, engine):
+
+        def give_up() -> None:
+            list(Dispatcher(Stumbling(), plan, engine, silent, shared=True).make([tile]))
+
+        with claim(plan.paths.claim(tile)):
+            give_up()
+            assert not plan.paths.tile(tile).exists()
+            assert not plan.paths.gave_up
+        run_tile(plan, engine, tile)
+        made = plan.paths.tile(tile).read_bytes()
+        give_up()
+        assert plan.paths.tile(tile).read_bytes() == made
+        plan.paths.tile(tile).unlink()
+        give_up()
+    assert not is_made(plan, tile)
+    assert len(json.loads(plan.paths.report(tile).read_text())) == len(tile)
+    galcli(*halted.predict("--order", 3, "--shard", "1/2"))  # tries again
+    galcli("merge", plan.paths.root)
+    assert halted.out.read_bytes() == reference
+    assert not RunPaths(halted.out).problems.exists()
+
+
+def test_problems_of_a_try_that_was_killed_are_forgotten(halted: Survey, reference: bytes, galcli: Run) -> None:
+    """It had written the list, and not yet the tile."""
+    plan = load_plan(RunPaths(halted.out))
+    tile = next(tile for tile in plan.tiles if not is_made(plan, tile))
+    atomic_write(plan.paths.report(tile), json.dumps([[int(plan.rows[tile.start]), "a disk that is gone"]]).encode())
+    galcli(*halted.predict("--order", 3))
+    assert halted.out.read_bytes() == reference
+    assert not RunPaths(halted.out).problems.exists()
 
 
 def test_devices_are_named_by_their_numbers(tmp_path: Path) -> None:
