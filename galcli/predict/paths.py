@@ -23,7 +23,7 @@ class RunPaths:
 
     @property
     def root(self) -> Path:
-        """Run folder; it is removed when the table is complete, unless ``--keep-tiles``."""
+        """Run folder; removed when the table is complete and no tile was given up, unless ``--keep-tiles``."""
         return self.out.with_name(self.out.name + ".run")
 
     @property

@@ -71,7 +71,7 @@ class Summary:
         if self.given_up:
             raise TooManyFailures(
                 f"{self.given_up} tile{'s' * (self.given_up > 1)} given up: worker after worker failed in the same place",
-                f"{RunPaths(self.out).problems} lists the rows; once the cause is gone, make the table anew with --overwrite",
+                f"{RunPaths(self.out).problems} lists the rows; once the cause is gone, try these tiles again with --overwrite",
             )
         if self.counts is None or self.counts.rows == 0:
             return
@@ -116,8 +116,7 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
             fresh = not paths.record.exists()
             with waiting_lock(paths.planning):
                 plan = make_plan(options, catalog, engine, layout)
-            if before is not None:
-                _require_finished(options, plan, before, fresh=fresh)
+            if before is not None and _is_finished(options, plan, before, fresh=fresh):
                 progress.note(f"{options.out} is complete, made from the same inputs and settings: nothing to do")
                 counts = counts_of(options.out, plan.table)
                 return Summary(options.out, counts, time.monotonic() - began, given_up_in(paths.problems))
@@ -166,7 +165,7 @@ def merge_run(root: Path, out: Path | None, progress: Progress, *, keep: bool, o
 
 
 def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: Path | None = None) -> Summary:
-    """List the problems, write the output from the tiles, sum up, and remove the run folder.
+    """List the problems, write the output from the tiles, sum up, and remove the run folder if all tiles were made.
 
     The list comes first: an output that is complete is not made again, so its list must be there.
     """
@@ -178,7 +177,7 @@ def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: 
     counts = merge(plan, out) if plan.table.layout == TABLE else write_hats(plan, out)
     seconds = time.monotonic() - began
     _say(counts, out, seconds, reasons, problems, progress)
-    _remove_run(plan.paths, keep)
+    _remove_run(plan.paths, keep or plan.paths.gave_up)  # those can be tried again, and no other
     return Summary(out, counts, seconds, given_up_in(problems))
 
 
@@ -210,16 +209,22 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
     return dict(counted)
 
 
-def _require_finished(options: PredictOptions, plan: Plan, before: dict[str, str], *, fresh: bool) -> None:
-    """Refuse a table made from something else; either way a run folder that this run began does not stay."""
+def _is_finished(options: PredictOptions, plan: Plan, before: dict[str, str], *, fresh: bool) -> bool:
+    """Refuse an output made from something else; whether nothing in it is to be made again.
+
+    In both cases a run folder that this run began does not stay.
+    """
     try:
         require_identity(options.out, before, plan.table.identity)
     except GalcliError:
         if fresh:
             _remove_run(plan.paths, keep=False)
         raise
+    if plan.paths.gave_up:
+        return False
     # Another shard may still be looking at the folder.
     _remove_run(plan.paths, keep=options.shard is not None or options.keep_tiles or was_to_be_kept(plan.paths, fresh))
+    return True
 
 
 def _say(
