@@ -13,6 +13,7 @@ import pytest
 
 from galcli.cutouts.parallel import cores, share_cores
 from galcli.errors import DeviceError
+from galcli.models import devices
 from galcli.predict import worker
 from galcli.predict.claims import claim
 from galcli.predict.dispatch import Dispatcher
@@ -132,7 +133,8 @@ def test_devices_are_named_by_their_numbers(tmp_path: Path) -> None:
     assert dataclasses.replace(options, device="auto").devices == ("auto",)
 
 
-def test_devices_that_are_not_there_end_the_run_before_any_work(survey: Survey, galcli: Run) -> None:
+def test_devices_that_are_not_there_end_the_run_before_any_work(survey: Survey, galcli: Run, monkeypatch: Any) -> None:
+    monkeypatch.setattr(devices, "usable", lambda kind, number: False)
     galcli(*[word if word != "cpu" else "cuda:0,1" for word in survey.predict()], code=5)
     assert not RunPaths(survey.out).root.exists()
 
