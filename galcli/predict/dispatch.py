@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +17,15 @@ from galcli.predict.executors import Crew
 from galcli.predict.plan import Plan
 from galcli.predict.problems import reason_given_up
 from galcli.predict.tile import TileReport, give_up_tile, is_made
+from galcli.progress import duration
 from galcli.sky.tiles import Tile
 from galcli.tables.atomic import atomic_write
 
 #: How often a tile is tried, and seconds between two looks for a signal.
 TRIES = 3
 POLL = 0.2
+#: A tile takes long where it takes so many times as long as any before it, and so many seconds at least.
+MUCH_LONGER, LONG = 10, 300.0
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +52,8 @@ class Dispatcher:
         self._crew, self._plan, self._engine, self._note, self._shared = crew, plan, engine, note, shared
         self._failures: Counter[Tile] = Counter()
         self._working: dict[Future[TileReport], Tile] = {}
+        self._begun: dict[Tile, float] = {}
+        self._longest = 0.0
         self._made, self._enough = 0, 0
 
     def make(self, tiles: Sequence[Tile]) -> Iterator[TileReport]:
@@ -74,6 +80,7 @@ class Dispatcher:
                 self._submit(waiting.popleft())
             if not self._working:
                 self._submit(last.popleft())
+            self._look_for_stalled()
             for tile, report in self._done():
                 if report is None and self._failures[tile] < TRIES:
                     (last if self._failures[tile] == TRIES - 1 else waiting).appendleft(tile)
@@ -83,11 +90,21 @@ class Dispatcher:
 
     def _submit(self, tile: Tile) -> None:
         self._working[self._crew.submit(tile)] = tile
+        self._begun[tile] = time.monotonic()
+
+    def _look_for_stalled(self) -> None:
+        """Tell once of each tile that takes far longer than those before it: its worker may hang."""
+        now = time.monotonic()
+        for tile, began in list(self._begun.items()):
+            if self._longest and now - began > max(LONG, MUCH_LONGER * self._longest):
+                del self._begun[tile]
+                self._note(f"{tile.path}: no answer for {duration(now - began)}; does its worker hang?")
 
     def _done(self) -> Iterator[tuple[Tile, TileReport | None]]:
         """Tiles that are done, waiting for one; None for those that failed."""
         for future in wait(self._working, POLL, FIRST_COMPLETED).done:
             tile = self._working.pop(future)
+            began = self._begun.pop(tile, None)
             try:
                 report = self._crew.result(future)
             except (GalcliError, OSError):
@@ -96,6 +113,8 @@ class Dispatcher:
                 self._failed(tile, error)
                 yield tile, None
             else:
+                if began is not None:  # else it was told of, and is no measure
+                    self._longest = max(self._longest, time.monotonic() - began)
                 yield tile, report
 
     def _failed(self, tile: Tile, error: Exception) -> None:

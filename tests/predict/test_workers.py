@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from galcli.cutouts.parallel import cores, share_cores
 from galcli.errors import DeviceError
 from galcli.models import devices
-from galcli.predict import worker
+from galcli.predict import dispatch, worker
 from galcli.predict.claims import claim
 from galcli.predict.dispatch import Dispatcher
 from galcli.predict.inputs import open_inputs
@@ -70,14 +71,17 @@ def test_error_of_a_worker_is_that_of_the_run(survey: Survey, galcli: Run, monke
     assert "average.onnx" in result.error
 
 
-class Stumbling:
-    """A crew in which no tile works."""
+class Pretending:
+    """A crew that makes no tile, and says of each what it was told to."""
 
-    slots = 1
+    slots = 2
+
+    def __init__(self, say: Callable[[Tile, Future[TileReport]], None]) -> None:
+        self._say = say
 
     def submit(self, tile: Tile) -> Future[TileReport]:
         future: Future[TileReport] = Future()
-        future.set_exception(ZeroDivisionError("a fault of this tile"))
+        self._say(tile, future)
         return future
 
     def result(self, future: Future[TileReport]) -> TileReport:
@@ -97,7 +101,8 @@ def test_tile_in_the_hands_of_another_shard_is_not_given_up(halted: Survey, refe
     with open_inputs(options) as (_, _, engine):
 
         def give_up() -> None:
-            list(Dispatcher(Stumbling(), plan, engine, silent, shared=True).make([tile]))
+            crew = Pretending(lambda _, future: future.set_exception(ZeroDivisionError("a fault of this tile")))
+            list(Dispatcher(crew, plan, engine, silent, shared=True).make([tile]))
 
         with claim(plan.paths.claim(tile)):
             give_up()
@@ -115,6 +120,21 @@ def test_tile_in_the_hands_of_another_shard_is_not_given_up(halted: Survey, refe
     galcli("merge", plan.paths.root)
     assert halted.out.read_bytes() == reference
     assert not RunPaths(halted.out).problems.exists()
+
+
+def test_tile_that_takes_far_longer_than_the_others_is_told_of_once(halted: Survey, monkeypatch: Any) -> None:
+    monkeypatch.setattr(dispatch, "LONG", 0.1)
+    plan = load_plan(RunPaths(halted.out))
+    quick, hanging = plan.tiles[:2]
+
+    def say(tile: Tile, future: Future[TileReport]) -> None:
+        Timer(0.01 if tile == quick else 1.5, future.set_result, [TileReport(tile)]).start()
+
+    told: list[str] = []
+    made = Dispatcher(Pretending(say), plan, Any, told.append, shared=False).make([hanging, quick])
+    assert [report.tile for report in made] == [quick, hanging]
+    [note] = told
+    assert note.startswith(f"{hanging.path}: no answer for ")
 
 
 def test_problems_of_a_try_that_was_killed_are_forgotten(halted: Survey, reference: bytes, galcli: Run) -> None:
