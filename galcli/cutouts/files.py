@@ -33,7 +33,7 @@ from galcli.cutouts.fits_image import Image, NoOverlapError
 from galcli.cutouts.hdus import Scratch
 from galcli.cutouts.header import NO_OVERRIDES, Overrides, blue_to_red
 from galcli.cutouts.lookup import Lookup, kind_of, left_aside
-from galcli.cutouts.parallel import MAX_THREADS, ahead
+from galcli.cutouts.parallel import ahead, in_flight
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
 
@@ -92,7 +92,7 @@ class FileSource:
         self._used = used
         self._unsigned = 0
         self.all_python = True
-        self._buffers = Buffers(keep=MAX_THREADS + 6)
+        self._buffers = Buffers(keep=in_flight() + 4)
         self.needs = lookup.needs
         self.kind: Kind
         self.bands: tuple[str, ...]
@@ -164,7 +164,7 @@ class FileSource:
         there = [(row, path) for row, path in enumerate(paths) if path is not None]
         windows = (there[start : start + WINDOW] for start in range(0, len(there), WINDOW))
         # More threads would only hand Python's lock to and fro, unless they wait for the disk or decode.
-        read = ahead(partial(self._window, request, batch_size), windows, lambda: 1 if self.all_python else MAX_THREADS)
+        read = ahead(partial(self._window, request, batch_size), windows, lambda: self.all_python)
         for items, unsigned, self.all_python in read:
             self._unsigned += unsigned
             yield from items
@@ -196,7 +196,7 @@ class FileSource:
             if key not in groups:
                 groups[key] = self._new_group(image, len(window) - place, first=not groups)
             self._settle(image, row, groups[key])
-            size += image.raw.nbytes
+            size += groups[key].pixels[0].nbytes
             if size > WINDOW_BYTES:
                 items += self._batches(groups, batch_size)
                 groups, size = {}, 0
@@ -207,8 +207,8 @@ class FileSource:
 
     def _new_group(self, image: Image, rows: int, *, first: bool) -> _Group:
         """Room for as many rows as may come; what is not used is never touched, and so costs no memory."""
-        rows = min(rows, 1 + WINDOW_BYTES // max(image.raw.nbytes, 1))
-        shape = (rows, len(self.bands), *image.shape[1:])
+        shape: tuple[int, ...] = (len(self.bands), *image.shape[1:])
+        shape = (min(rows, 1 + WINDOW_BYTES // (4 * math.prod(shape))), *shape)
         pixels = self._buffers.empty(shape) if first else np.empty(shape, np.float32)
         return _Group(pixels, np.empty(shape[:2], np.float32), np.empty(shape[:2], np.float32))
 

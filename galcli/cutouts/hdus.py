@@ -10,6 +10,7 @@ import gzip
 import io
 import math
 import os
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ MAX_BYTES = 1 << 31
 BEGIN, SIZE, SHAPE, COMMON = "_begin", "_size", "_shape", "_common"
 
 _BLOCK = 2880
+#: What is silenced is silenced for all threads.
+_ONE_AT_A_TIME = threading.Lock()
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 #: Cards that differ from file to file and do not matter for the convention.
 _PRIVATE = frozenset({"CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CHECKSUM", "DATASUM", "RA", "DEC", "OBJECT"})
@@ -131,8 +134,12 @@ def read_bytes(path: str | Path, scratch: Scratch | None = None) -> bytes | memo
         if size > MAX_BYTES:
             raise ValueError("file larger than any image")
         data: bytes | memoryview = (scratch or Scratch()).of(size)
-        if os.readv(descriptor, [data]) != size:
-            raise ValueError("file ends too early")
+        done = 0
+        while done < size:
+            count = os.readv(descriptor, [data[done:]])
+            if not count:
+                raise ValueError("file ends too early")
+            done += count
     finally:
         os.close(descriptor)
     if data[:2] == b"\x1f\x8b" or data[:3] == b"BZh":
@@ -328,7 +335,7 @@ def gzipped_pixels(path: str | Path, number: int, cards: Cards) -> NDArray[Any]:
     from astropy.utils.exceptions import AstropyWarning
 
     try:
-        with warnings.catch_warnings():
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # of sloppy headers; damage is an exception
             return without_blanks(np.asarray(fits.getdata(path, number)), cards)
     except (VerifyError, AttributeError, RuntimeError) as error:

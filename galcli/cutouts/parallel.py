@@ -17,7 +17,7 @@ T = TypeVar("T")
 MAX_THREADS = 16
 
 
-def ahead(work: Callable[[S], T], items: Iterable[S], at_once: Callable[[], int] | None = None) -> Iterator[T]:
+def ahead(work: Callable[[S], T], items: Iterable[S], alone: Callable[[], bool] | None = None) -> Iterator[T]:
     """Work on items with all cores, some items ahead of the one that is asked for.
 
     Parameters
@@ -25,9 +25,9 @@ def ahead(work: Callable[[S], T], items: Iterable[S], at_once: Callable[[], int]
     work : callable
         Called once per item, in any thread; it must not use this module itself.
     items : iterable
-        Taken in the caller's thread, one more than there are threads ahead.
-    at_once : callable, optional
-        How many items may be in work from now on, 1: no other thread works; by default one more than there are threads.
+        Taken in the caller's thread; `in_flight` of them are in work or wait to be asked for.
+    alone : callable, optional
+        Whether the next item is better worked on by the caller's thread alone.
 
     Yields
     ------
@@ -37,12 +37,13 @@ def ahead(work: Callable[[S], T], items: Iterable[S], at_once: Callable[[], int]
     waiting: deque[Future[T]] = deque()
     try:
         for item in items:
-            most = _threads() + 1 if at_once is None else at_once()
-            if most == 1 and not waiting:
+            if alone is not None and alone():
+                while waiting:
+                    yield waiting.popleft().result()
                 yield work(item)
                 continue
             waiting.append(_pool().submit(work, item))
-            while len(waiting) >= most:
+            if len(waiting) == in_flight():
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -79,6 +80,11 @@ def in_parts(work: Callable[[int, int], T], length: int, smallest: int) -> list[
         if error is not None:
             raise error
     return [future.result() for future in futures]
+
+
+def in_flight() -> int:
+    """Items of `ahead` that are in work, or done and not yet asked for: one for each thread, and one more."""
+    return _threads() + 1
 
 
 def share_cores(processes: int) -> None:

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.mapped import table_rows
+
 #: Where versions of astropy keep the decoder, the latest first.
 _HOMES = ("astropy.io.fits.hdu.compressed._compression", "astropy.io.fits._tiled_compression._compression")
 #: Bytes of the column types that such a table has.
 _FORMS = {"P": ">i4", "Q": ">i8", "D": ">f8", "E": ">f4", "J": ">i4"}
 #: Dithering methods of ``ZQUANTIZ`` and their numbers in cfitsio.
 _DITHERS = {"SUBTRACTIVE_DITHER_1": 1, "SUBTRACTIVE_DITHER_2": 2}
-#: Larger tables are mapped, so that the memory of a run does not grow with the survey.
-_ROWS_IN_MEMORY = 1 << 16
 
 
 class RicePlanes:
@@ -60,12 +60,10 @@ class RicePlanes:
         self._blank = cards.get("ZBLANK")
         self._heap = start + int(cards.get("THEAP", cards["NAXIS1"] * cards["NAXIS2"]))
         dtype, rows = _row_dtype(cards), int(cards["NAXIS2"])
-        if "ZBLANK" in (dtype.names or ()):
-            raise ValueError("each plane has a blank value of its own")
-        if rows <= _ROWS_IN_MEMORY:
-            self._table = np.fromfile(path, dtype, rows, offset=start)
-        else:
-            self._table = np.asarray(np.memmap(path, dtype, "r", offset=start, shape=(rows,)))
+        names = set(dtype.names or ())
+        if "ZBLANK" in names or not {"COMPRESSED_DATA", "ZSCALE", "ZZERO"} <= names:
+            raise ValueError("scales are not given plane by plane, or blank values are")
+        self._table = table_rows(path, dtype, rows, start)
 
     def hold(self, first: int, stop: int) -> bool:
         """Whether all of these planes are in Rice's code (those that cannot be quantised are stored otherwise)."""
@@ -112,9 +110,12 @@ class RicePlanes:
 def _decoder() -> Any:
     for home in _HOMES:
         try:
-            return importlib.import_module(home)
+            decoder = importlib.import_module(home)
         except ImportError:
             continue
+        # The first call makes cfitsio's table of random numbers, without a lock: here, before there are threads.
+        decoder.unquantize_float_c(bytes(4), 1, 1, 1.0, 0.0, 1, False, 0, 0.0, 4)
+        return decoder
     raise ValueError("this astropy has no decoder that can be called")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
@@ -17,18 +19,20 @@ from galcli.cutouts.buffers import Buffers
 from galcli.cutouts.header import NO_OVERRIDES, Overrides
 from galcli.cutouts.lookup import images_in, left_aside
 from galcli.cutouts.match import ARCSEC
-from galcli.cutouts.parallel import MAX_THREADS, ahead
+from galcli.cutouts.parallel import ahead, in_flight
 from galcli.cutouts.stack_file import DAMAGE, StackFile, identity
 from galcli.cutouts.stack_proof import Proof
 from galcli.cutouts.stack_write import write_stack
-from galcli.errors import InputError
+from galcli.errors import InputError, OutputError
 from galcli.sky import healpix
 from galcli.tables.status import RowStatus, meaning
 
 __all__ = ["StackSource", "write_stack"]
 
-#: Stack files kept open.
+#: Stack files kept open, and files at most that a batch takes its cutouts from.
 OPEN_FILES = 16
+#: What the system says when a process may open no more files, or there is no memory: no fault of a file.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _TILE = re.compile(r"Norder=(\d+)/Dir=\d+/Npix=(\d+)\.fits$")
 _NOWHERE = (-1, -1)  # order and pixel of a file that may hold any object
@@ -91,7 +95,7 @@ class StackSource:
         self._places = _find_files(self.path)
         self._opened: OrderedDict[Path, StackFile] = OrderedDict()
         self._verdicts: dict[Path, str] = {}
-        self._buffers = Buffers(keep=MAX_THREADS + 6)
+        self._buffers = Buffers(keep=in_flight() + 4)
         self._no_checksum: set[Path] = set()
         self._pixels = {
             order: np.array(sorted(pixel for (k, pixel) in self._places if k == order), np.int64)
@@ -120,7 +124,15 @@ class StackSource:
 
     def _open(self, path: Path) -> StackFile:
         """The file, from the few kept open if it is among them."""
-        return self._keep_open(self._opened.get(path) or StackFile(path, self._overrides))
+        try:
+            return self._keep_open(self._opened.get(path) or StackFile(path, self._overrides))
+        except OSError as error:
+            if error.errno in _EXHAUSTED or _no_more_files():  # cfitsio does not say why
+                raise OutputError(
+                    f"{path}: {error.strerror or 'too many open files'}",
+                    "allow more open files (ulimit -n), or fewer --workers",
+                ) from error
+            raise
 
     def _keep_open(self, stack: StackFile) -> StackFile:
         """Note the use of a file and let go of the one longest unused."""
@@ -150,7 +162,7 @@ class StackSource:
         for items in ahead(self._fill, self._arranged(request, batch_size, proofs)):
             yield from items
         for path, proof in proofs.items():
-            self._verdicts[path], taken_back = proof.conclude()
+            self._verdicts[path], taken_back = proof.conclude(self._open(path))
             if taken_back is not None:
                 yield taken_back
 
@@ -237,6 +249,8 @@ class StackSource:
     ) -> tuple[_Segment, list[Failures]]:
         """Check the file's sums once and each entry's own status; order the rest as on disk."""
         lost = []
+        if len(index) and not stack.checksums:
+            self._no_checksum.add(stack.path)
         verdict = self._verdict(stack) if len(index) and proof is None else ""
         if proof is not None:
             proof.concern(index)
@@ -262,14 +276,13 @@ class StackSource:
                 self._verdicts[stack.path] = ""
             except DAMAGE as error:
                 self._verdicts[stack.path] = str(error)
-            if not stack.checksums:
-                self._no_checksum.add(stack.path)
         return self._verdicts[stack.path]
 
     def _add(self, pending: _Pending, segment: _Segment, batch_size: int) -> Generator[_Pending, None, _Pending]:
         """Queue a segment, yield the batches that are full and return what is left."""
         layout = (segment.stack.shape, segment.stack.convention.bands)
-        if pending.size and len(segment.index) and layout != pending.layout:
+        ended = layout != pending.layout or len(pending.segments) == OPEN_FILES
+        if pending.size and len(segment.index) and ended:
             yield pending
             pending = _Pending()
         start = 0
@@ -309,6 +322,15 @@ class StackSource:
             batch.pixel_scale[part] = stack.pixel_scale(segment.entry)
             batch.center[part] = stack.center(segment.entry)
         return [*lost, *_judged(batch, low, high, start)] if start else lost
+
+
+def _no_more_files() -> bool:
+    """Whether this process may open no more files."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return True
+    return False
 
 
 def _find_files(path: Path) -> dict[tuple[int, int], Path]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from galcli.cutouts.batch import extremes
 from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.header import Convention, Overrides, convention, split_bands
+from galcli.cutouts.mapped import table_rows
 from galcli.cutouts.match import ARCSEC, IdIndex, SkyIndex, native, separation
 from galcli.cutouts.rice import RicePlanes
 from galcli.cutouts.signed import SignedHDU
@@ -29,8 +30,6 @@ PLAIN_COLUMNS = ("RA", "DEC", "ROW", "PIXSCALE", "STATUS", "X", "Y")
 #: Pixels read at once. Each call of numpy or the kernel hands the interpreter lock from thread to thread, which costs
 #: more than smaller pieces, that stay in the second-level cache, would save.
 _PIECE = 1 << 18
-#: Larger INDEX tables are mapped, so that the memory of a run does not grow with the survey.
-_ROWS_IN_MEMORY = 1 << 16
 
 
 class StackFile:
@@ -52,7 +51,7 @@ class StackFile:
         (B, H, W) of each.
     convention : Convention
     compressed : bool
-        Rice tiles, read through cfitsio.
+        Whether its planes are compressed.
     checksums : bool
         Whether the file carries checksums.
 
@@ -117,11 +116,8 @@ class StackFile:
             raise ValueError("INDEX lacks RA, DEC or an identifier column")
         if variable.any() or any(column["tscale"] != 1 or column["tzero"] != 0 for column in columns) or not rows:
             self._table = index.read() if rows else np.zeros(0, dtype)
-        elif rows <= _ROWS_IN_MEMORY:
-            self._table = np.fromfile(self.path, dtype, rows, offset=start)
         else:
-            mapped = np.memmap(self.path, dtype, "r", offset=start, shape=(rows,))
-            self._table = np.asarray(mapped)  # indexing a plain array costs a tenth of indexing a memmap
+            self._table = table_rows(self.path, dtype, rows, start)
         self._id_field = self._fields[ids[0]]
         self._by_id: IdIndex | None = None
         self._by_position: SkyIndex | None = None

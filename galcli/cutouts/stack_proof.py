@@ -26,7 +26,7 @@ class Proof:
     """
 
     def __init__(self, stack: StackFile) -> None:
-        self.stack = stack
+        # The file itself is not held: a request may look into more files than can be open.
         self._rows: list[NDArray[np.int64]] = []
         self._seen = np.zeros(stack.count, np.bool_)
         self._total = 0
@@ -48,8 +48,13 @@ class Proof:
         with self._one_at_a_time:
             self._total += total
 
-    def conclude(self) -> tuple[str, Failures | None]:
+    def conclude(self, stack: StackFile) -> tuple[str, Failures | None]:
         """Sum what nobody asked for, and compare.
+
+        Parameters
+        ----------
+        stack : StackFile
+            The file, open.
 
         Returns
         -------
@@ -59,8 +64,8 @@ class Proof:
             The rows to be taken back.
         """
         try:
-            self.stack.verify(self._total, self._seen)
+            stack.verify(self._total, self._seen)
         except DAMAGE as error:
-            reason = f"{self.stack.path.name}: {error}"
+            reason = f"{stack.path.name}: {error}"
             return str(error), failed(np.concatenate(self._rows), RowStatus.CORRUPT_CUTOUT, reason)
         return "", None

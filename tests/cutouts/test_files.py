@@ -13,6 +13,7 @@ import pytest
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from galcli.cutouts import files as files_module
 from galcli.cutouts.batch import CutoutRequest
 from galcli.cutouts.files import FileSource
 from galcli.cutouts.fits_image import NoOverlapError, glance, parse_image, read_image
@@ -181,6 +182,36 @@ def test_shapes_are_kept_apart_and_order_is_that_of_the_request(
         assert run.order == runs[0].order
         for row, number in enumerate(request.id.tolist()):
             np.testing.assert_array_equal(run.pixels[row], arrays[number])
+
+
+@pytest.mark.parametrize("first", [np.float64, np.int16, np.float32])
+def test_numbers_of_any_type_share_a_batch(
+    tmp_path: Path, legacy: Any, ask: Any, drain: Any, monkeypatch: Any, first: Any
+) -> None:
+    """How many cutouts are kept together goes by what they become, not by what the first one is stored as."""
+    arrays = np.random.default_rng(0).integers(1, 99, (70, 1, 8, 8))
+    for number, array in enumerate(arrays):
+        legacy(tmp_path / f"{number}.fits", array.astype(np.float32 if number % 7 else first), "r")
+    request = ask(np.arange(70))
+    whole = drain(source_of(tmp_path, request), request).stack()
+    assert np.isfinite(whole).all()
+    monkeypatch.setattr(files_module, "WINDOW_BYTES", 4 * 64 * 10)
+    np.testing.assert_array_equal(drain(source_of(tmp_path, request), request, 1000).stack(), whole)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_threads_are_for_files_that_are_not_plain(
+    tmp_path: Path, pixels: Any, legacy: Any, ask: Any, drain: Any, plain: bool
+) -> None:
+    for number in range(200):
+        path = legacy(tmp_path / f"{number}.fits", pixels)
+        if not plain:
+            path.with_suffix(".fits.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+    request = ask(np.arange(200))
+    source = source_of(tmp_path, request)
+    drain(source, request)
+    assert source.all_python == plain
 
 
 @pytest.fixture

@@ -114,6 +114,24 @@ def test_whoever_stops_early_waits_for_what_is_in_work(threads):
     assert len(ended) == before
 
 
+def test_alone_is_the_callers_thread(threads):
+    """What is in work when that is said comes first."""
+    alone, workers = [False], {}
+
+    def work(item: int) -> int:
+        workers[item] = threading.current_thread()
+        return item
+
+    got = []
+    for item in ahead(work, range(10), lambda: alone[0]):
+        got.append(item)
+        alone[0] = 3 <= item < 6
+    assert got == list(range(10))
+    assert workers[0] is not threading.main_thread()
+    assert threading.main_thread() in workers.values()
+    assert workers[9] is not threading.main_thread()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own(monkeypatch):

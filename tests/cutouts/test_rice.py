@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from galcli.cutouts.header import NO_OVERRIDES
 from galcli.cutouts.stack import write_stack
 from galcli.cutouts.stack_file import StackFile
 
+ROOT = Path(__file__).resolve().parents[2]
 IDS = np.arange(40, dtype=np.int64)
 RA, DEC = np.linspace(10, 11, 40), np.zeros(40)
 
@@ -114,3 +117,56 @@ def test_damage_without_checksums_is_an_error_of_the_file(tmp_path: Path) -> Non
         except (OSError, ValueError):
             refused += 1
     assert refused > 10
+
+
+#: Decodes the same planes in many threads that begin at once, in a process that has decoded nothing before.
+_AT_ONCE = """
+import sys, threading
+from pathlib import Path
+import numpy as np
+from galcli.cutouts.header import NO_OVERRIDES
+from galcli.cutouts.stack_file import StackFile
+
+stack = StackFile(Path(sys.argv[1]), NO_OVERRIDES)
+gate, found = threading.Barrier(16), []
+
+def work():
+    gate.wait()
+    found.append(stack._rice.read(stack._descriptor, 0, 1).tobytes())
+
+threads = [threading.Thread(target=work) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(set(found)))
+"""
+
+
+def test_threads_that_begin_at_once_decode_the_same(tmp_path: Path) -> None:
+    """cfitsio makes its table of random numbers at the first call, without a lock."""
+    write_stack(tmp_path / "s.fits", IDS, RA, DEC, noise(), "gr", 0.262, compress="rice")
+    for _ in range(3):
+        said = subprocess.run(
+            [sys.executable, "-c", _AT_ONCE, tmp_path / "s.fits"], capture_output=True, text=True, check=True, cwd=ROOT
+        )
+        assert said.stdout.strip() == "1"
+
+
+def test_the_table_of_random_numbers_is_there_before_threads_are(tmp_path: Path, monkeypatch: Any) -> None:
+    calls: list[str] = []
+    real = rice._decoder()
+
+    class Watched:
+        CfitsioException = real.CfitsioException
+
+        def __getattr__(self, name: str) -> Any:
+            calls.append(name)
+            return getattr(real, name)
+
+    rice._decoder.cache_clear()
+    monkeypatch.setattr(rice.importlib, "import_module", lambda home: Watched())
+    try:
+        write_stack(tmp_path / "s.fits", IDS, RA, DEC, noise(), "gr", 0.262, compress="rice")
+        StackFile(tmp_path / "s.fits", NO_OVERRIDES)
+        assert calls == ["unquantize_float_c"]
+    finally:
+        rice._decoder.cache_clear()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import resource
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,9 @@ from numpy.typing import NDArray
 from galcli.cutouts import stack as stack_module
 from galcli.cutouts.batch import CutoutRequest
 from galcli.cutouts.header import Overrides
+from galcli.cutouts.parallel import in_flight
 from galcli.cutouts.stack import StackSource, write_stack
-from galcli.errors import InputError
+from galcli.errors import InputError, OutputError
 from galcli.sky import healpix
 from galcli.tables.status import RowStatus
 
@@ -206,13 +210,35 @@ def test_many_small_files_stay_within_the_open_files(tmp_path: Path, pixels: Any
     for k, one in enumerate(tile.tolist()):
         path = tmp_path / f"Norder=5/Dir=0/Npix={one}.fits"
         write_stack(path, np.array([k + 500]), ra[k : k + 1], dec[k : k + 1], pixels[k % N][None], "grz", 0.262)
-    descriptors = Path("/proc/self/fd")
-    before = len(list(descriptors.iterdir())) if descriptors.exists() else 0
-    source = StackSource(tmp_path)
-    result = drain(source, ask(np.arange(60) + 500, ra, dec))
-    np.testing.assert_array_equal(result.stack(), pixels[np.arange(60) % N])
-    if before:
-        assert len(list(descriptors.iterdir())) - before <= stack_module.OPEN_FILES
+    source, request = StackSource(tmp_path), ask(np.arange(60) + 500, ra, dec)
+    most = 0
+    for provisional in (False, True):
+        with few_files(in_flight() * stack_module.OPEN_FILES + 10):
+            result = drain(source, replace(request, provisional=provisional))
+        np.testing.assert_array_equal(result.stack(), pixels[np.arange(60) % N])
+        most = max(len(batch) for batch in result.batches)
+        source = StackSource(tmp_path)
+    assert most == stack_module.OPEN_FILES
+
+
+def test_too_few_open_files_are_no_fault_of_the_cutouts(tiles: Any, ask: Any, drain: Any) -> None:
+    source = StackSource(tiles[0])
+    source._opened.clear()
+    with few_files(0), pytest.raises(OutputError, match="oo many open files"):
+        drain(source, ask(IDS, RA, DEC))
+
+
+@contextmanager
+def few_files(more: int) -> Iterator[None]:
+    """So many more files may be opened than are open now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+    free = (number for number in itertools.count() if number not in used)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, more, None)), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_arrays_of_a_batch_belong_to_the_caller(tmp_path: Path, pixels: Any, ask: Any) -> None:

@@ -17,7 +17,7 @@ from galcli.models.devices import Device
 from galcli.models.session import Graph
 from galcli.predict import inputs
 from galcli.predict.engine import Engine
-from galcli.tables.status import ModelStatus
+from galcli.tables.status import ModelStatus, RowStatus
 from tests.average import write_average
 from tests.survey import Survey, make_survey, read_predictions, write_stacks
 from tests.tiny_models import write_chain, write_classes, write_logarithm, write_network
@@ -135,6 +135,33 @@ def test_rows_that_fail_in_a_lane_cost_no_others(
     for name in ("AVG_STATUS", "ENC_STATUS", "DBL_STATUS"):
         np.testing.assert_array_equal(rows[name], np.where(failed, int(ModelStatus.MODEL_ERROR), 0))
     np.testing.assert_allclose(rows["DBL_VALUE"][~failed], 2 * survey.means[~failed], rtol=1e-6)
+
+
+def test_rows_of_a_damaged_stack_are_taken_back_from_lanes(survey: Survey, galcli: Run, lanes: list[Engine]) -> None:
+    """Their predictions are made before the checksum of their file is known, and so are those of chained models."""
+    words = predict(survey, survey.model, write_chain(survey.root)[0], batch=4)
+    galcli(*words)
+    good = read_predictions(survey.out)
+    stack = sorted(survey.cutouts.rglob("*.fits"))[0]
+    with fits.open(stack) as file:
+        place, lost = file["PIXELS"].fileinfo()["datLoc"], set(file["INDEX"].data.field(0).tolist())
+    raw = bytearray(stack.read_bytes())
+    raw[place + 5] ^= 1
+    stack.write_bytes(raw)
+    galcli(*words, code=0)
+    rows = read_predictions(survey.out)
+    taken = np.isin(rows["OBJECT_ID"], list(lost))
+    assert 0 < taken.sum() < len(rows)
+    np.testing.assert_array_equal(
+        rows["STATUS"], np.where(taken, RowStatus.CORRUPT_CUTOUT | RowStatus.NO_PREDICTION, 0)
+    )
+    np.testing.assert_array_equal(rows[~taken], good[~taken])
+    floats = [name for name in rows.dtype.names if name[:3] in ("AVG", "ENC", "DBL") and rows[name].dtype.kind == "f"]
+    assert {"AVG_FLUX", "DBL_VALUE"} <= set(floats)
+    for name in floats:
+        assert np.isnan(rows[name][taken]).all()
+    for name in ("AVG_STATUS", "ENC_STATUS", "DBL_STATUS"):
+        assert (rows[name][taken] == int(ModelStatus.MISSING_BAND)).all()
 
 
 class Memory:
