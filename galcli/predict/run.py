@@ -191,7 +191,7 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
     done = sum(tile.stop - tile.start for tile in plan.tiles) - sum(tile.stop - tile.start for tile in todo)
     if done:
         progress.note(f"going on with an unfinished run: {done:,} of {len(plan.rows):,} rows are there")
-    counted = Counter(engine.source.counters())
+    counted, unsigned = Counter(engine.source.counters()), set(engine.source.unsigned)
     progress.start(len(plan.rows), done)
     try:
         if todo:
@@ -199,6 +199,7 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
                 dispatcher = Dispatcher(crew, plan, engine, progress.note, shared=options.shard is not None)
                 for report in dispatcher.make(todo):
                     counted.update(report.counters)
+                    unsigned |= report.unsigned
                     progress.advance(len(report.tile))
     except Interrupted:
         kept = len(plan.tiles) - len(missing_tiles(plan))
@@ -206,6 +207,7 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
         raise
     finally:
         progress.finish()
+    counted["no_checksum"] += len(unsigned)
     return dict(counted)
 
 

@@ -33,10 +33,13 @@ class TileReport:
     tile : Tile
     counters : dict of str to int
         What its cutouts added to the counters of their source.
+    unsigned : frozenset of str
+        What they added to the files without a checksum.
     """
 
     tile: Tile
     counters: dict[str, int] = field(default_factory=dict)
+    unsigned: frozenset[str] = frozenset()
 
 
 def is_made(plan: Plan, tile: Tile) -> bool:
@@ -78,7 +81,7 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     """
     rows = plan.rows[tile.start : tile.stop]
     catalog = plan.catalog[rows]
-    counted = engine.source.counters()
+    counted, unsigned = Counter(engine.source.counters()), frozenset(engine.source.unsigned)
     table = _without_predictions(plan, tile)
     status = np.zeros(len(rows), np.int32)
     reasons: dict[int, str] = {}
@@ -100,7 +103,9 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     lost = [*reasons.items(), *_model_problems(with_pixels, engine, table)]
     problems = [(int(rows[row]), reason) for row, reason in lost]
     _commit(plan, tile, table, problems)
-    return TileReport(tile, dict(Counter(engine.source.counters()) - Counter(counted)))
+    return TileReport(
+        tile, dict(Counter(engine.source.counters()) - counted), frozenset(engine.source.unsigned) - unsigned
+    )
 
 
 def give_up_tile(plan: Plan, engine: Engine, tile: Tile, reason: str) -> None:

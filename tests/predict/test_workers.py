@@ -56,6 +56,15 @@ def test_paths_may_be_relative_and_counts_are_summed(tmp_path: Path, galcli: Run
     assert Path("1.fits").read_bytes() == Path("2.fits").read_bytes()
 
 
+def test_file_that_several_workers_read_is_counted_once(survey: Survey, galcli: Run) -> None:
+    stacks = list(survey.cutouts.rglob("Npix=*.fits"))
+    for stack in stacks:
+        stack.write_bytes(stack.read_bytes().replace(b"CHECKSUM=", b"NO_SUM_1=").replace(b"DATASUM =", b"NO_SUM_2="))
+    for more in ([], ["--workers", 3]):
+        done = galcli(*survey.predict("--order", 3, "--overwrite", "--json", *more)).out.splitlines()[-1]
+        assert json.loads(done)["counters"] == {"no_checksum": len(stacks)}
+
+
 def test_error_of_a_worker_is_that_of_the_run(survey: Survey, galcli: Run, monkeypatch: Any) -> None:
     """The model is gone when the workers look for it."""
     import galcli.predict.run as run
