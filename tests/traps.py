@@ -1,6 +1,7 @@
-"""Traps for processes that a test does not start itself, such as workers: set in any Python that starts with them.
+"""Traps for processes that a test does not start itself: the workers of a run, not the galcli that leads them.
 
-A trap is a `sitecustomize` module on the PYTHONPATH. It springs when its process opens a file whose path holds a text.
+A trap is a `sitecustomize` module on the PYTHONPATH. It springs when its process opens a file, or a library
+through ctypes, whose path holds a text.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MODULE = """
 import os, sys, time
 
 def spring(event, args):
-    if event != "open" or {where!r} not in str(args[0]):
+    if event not in ("open", "ctypes.dlopen") or {where!r} not in str(args[0]):
         return
     log = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(log, b"x")
@@ -36,17 +37,19 @@ def spring(event, args):
     if count <= {times!r}:
         {action}
 
-sys.addaudithook(spring)
+if sys.orig_argv[1:3] != ["-m", "galcli"]:
+    sys.addaudithook(spring)
 """
 
 KILLED = "os.kill(os.getpid(), 9)"
 FAULTY = "raise ZeroDivisionError('a fault of this tile')"
+GONE = "raise OSError('there is no such library')"
 FULL = "raise OSError(28, os.strerror(28), str(args[0]))"
 
 
 @dataclass(frozen=True)
 class Trap:
-    """A trap that is set for all processes with `environment`."""
+    """A trap that is set for the workers of a run with `environment`."""
 
     folder: Path
 
@@ -71,6 +74,17 @@ class Trap:
 
 def slow(seconds: float) -> str:
     return f"time.sleep({seconds})"
+
+
+def until(pattern: str, count: int) -> str:
+    """Wait until there are so many files of that name; whoever waits in vain is killed."""
+    return f"""
+        import glob
+        end = time.monotonic() + 60
+        while len(glob.glob({pattern!r}, recursive=True)) < {count}:
+            if time.monotonic() > end:
+                os.kill(os.getpid(), 9)
+            time.sleep(0.05)"""
 
 
 @dataclass

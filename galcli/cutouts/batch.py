@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -157,7 +158,12 @@ class CutoutSource(Protocol):
         ...
 
     def counters(self) -> dict[str, int]:
-        """Facts for the run summary, such as ``no_checksum``: number of files read without a checksum."""
+        """Facts for the run summary, such as ``no_checksum``: number of files of one row read without a checksum."""
+        ...
+
+    @property
+    def unsigned(self) -> AbstractSet[str]:
+        """Files of many rows read so far without a checksum; named, since several processes may read the same one."""
         ...
 
 

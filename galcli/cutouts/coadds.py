@@ -143,12 +143,13 @@ class CoaddSource:
         return f"{self._index.describe()}, bands {''.join(self.bands)}"
 
     def counters(self) -> dict[str, int]:
-        """Images without a checksum, files that could not be read, and stamps with zeros that nothing explains."""
-        return {
-            "no_checksum": sum(not signed for signed in self._signed.values()),
-            "unreadable": len(self._index.unreadable),
-            "zeros": self._zeros,
-        }
+        """Files that could not be read, and stamps with zeros that nothing explains."""
+        return {"unreadable": len(self._index.unreadable), "zeros": self._zeros}
+
+    @property
+    def unsigned(self) -> set[str]:
+        """See ``CutoutSource``."""
+        return {plane.path for plane, signed in self._signed.items() if not signed}
 
     def rows_ahead(self, batch_size: int) -> int:
         """One batch is read at a time."""

@@ -79,8 +79,13 @@ class ColumnSource:
         return f"column {self._name} of {self._catalog.where}, bands {''.join(self.bands)}"
 
     def counters(self) -> dict[str, int]:
-        """The catalogue's table, if it carries no checksum."""
-        return {"no_checksum": int(self._sum is None)}
+        """Nothing: see ``unsigned``."""
+        return {}
+
+    @property
+    def unsigned(self) -> set[str]:
+        """The catalogue, if it carries no checksum."""
+        return {self._catalog.where} if self._sum is None else set()
 
     def rows_ahead(self, batch_size: int) -> int:
         """One batch is read at a time."""

@@ -80,6 +80,8 @@ class FileSource:
         If no row of the sample has a readable file, or its bands or units cannot be known.
     """
 
+    unsigned: frozenset[str] = frozenset()
+
     def __init__(
         self,
         lookup: Lookup,

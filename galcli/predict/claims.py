@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from galcli import interrupts
 from galcli.errors import OutputError
 from galcli.predict import lease
 from galcli.tables.atomic import output_error
 
 #: What `flock` says on disks without it (some network and cluster file systems).
 _NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS)
+#: Seconds between two looks of who waits.
+PATIENCE = 0.5
 
 
 @contextmanager
@@ -28,7 +32,7 @@ def run_lock(path: Path, *, shared: bool) -> Iterator[None]:
         If another process works on the run.
     """
     try:
-        release = _locked(path, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        release = _locked(path, shared=shared)
     except BlockingIOError:
         raise OutputError(
             f"another galcli works on {path.parent}",
@@ -42,12 +46,15 @@ def run_lock(path: Path, *, shared: bool) -> Iterator[None]:
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a lock, after waiting for whoever holds it now."""
-    release = _locked(path, fcntl.LOCK_EX)
-    try:
+    """Hold a lock, after waiting for whoever holds it now.
+
+    Raises
+    ------
+    Interrupted
+        If a signal came while waiting.
+    """
+    with claim(path, wait=True):
         yield
-    finally:
-        release()
 
 
 @contextmanager
@@ -55,9 +62,14 @@ def claim(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Try to claim a tile, or ``wait`` for it; yields whether it is ours.
 
     The claim ends with the block, or with the process.
+
+    Raises
+    ------
+    Interrupted
+        If a signal came while waiting.
     """
     try:
-        release = _locked(path, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        release = _waited(path) if wait else _locked(path)
     except BlockingIOError:
         yield False
         return
@@ -67,7 +79,17 @@ def claim(path: Path, *, wait: bool = False) -> Iterator[bool]:
         release()
 
 
-def _locked(path: Path, how: int) -> Callable[[], None]:
+def _waited(path: Path) -> Callable[[], None]:
+    """Look again and again: a call that blocks would be taken up again after a signal, which nobody then heeds."""
+    while True:
+        try:
+            return _locked(path)
+        except BlockingIOError:
+            interrupts.check()
+            time.sleep(PATIENCE)
+
+
+def _locked(path: Path, *, shared: bool = False) -> Callable[[], None]:
     """Open and lock the file of that name; returns what frees it.
 
     A run that ends removes its folder: who opened the lock file before would lock a file that nobody else sees.
@@ -75,20 +97,20 @@ def _locked(path: Path, how: int) -> Callable[[], None]:
     while True:
         handle = _open(path)
         try:
-            fcntl.flock(handle, how)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             if _is_there(handle, path):
                 return partial(os.close, handle)
         except BaseException as error:
             os.close(handle)
             if isinstance(error, OSError) and error.errno in _NO_LOCKS:
-                return _leased(path, how)
+                return _leased(path, shared=shared)
             raise
         os.close(handle)
 
 
-def _leased(path: Path, how: int) -> Callable[[], None]:
+def _leased(path: Path, *, shared: bool) -> Callable[[], None]:
     try:
-        return lease.take(path, shared=bool(how & fcntl.LOCK_SH), wait=not how & fcntl.LOCK_NB)
+        return lease.take(path, shared=shared)
     except BlockingIOError:
         raise
     except OSError as error:

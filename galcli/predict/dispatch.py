@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 
 from galcli import interrupts
 from galcli.errors import DeviceError, GalcliError
+from galcli.predict.claims import claim
 from galcli.predict.engine import Engine
 from galcli.predict.executors import Crew
 from galcli.predict.plan import Plan
 from galcli.predict.problems import reason_given_up
-from galcli.predict.tile import TileReport, give_up_tile
+from galcli.predict.tile import TileReport, give_up_tile, is_made
+from galcli.progress import duration
 from galcli.sky.tiles import Tile
 from galcli.tables.atomic import atomic_write
-from galcli.tables.structure import is_whole
 
 #: How often a tile is tried, and seconds between two looks for a signal.
 TRIES = 3
 POLL = 0.2
+#: A tile takes long where it takes so many times as long as any before it, and so many seconds at least.
+MUCH_LONGER, LONG = 10, 300.0
 
 _log = logging.getLogger(__name__)
 
@@ -40,16 +44,24 @@ class Dispatcher:
     engine : Engine
     note : callable
         Is told of every failure.
+    shared : bool
+        Other runs work on the tiles of the plan; see `make_tile`.
     """
 
-    def __init__(self, crew: Crew, plan: Plan, engine: Engine, note: Callable[[str], None]) -> None:
-        self._crew, self._plan, self._engine, self._note = crew, plan, engine, note
+    def __init__(self, crew: Crew, plan: Plan, engine: Engine, note: Callable[[str], None], *, shared: bool) -> None:
+        self._crew, self._plan, self._engine, self._note, self._shared = crew, plan, engine, note, shared
         self._failures: Counter[Tile] = Counter()
         self._working: dict[Future[TileReport], Tile] = {}
-        self._made = 0
+        self._begun: dict[Tile, float] = {}
+        self._longest = 0.0
+        self._made, self._enough = 0, 0
 
-    def make(self, tiles: Iterable[Tile]) -> Iterator[TileReport]:
-        """Make all tiles; yields what came of each, in the order in which they are done.
+    def make(self, tiles: Sequence[Tile]) -> Iterator[TileReport]:
+        """Make all of these tiles, which the others of the plan are not among: they are made already.
+
+        Yields
+        ------
+        What came of each, in the order in which they are done.
 
         Raises
         ------
@@ -58,6 +70,8 @@ class Dispatcher:
         GalcliError, OSError
             What a worker met that other tiles would meet too.
         """
+        self._made = len(self._plan.tiles) - len(tiles)
+        self._enough = TRIES * min(self._crew.slots, len(tiles))
         waiting, last = deque(tiles), deque[Tile]()
         while waiting or last or self._working:
             interrupts.check()
@@ -66,6 +80,7 @@ class Dispatcher:
                 self._submit(waiting.popleft())
             if not self._working:
                 self._submit(last.popleft())
+            self._look_for_stalled()
             for tile, report in self._done():
                 if report is None and self._failures[tile] < TRIES:
                     (last if self._failures[tile] == TRIES - 1 else waiting).appendleft(tile)
@@ -75,11 +90,21 @@ class Dispatcher:
 
     def _submit(self, tile: Tile) -> None:
         self._working[self._crew.submit(tile)] = tile
+        self._begun[tile] = time.monotonic()
+
+    def _look_for_stalled(self) -> None:
+        """Tell once of each tile that takes far longer than those before it: its worker may hang."""
+        now = time.monotonic()
+        for tile, began in list(self._begun.items()):
+            if self._longest and now - began > max(LONG, MUCH_LONGER * self._longest):
+                del self._begun[tile]
+                self._note(f"{tile.path}: no answer for {duration(now - began)}; does its worker hang?")
 
     def _done(self) -> Iterator[tuple[Tile, TileReport | None]]:
         """Tiles that are done, waiting for one; None for those that failed."""
         for future in wait(self._working, POLL, FIRST_COMPLETED).done:
             tile = self._working.pop(future)
+            began = self._begun.pop(tile, None)
             try:
                 report = self._crew.result(future)
             except (GalcliError, OSError):
@@ -88,6 +113,8 @@ class Dispatcher:
                 self._failed(tile, error)
                 yield tile, None
             else:
+                if began is not None:  # else it was told of, and is no measure
+                    self._longest = max(self._longest, time.monotonic() - began)
                 yield tile, report
 
     def _failed(self, tile: Tile, error: Exception) -> None:
@@ -97,15 +124,21 @@ class Dispatcher:
         self._failures[tile] += 1
         self._note(f"{tile.path}: {why} (try {self._failures[tile]} of {TRIES})")
         _log.debug("%s", tile.path, exc_info=error)
-        if not self._made and self._failures.total() > TRIES * self._crew.slots:
+        if not self._made and self._failures.total() >= self._enough:
             if not lost:
                 raise error
             raise DeviceError(
                 "every worker was killed with the tile it worked on",
                 "where memory ran out: fewer --workers, or --max-memory; else run without workers to see the fault itself",
             ) from error
-        if self._failures[tile] == TRIES and not is_whole(self._plan.paths.tile(tile)):
-            reason = reason_given_up(tile, TRIES, why)
-            text = "".join(traceback.format_exception(error))
-            atomic_write(self._plan.paths.reason(tile), f"{reason}\n\n{text}".encode())
-            give_up_tile(self._plan, self._engine, tile, reason)
+        if self._failures[tile] == TRIES:
+            self._give_up(tile, why, error)
+
+    def _give_up(self, tile: Tile, why: str, error: Exception) -> None:
+        """Commit the tile without predictions, unless another run holds it or has made it."""
+        with claim(self._plan.paths.claim(tile), wait=not self._shared) as ours:
+            if ours and not is_made(self._plan, tile):
+                reason = reason_given_up(tile, TRIES, why)
+                text = "".join(traceback.format_exception(error))
+                atomic_write(self._plan.paths.reason(tile), f"{reason}\n\n{text}".encode())
+                give_up_tile(self._plan, self._engine, tile, reason)

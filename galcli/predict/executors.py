@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from galcli import interrupts
 from galcli.errors import DeviceError, OutputError, UsageError
 from galcli.predict.engine import Engine
 from galcli.predict.options import PredictOptions
@@ -163,11 +164,11 @@ class _Process:
     def _start(self) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks and the GPU's state
         self._read, self._held = spawn.Pipe(duplex=False)
-        with _without_signals():
+        with _without_signals(*interrupts.SIGNALS):
             self._pool = ProcessPoolExecutor(1, spawn, initializer=_end_with, initargs=(self._read,))
 
     def submit(self, tile: Tile) -> Future[TileReport]:
-        with _without_signals():
+        with _without_signals(*interrupts.SIGNALS):
             try:
                 return self._pool.submit(work, self._assignment, tile)
             except BrokenExecutor:  # it died with nothing to do
@@ -197,9 +198,9 @@ def _end_with(pipe: Connection) -> None:
 
 
 @contextmanager
-def _without_signals() -> Iterator[None]:
-    """Processes and threads begun here never see the signals that this process is to obey; they reach it afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
+def _without_signals(*numbers: int) -> Iterator[None]:
+    """Processes and threads begun here never see these signals, which this process is to obey; it gets them afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
@@ -230,7 +231,8 @@ class SiteCrew:
         self._parsl = _parsl_executor(site)
         config = Config(executors=[self._parsl], run_dir=str(self._folder), usage_tracking=0)
         try:
-            with _without_signals():
+            # Parsl itself ends its processes by SIGTERM.
+            with _without_signals(signal.SIGINT, signal.SIGUSR1):
                 self._executor: Any = ParslPoolExecutor(config=config)
         except self._failed as error:
             raise self._no_workers(error) from error

@@ -11,21 +11,17 @@ import os
 import secrets
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from galcli import interrupts
-
 #: Ending of a lease's name; it follows the name of the lock that it stands for.
 SUFFIX = ".lease"
-#: Seconds between two renewals, after which a lease counts as left behind, and between two looks of who waits.
+#: Seconds between two renewals, and after which a lease counts as left behind.
 RENEWAL = 20.0
 STALE = 120.0
-PATIENCE = 0.5
 
 
-def take(path: Path, *, shared: bool = False, wait: bool = False) -> Callable[[], None]:
+def take(path: Path, *, shared: bool = False) -> Callable[[], None]:
     """Hold the lease of a lock file.
 
     Parameters
@@ -34,8 +30,6 @@ def take(path: Path, *, shared: bool = False, wait: bool = False) -> Callable[[]
         The lock.
     shared : bool
         Together with others that ask for it shared; each has a file of its own.
-    wait : bool
-        Until whoever holds it has gone.
 
     Returns
     -------
@@ -45,18 +39,11 @@ def take(path: Path, *, shared: bool = False, wait: bool = False) -> Callable[[]
     Raises
     ------
     BlockingIOError
-        If it is held, and ``wait`` is not asked for.
+        If it is held.
     OSError
         If files cannot be made there.
     """
-    while True:
-        try:
-            return _take_shared(path) if shared else _take_alone(path)
-        except BlockingIOError:
-            if not wait:
-                raise
-        interrupts.check()
-        time.sleep(PATIENCE)
+    return _take_shared(path) if shared else _take_alone(path)
 
 
 def _take_alone(path: Path) -> Callable[[], None]:

@@ -23,7 +23,7 @@ class RunPaths:
 
     @property
     def root(self) -> Path:
-        """Run folder; it is removed when the table is complete, unless ``--keep-tiles``."""
+        """Run folder; removed when the table is complete and no tile was given up, unless ``--keep-tiles``."""
         return self.out.with_name(self.out.name + ".run")
 
     @property
@@ -112,6 +112,11 @@ class RunPaths:
     def given_up(self) -> Path:
         """Folder with one file, the reason, for each tile that could not be made."""
         return self.root / "given-up"
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether tiles were given up, and not made since."""
+        return any(self.given_up.glob("*.txt"))
 
     def reason(self, tile: Tile) -> Path:
         """Why a tile was given up, text."""

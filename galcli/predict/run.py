@@ -25,10 +25,10 @@ from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
 from galcli.predict.problems import given_up_in, write_problems
 from galcli.predict.sites import Site, load_site
+from galcli.predict.tile import is_made
 from galcli.progress import Progress, duration
 from galcli.tables.atomic import clear_partial
 from galcli.tables.status import ModelStatus, RowStatus
-from galcli.tables.structure import is_whole
 
 #: What a cutout source counts -> what that means.
 _COUNTED = {
@@ -71,7 +71,7 @@ class Summary:
         if self.given_up:
             raise TooManyFailures(
                 f"{self.given_up} tile{'s' * (self.given_up > 1)} given up: worker after worker failed in the same place",
-                f"{RunPaths(self.out).problems} lists the rows; once the cause is gone, make the table anew with --overwrite",
+                f"{RunPaths(self.out).problems} lists the rows; once the cause is gone, try these tiles again with --overwrite",
             )
         if self.counts is None or self.counts.rows == 0:
             return
@@ -116,8 +116,7 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
             fresh = not paths.record.exists()
             with waiting_lock(paths.planning):
                 plan = make_plan(options, catalog, engine, layout)
-            if before is not None:
-                _require_finished(options, plan, before, fresh=fresh)
+            if before is not None and _is_finished(options, plan, before, fresh=fresh):
                 progress.note(f"{options.out} is complete, made from the same inputs and settings: nothing to do")
                 counts = counts_of(options.out, plan.table)
                 return Summary(options.out, counts, time.monotonic() - began, given_up_in(paths.problems))
@@ -166,7 +165,7 @@ def merge_run(root: Path, out: Path | None, progress: Progress, *, keep: bool, o
 
 
 def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: Path | None = None) -> Summary:
-    """List the problems, write the output from the tiles, sum up, and remove the run folder.
+    """List the problems, write the output from the tiles, sum up, and remove the run folder if all tiles were made.
 
     The list comes first: an output that is complete is not made again, so its list must be there.
     """
@@ -178,15 +177,13 @@ def finish(plan: Plan, progress: Progress, *, keep: bool, began: float, target: 
     counts = merge(plan, out) if plan.table.layout == TABLE else write_hats(plan, out)
     seconds = time.monotonic() - began
     _say(counts, out, seconds, reasons, problems, progress)
-    _remove_run(plan.paths, keep)
+    _remove_run(plan.paths, keep or plan.paths.gave_up)  # those can be tried again, and no other
     return Summary(out, counts, seconds, given_up_in(problems))
 
 
 def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None, progress: Progress) -> dict[str, int]:
     """Make every tile that does not exist yet; returns what the cutouts counted."""
-    if options.shard is None:
-        _try_again(plan)
-    todo = [tile for tile in plan.tiles if not is_whole(plan.paths.tile(tile))]
+    todo = [tile for tile in plan.tiles if not is_made(plan, tile)]
     if options.shard is not None:
         index, count = options.shard
         mine = {tile.path for tile in plan.tiles[index::count]}
@@ -194,13 +191,15 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
     done = sum(tile.stop - tile.start for tile in plan.tiles) - sum(tile.stop - tile.start for tile in todo)
     if done:
         progress.note(f"going on with an unfinished run: {done:,} of {len(plan.rows):,} rows are there")
-    counted = Counter(engine.source.counters())
+    counted, unsigned = Counter(engine.source.counters()), set(engine.source.unsigned)
     progress.start(len(plan.rows), done)
     try:
         if todo:
             with open_crew(plan, engine, options, site) as crew:
-                for report in Dispatcher(crew, plan, engine, progress.note).make(todo):
+                dispatcher = Dispatcher(crew, plan, engine, progress.note, shared=options.shard is not None)
+                for report in dispatcher.make(todo):
                     counted.update(report.counters)
+                    unsigned |= report.unsigned
                     progress.advance(len(report.tile))
     except Interrupted:
         kept = len(plan.tiles) - len(missing_tiles(plan))
@@ -208,29 +207,26 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
         raise
     finally:
         progress.finish()
+    counted["no_checksum"] += len(unsigned)
     return dict(counted)
 
 
-def _try_again(plan: Plan) -> None:
-    """Forget that an earlier start gave up tiles: the cause may be gone."""
-    if not plan.paths.given_up.exists():
-        return
-    for tile in plan.tiles:
-        if plan.paths.reason(tile).exists():
-            for path in (plan.paths.tile(tile), plan.paths.report(tile), plan.paths.reason(tile)):
-                path.unlink(missing_ok=True)
+def _is_finished(options: PredictOptions, plan: Plan, before: dict[str, str], *, fresh: bool) -> bool:
+    """Refuse an output made from something else; whether nothing in it is to be made again.
 
-
-def _require_finished(options: PredictOptions, plan: Plan, before: dict[str, str], *, fresh: bool) -> None:
-    """Refuse a table made from something else; either way a run folder that this run began does not stay."""
+    In both cases a run folder that this run began does not stay.
+    """
     try:
         require_identity(options.out, before, plan.table.identity)
     except GalcliError:
         if fresh:
             _remove_run(plan.paths, keep=False)
         raise
+    if plan.paths.gave_up:
+        return False
     # Another shard may still be looking at the folder.
     _remove_run(plan.paths, keep=options.shard is not None or options.keep_tiles or was_to_be_kept(plan.paths, fresh))
+    return True
 
 
 def _say(

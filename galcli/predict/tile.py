@@ -21,6 +21,7 @@ from galcli.sky.tiles import Tile
 from galcli.tables.columns import Column
 from galcli.tables.fits import TableHDU, atomic_write, write_table
 from galcli.tables.status import MODEL_STATUS_MEANING, NULL_BITS, ModelStatus, RowStatus
+from galcli.tables.structure import is_whole
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,24 @@ class TileReport:
     tile : Tile
     counters : dict of str to int
         What its cutouts added to the counters of their source.
+    unsigned : frozenset of str
+        What they added to the files without a checksum.
     """
 
     tile: Tile
     counters: dict[str, int] = field(default_factory=dict)
+    unsigned: frozenset[str] = frozenset()
+
+
+def is_made(plan: Plan, tile: Tile) -> bool:
+    """Whether a tile is there and whole, and was not given up: the cause may be gone by now."""
+    return not plan.paths.reason(tile).exists() and is_whole(plan.paths.tile(tile))
+
+
+def forget_tile(plan: Plan, tile: Tile) -> None:
+    """Remove what an earlier try left; whoever makes the tile anew may meet other problems, or none."""
+    for path in (plan.paths.tile(tile), plan.paths.report(tile), plan.paths.reason(tile)):
+        path.unlink(missing_ok=True)
 
 
 def null_columns(columns: tuple[Column, ...], rows: int) -> Columns:
@@ -66,7 +81,7 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     """
     rows = plan.rows[tile.start : tile.stop]
     catalog = plan.catalog[rows]
-    counted = engine.source.counters()
+    counted, unsigned = Counter(engine.source.counters()), frozenset(engine.source.unsigned)
     table = _without_predictions(plan, tile)
     status = np.zeros(len(rows), np.int32)
     reasons: dict[int, str] = {}
@@ -88,7 +103,9 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     lost = [*reasons.items(), *_model_problems(with_pixels, engine, table)]
     problems = [(int(rows[row]), reason) for row, reason in lost]
     _commit(plan, tile, table, problems)
-    return TileReport(tile, dict(Counter(engine.source.counters()) - Counter(counted)))
+    return TileReport(
+        tile, dict(Counter(engine.source.counters()) - counted), frozenset(engine.source.unsigned) - unsigned
+    )
 
 
 def give_up_tile(plan: Plan, engine: Engine, tile: Tile, reason: str) -> None:

@@ -19,9 +19,8 @@ from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import Plan, describe_models, load_plan
 from galcli.predict.record import read_record
-from galcli.predict.tile import TileReport, run_tile
+from galcli.predict.tile import TileReport, forget_tile, is_made, run_tile
 from galcli.sky.tiles import Tile
-from galcli.tables.structure import is_whole
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ def make_tile(plan: Plan, engine: Engine, tile: Tile, *, shared: bool) -> TileRe
     """
     with claim(plan.paths.claim(tile), wait=not shared) as ours:
         # Another shard may hold it, or have finished it since the list was made.
-        if ours and not is_whole(plan.paths.tile(tile)):
+        if ours and not is_made(plan, tile):
+            forget_tile(plan, tile)
             return run_tile(plan, engine, tile)
     return TileReport(tile)
 

@@ -13,7 +13,7 @@ from galcli.predict.evaluate import read_table
 from galcli.predict.run import predict
 from galcli.sky import healpix
 from tests.average import write_average
-from tests.benchmarks import gpu
+from tests.benchmarks import gpu, peers_sides
 from tests.benchmarks.__main__ import BENCHMARKS
 from tests.benchmarks.feed import load_plainly, read_plainly
 from tests.benchmarks.measure import ROOT, Result, alternate
@@ -130,6 +130,10 @@ def test_peers_that_are_not_installed_are_named(tmp_path):
     sides, absent = installed_peers([python])
     assert ([side.name for side in sides], absent) == (["hyrax engine"], ["zoobot"])
     assert installed_peers([]) == ([], ["zoobot", "hyrax"])
+
+
+def test_package_is_there_or_not():
+    assert [peers_sides._has(Path(sys.executable), name) for name in ("json", "no_such_package")] == [True, False]
 
 
 @pytest.mark.parametrize(("kind", "size"), [("truncated", 50), ("missing", None)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
 from tests.survey import Survey, make_survey, read_predictions
-from tests.traps import FAULTY, FULL, KILLED, Running, Trap, eventually, running, slow
+from tests.traps import FAULTY, FULL, KILLED, Running, Trap, eventually, running, slow, until
 
 Run = Callable[..., Any]
 POOL = ["--workers", "3"]
@@ -73,9 +74,9 @@ def test_worker_killed_in_the_middle_of_a_tile(
     assert [path.name for path in tmp_path.iterdir() if path != trap.folder] == ["p.fits"]
 
 
-@pytest.mark.parametrize("crew", [POOL, SITE], ids=["pool", "site"])
+@pytest.mark.parametrize(("crew", "more"), [(POOL, []), (SITE, ["--overwrite"])], ids=["pool", "site"])
 def test_tile_that_kills_every_worker_is_given_up(
-    whole: Survey, victim: Any, out: Path, tmp_path: Path, galcli: Run, crew: list[str]
+    whole: Survey, victim: Any, out: Path, tmp_path: Path, galcli: Run, crew: list[str], more: list[str]
 ) -> None:
     trap = Trap.set(tmp_path / "trap", claim_of(victim), KILLED)
     err = run(words(whole, out, *crew, "--max-fail", "100"), trap, code=3)
@@ -84,8 +85,8 @@ def test_tile_that_kills_every_worker_is_given_up(
     plan = load_plan(RunPaths(whole.out))
     lost = plan.rows[victim.start : victim.stop]
     rows, expected = read_predictions(out), read_predictions(whole.out)
-    kept = np.setdiff1d(np.arange(len(rows)), lost)
-    assert rows[kept].tobytes() == expected[kept].tobytes()
+    others = np.setdiff1d(np.arange(len(rows)), lost)
+    assert rows[others].tobytes() == expected[others].tobytes()
     assert (rows["STATUS"][lost] == 16).all()
     assert (rows["AVG_STATUS"][lost] == 8).all()
     assert np.isnan(rows["AVG_FLUX"][lost]).all()
@@ -94,30 +95,35 @@ def test_tile_that_kills_every_worker_is_given_up(
     assert [int(row) for row, _, _ in reasons] == lost.tolist()
     assert {reason for _, _, reason in reasons} == {f"tile {victim.path} given up after 3 tries: worker was killed"}
     galcli("validate", out, "--catalog", whole.catalog)
-    assert "1 tile given up" in galcli(*words(whole, out), code=3).error  # also where there is nothing to do
-    galcli(*words(whole, out, "--overwrite"))
+    kept = {tile: RunPaths(out).tile(tile).stat().st_ino for tile in plan.tiles if tile != victim}
+    again = galcli(*words(whole, out, "--keep-tiles", *more))  # the cause is gone, and only this tile is made
+    assert "going on with an unfinished run" in again.err
+    assert kept == {tile: RunPaths(out).tile(tile).stat().st_ino for tile in kept}
     assert out.read_bytes() == whole.out.read_bytes()
     assert not RunPaths(out).problems.exists()
+    assert not RunPaths(out).gave_up
 
 
 def test_tile_that_is_slow_delays_no_other(whole: Survey, out: Path, tmp_path: Path) -> None:
-    first = load_plan(RunPaths(whole.out)).tiles[0]
-    trap = Trap.set(tmp_path / "trap", claim_of(first), slow(4))
-    run(words(whole, out, *POOL, "--keep-tiles"), trap)
-    paths = RunPaths(out)
-    made = {tile: paths.tile(tile).stat().st_mtime for tile in load_plan(paths).tiles}
-    assert max(made, key=made.__getitem__) == first
-    assert made[first] - sorted(made.values())[-2] > 1
+    tiles = load_plan(RunPaths(whole.out)).tiles
+    waiting = until(f"{RunPaths(out).root}/Norder=*/**/Npix=*.fits", len(tiles) - 1)
+    trap = Trap.set(tmp_path / "trap", claim_of(tiles[0]), waiting)
+    run(words(whole, out, *POOL), trap)
+    assert trap.sprung == 1
     assert out.read_bytes() == whole.out.read_bytes()
 
 
-def test_fault_in_a_tile_is_tried_again_and_explained(whole: Survey, victim: Any, out: Path, tmp_path: Path) -> None:
+def test_fault_in_a_tile_is_tried_again_and_explained(
+    whole: Survey, victim: Any, out: Path, tmp_path: Path, galcli: Run
+) -> None:
     trap = Trap.set(tmp_path / "trap", claim_of(victim), FAULTY)
-    err = run(words(whole, out, *POOL, "--keep-tiles"), trap, code=3)
+    err = run(words(whole, out, *POOL), trap, code=3)
     assert trap.sprung == 3
     assert "ZeroDivisionError: a fault of this tile (try 3 of 3)" in err
     assert "ZeroDivisionError" in RunPaths(out).problems.read_text()
     assert "Traceback" in RunPaths(out).reason(victim).read_text()
+    shutil.rmtree(RunPaths(out).root)
+    assert "1 tile given up" in galcli(*words(whole, out), code=3).error  # also where there is nothing left to do
     run(words(whole, out, *POOL, "--overwrite"), trap=Trap.set(tmp_path / "gone", "nowhere", FAULTY))
     assert out.read_bytes() == whole.out.read_bytes()
     assert not RunPaths(out).problems.exists()
@@ -134,16 +140,37 @@ def test_given_up_tile_of_a_shard_is_reported_by_the_merge(
     run(words(whole, out, *POOL, "--shard", "0/1"), trap)
     assert "given up" in galcli("merge", RunPaths(out).root, "--json", code=3).error
     assert out.exists()
+    galcli(*words(whole, out, "--shard", "0/1"))  # the cause is gone
+    galcli("merge", RunPaths(out).root, "--overwrite")
+    assert out.read_bytes() == whole.out.read_bytes()
+    assert not RunPaths(out).root.exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--limit", "2"]], ids=["many", "two"])
 @pytest.mark.parametrize("action", [KILLED, FAULTY], ids=["killed", "fault"])
-def test_run_in_which_no_tile_works_ends(whole: Survey, out: Path, tmp_path: Path, action: str) -> None:
+def test_run_in_which_no_tile_works_ends(
+    whole: Survey, out: Path, tmp_path: Path, action: str, more: list[str]
+) -> None:
     """It is not the tiles' fault then, and a table without predictions is no result."""
     trap = Trap.set(tmp_path / "trap", "claims/", action)
-    err = run(words(whole, out, *POOL), trap, code=5 if action == KILLED else 1)
+    err = run(words(whole, out, *POOL, *more), trap, code=5 if action == KILLED else 1)
     assert ("error: every worker was killed" if action == KILLED else "bug: ZeroDivisionError") in err
     assert trap.sprung < 20
     assert not out.exists()
+
+
+def test_run_that_is_made_but_for_what_no_worker_can_make_is_finished(
+    whole: Survey, out: Path, tmp_path: Path, galcli: Run
+) -> None:
+    """As when it was stopped once it had given them up: more such tiles than workers."""
+    galcli(*words(whole, out, "--keep-tiles"))
+    out.unlink()
+    for tile in load_plan(RunPaths(out)).tiles[:3]:
+        RunPaths(out).tile(tile).unlink()
+    trap = Trap.set(tmp_path / "trap", "claims/", FAULTY)
+    err = run(words(whole, out, "--workers", "2"), trap, code=3)
+    assert "3 tiles given up" in err
+    assert trap.sprung == 9
 
 
 def test_full_disk_in_a_worker_ends_the_run(whole: Survey, out: Path, tmp_path: Path, galcli: Run) -> None:
@@ -178,10 +205,11 @@ def test_asked_to_stop_all_workers_end(
     trap = Trap.set(tmp_path / "trap", "claims/", slow(0.7))
     with running(words(whole, out, *crew), trap) as process:
         eventually(lambda: begun(process, out), 60)
-        process.signal(number, group=number != signal.SIGTERM or crew == SITE)
+        process.signal(number, group=True)
         code, err = process.end()
         assert code == 75, err
         assert "error: stopped by a signal" in err
+        assert "was killed" not in err or crew == SITE, "the tiles are not to blame"
         assert "Traceback" not in err
         eventually(lambda: not process.processes(), 5)
     assert not out.exists()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from galcli.errors import OutputError
-from galcli.predict import lease
+from galcli.predict import claims, lease
 from galcli.predict.claims import claim, run_lock, waiting_lock
 from galcli.predict.paths import RunPaths
 from tests.survey import Survey
@@ -28,7 +28,7 @@ def _without_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReque
         raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    monkeypatch.setattr(lease, "PATIENCE", 0.01)
+    monkeypatch.setattr(claims, "PATIENCE", 0.01)
 
 
 def age(path: Path) -> None:

@@ -7,12 +7,16 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 
-from galcli.predict.claims import claim, run_lock
+from galcli import interrupts
+from galcli.errors import Interrupted
+from galcli.predict.claims import claim, run_lock, waiting_lock
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
 from galcli.predict.tile import TileReport
@@ -178,3 +182,18 @@ def test_claim_ends_with_its_block(tmp_path: Path) -> None:
         assert (first, second) == (True, False)
     with claim(path) as again:
         assert again
+
+
+@pytest.mark.parametrize("hold", [waiting_lock, partial(claim, wait=True)], ids=["lock", "claim"])
+def test_signal_ends_the_wait_for_a_lock(tmp_path: Path, hold: Callable[..., Any]) -> None:
+    """Long before whoever holds it has ended."""
+    holder = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    asking, ending = Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM]), Timer(10, os.close, [holder])
+    with interrupts.graceful():
+        asking.start()
+        ending.start()
+        with pytest.raises(Interrupted):
+            hold(tmp_path / "lock").__enter__()
+    ending.cancel()
+    os.close(holder)

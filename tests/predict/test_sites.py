@@ -20,7 +20,7 @@ from galcli.predict.paths import RunPaths
 from galcli.predict.sites import Site, load_site, shipped
 from galcli.predict.worker import Assignment
 from tests.survey import Survey
-from tests.traps import running
+from tests.traps import GONE, Trap, running
 
 Run = Callable[..., Any]
 
@@ -140,7 +140,7 @@ def test_plan_for_gpus_is_made_without_one_and_held_against_the_workers(survey: 
     """The driver, on a login node, has no GPU; nor have these workers, which say so."""
     site = write(tmp_path, 'provider = "local"\ndevice = "cuda"\ngpus_per_node = 2\n')
     words = [word for word in survey.predict("--order", 3, "--site", site) if word not in ("--device", "cpu")]
-    with running(words) as process:
+    with running(words, Trap.set(tmp_path / "trap", "libcuda.so", GONE)) as process:
         code, err = process.end()
     assert code == 5, err
     assert " on CUDA, " in err

@@ -5,17 +5,28 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 
 from galcli.cutouts.parallel import cores, share_cores
 from galcli.errors import DeviceError
-from galcli.predict import worker
+from galcli.models import devices
+from galcli.predict import dispatch, worker
+from galcli.predict.claims import claim
+from galcli.predict.dispatch import Dispatcher
+from galcli.predict.inputs import open_inputs
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
+from galcli.predict.plan import load_plan
+from galcli.predict.tile import TileReport, is_made, run_tile
 from galcli.predict.worker import Assignment, work
+from galcli.progress import silent
+from galcli.sky.tiles import Tile
+from galcli.tables.atomic import atomic_write
 from tests.survey import Survey, make_survey
 
 Run = Callable[..., Any]
@@ -45,6 +56,15 @@ def test_paths_may_be_relative_and_counts_are_summed(tmp_path: Path, galcli: Run
     assert Path("1.fits").read_bytes() == Path("2.fits").read_bytes()
 
 
+def test_file_that_several_workers_read_is_counted_once(survey: Survey, galcli: Run) -> None:
+    stacks = list(survey.cutouts.rglob("Npix=*.fits"))
+    for stack in stacks:
+        stack.write_bytes(stack.read_bytes().replace(b"CHECKSUM=", b"NO_SUM_1=").replace(b"DATASUM =", b"NO_SUM_2="))
+    for more in ([], ["--workers", 3]):
+        done = galcli(*survey.predict("--order", 3, "--overwrite", "--json", *more)).out.splitlines()[-1]
+        assert json.loads(done)["counters"] == {"no_checksum": len(stacks)}
+
+
 def test_error_of_a_worker_is_that_of_the_run(survey: Survey, galcli: Run, monkeypatch: Any) -> None:
     """The model is gone when the workers look for it."""
     import galcli.predict.run as run
@@ -60,13 +80,90 @@ def test_error_of_a_worker_is_that_of_the_run(survey: Survey, galcli: Run, monke
     assert "average.onnx" in result.error
 
 
+class Pretending:
+    """A crew that makes no tile, and says of each what it was told to."""
+
+    slots = 2
+
+    def __init__(self, say: Callable[[Tile, Future[TileReport]], None]) -> None:
+        self._say = say
+
+    def submit(self, tile: Tile) -> Future[TileReport]:
+        future: Future[TileReport] = Future()
+        self._say(tile, future)
+        return future
+
+    def result(self, future: Future[TileReport]) -> TileReport:
+        return future.result()
+
+    def check(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_tile_in_the_hands_of_another_shard_is_not_given_up(halted: Survey, reference: bytes, galcli: Run) -> None:
+    plan = load_plan(RunPaths(halted.out))
+    options = PredictOptions((halted.catalog,), halted.out, models=(str(halted.model),), device="cpu")
+    tile = next(tile for tile in plan.tiles if not is_made(plan, tile))
+    with open_inputs(options) as (_, _, engine):
+
+        def give_up() -> None:
+            crew = Pretending(lambda _, future: future.set_exception(ZeroDivisionError("a fault of this tile")))
+            list(Dispatcher(crew, plan, engine, silent, shared=True).make([tile]))
+
+        with claim(plan.paths.claim(tile)):
+            give_up()
+            assert not plan.paths.tile(tile).exists()
+            assert not plan.paths.gave_up
+        run_tile(plan, engine, tile)
+        made = plan.paths.tile(tile).read_bytes()
+        give_up()
+        assert plan.paths.tile(tile).read_bytes() == made
+        plan.paths.tile(tile).unlink()
+        give_up()
+    assert not is_made(plan, tile)
+    assert len(json.loads(plan.paths.report(tile).read_text())) == len(tile)
+    galcli(*halted.predict("--order", 3, "--shard", "1/2"))  # tries again
+    galcli("merge", plan.paths.root)
+    assert halted.out.read_bytes() == reference
+    assert not RunPaths(halted.out).problems.exists()
+
+
+def test_tile_that_takes_far_longer_than_the_others_is_told_of_once(halted: Survey, monkeypatch: Any) -> None:
+    monkeypatch.setattr(dispatch, "LONG", 0.1)
+    plan = load_plan(RunPaths(halted.out))
+    quick, hanging = plan.tiles[:2]
+
+    def say(tile: Tile, future: Future[TileReport]) -> None:
+        Timer(0.01 if tile == quick else 1.5, future.set_result, [TileReport(tile)]).start()
+
+    told: list[str] = []
+    made = Dispatcher(Pretending(say), plan, Any, told.append, shared=False).make([hanging, quick])
+    assert [report.tile for report in made] == [quick, hanging]
+    [note] = told
+    assert note.startswith(f"{hanging.path}: no answer for ")
+
+
+def test_problems_of_a_try_that_was_killed_are_forgotten(halted: Survey, reference: bytes, galcli: Run) -> None:
+    """It had written the list, and not yet the tile."""
+    plan = load_plan(RunPaths(halted.out))
+    tile = next(tile for tile in plan.tiles if not is_made(plan, tile))
+    atomic_write(plan.paths.report(tile), json.dumps([[int(plan.rows[tile.start]), "a disk that is gone"]]).encode())
+    galcli(*halted.predict("--order", 3))
+    assert halted.out.read_bytes() == reference
+    assert not RunPaths(halted.out).problems.exists()
+
+
 def test_devices_are_named_by_their_numbers(tmp_path: Path) -> None:
     options = PredictOptions((tmp_path / "c.fits",), tmp_path / "p.fits", device="cuda:0,2")
     assert options.devices == ("cuda:0", "cuda:2")
     assert dataclasses.replace(options, device="auto").devices == ("auto",)
 
 
-def test_devices_that_are_not_there_end_the_run_before_any_work(survey: Survey, galcli: Run) -> None:
+def test_devices_that_are_not_there_end_the_run_before_any_work(survey: Survey, galcli: Run, monkeypatch: Any) -> None:
+    monkeypatch.setattr(devices, "usable", lambda kind, number: False)
     galcli(*[word if word != "cpu" else "cuda:0,1" for word in survey.predict()], code=5)
     assert not RunPaths(survey.out).root.exists()
 
