@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import resource
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +17,8 @@ from numpy.typing import NDArray
 from galcli.cutouts import stack as stack_module
 from galcli.cutouts.batch import CutoutRequest
 from galcli.cutouts.header import Overrides
-from galcli.cutouts.parallel import in_flight
 from galcli.cutouts.stack import StackSource, write_stack
-from galcli.errors import InputError, OutputError
+from galcli.errors import InputError
 from galcli.sky import healpix
 from galcli.tables.status import RowStatus
 
@@ -200,45 +196,6 @@ def test_object_just_across_a_border(tmp_path: Path, pixels: Any, ask: Any, drai
     source = StackSource(tmp_path)
     assert not drain(source, ask(IDS[:1], ra[west + 1], dec[west])).status
     assert drain(source, ask(IDS[:1], ra[west + 4], dec[west])).status == {0: int(RowStatus.MISSING_CUTOUT)}
-
-
-def test_many_small_files_stay_within_the_open_files(tmp_path: Path, pixels: Any, ask: Any, drain: Any) -> None:
-    ra = np.linspace(0, 350, 60)
-    dec = np.zeros(60)
-    tile = healpix.pixel(ra, dec, 5)
-    assert len(set(tile.tolist())) == 60
-    for k, one in enumerate(tile.tolist()):
-        path = tmp_path / f"Norder=5/Dir=0/Npix={one}.fits"
-        write_stack(path, np.array([k + 500]), ra[k : k + 1], dec[k : k + 1], pixels[k % N][None], "grz", 0.262)
-    source, request = StackSource(tmp_path), ask(np.arange(60) + 500, ra, dec)
-    most = 0
-    for provisional in (False, True):
-        with few_files(in_flight() * stack_module.OPEN_FILES + 10):
-            result = drain(source, replace(request, provisional=provisional))
-        np.testing.assert_array_equal(result.stack(), pixels[np.arange(60) % N])
-        most = max(len(batch) for batch in result.batches)
-        source = StackSource(tmp_path)
-    assert most == stack_module.OPEN_FILES
-
-
-def test_too_few_open_files_are_no_fault_of_the_cutouts(tiles: Any, ask: Any, drain: Any) -> None:
-    source = StackSource(tiles[0])
-    source._opened.clear()
-    with few_files(0), pytest.raises(OutputError, match="oo many open files"):
-        drain(source, ask(IDS, RA, DEC))
-
-
-@contextmanager
-def few_files(more: int) -> Iterator[None]:
-    """So many more files may be opened than are open now."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
-    free = (number for number in itertools.count() if number not in used)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, more, None)), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_arrays_of_a_batch_belong_to_the_caller(tmp_path: Path, pixels: Any, ask: Any) -> None:
