@@ -19,7 +19,7 @@ from galcli.tables.atomic import output_error
 #: What `flock` says on disks without it (some network and cluster file systems).
 _NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS)
 #: Seconds between two looks of who waits.
-PATIENCE = 0.5
+PATIENCE = 0.1
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class Dispatcher:
         self._made, self._enough = 0, 0
 
     def make(self, tiles: Sequence[Tile]) -> Iterator[TileReport]:
-        """Make all of these tiles, which the others of the plan are not among: they are made already.
+        """Make these tiles; all others of the plan are made already.
 
         Yields
         ------
