@@ -202,10 +202,8 @@ def _value(text: bytes) -> Value | None:
         return word == b"T"
     if not word:
         return None
-    try:
+    with contextlib.suppress(ValueError):
         return float(word) if b"." in word else int(word)
-    except ValueError:
-        pass
     with contextlib.suppress(ValueError):
         return float(word.replace(b"D", b"E").replace(b"d", b"e"))
     return _escaped(word)

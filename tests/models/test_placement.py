@@ -19,6 +19,7 @@ def test_float_arithmetic_on_the_cpu_is_named(operator):
 
 def test_shapes_may_be_computed_on_the_cpu():
     nodes = [Node(CPU, operator, "") for operator in ("Shape", "Gather", "Concat", "Unsqueeze", "Slice", "Cast", "Mul")]
+    assert on_the_cpu(nodes) == []
     require_on_gpu([*nodes, Node(CUDA, "Conv", "")], "model.onnx", CUDA)
 
 
