@@ -24,6 +24,8 @@ from galcli.tables.atomic import atomic_write
 #: How often a tile is tried, and seconds between two looks for a signal.
 TRIES = 3
 POLL = 0.2
+#: Seconds for which a tile has been there when its answer is no longer waited for, where answers may be lost.
+PATIENCE = 5.0
 #: A tile takes long where it takes so many times as long as any before it, and so many seconds at least.
 MUCH_LONGER, LONG = 10, 300.0
 
@@ -53,6 +55,7 @@ class Dispatcher:
         self._failures: Counter[Tile] = Counter()
         self._working: dict[Future[TileReport], Tile] = {}
         self._begun: dict[Tile, float] = {}
+        self._there: dict[Tile, float] = {}
         self._longest = 0.0
         self._made, self._enough = 0, 0
 
@@ -81,7 +84,7 @@ class Dispatcher:
             if not self._working:
                 self._submit(last.popleft())
             self._look_for_stalled()
-            for tile, report in self._done():
+            for tile, report in (*self._unanswered(), *self._done()):
                 if report is None and self._failures[tile] < TRIES:
                     (last if self._failures[tile] == TRIES - 1 else waiting).appendleft(tile)
                     continue
@@ -99,6 +102,21 @@ class Dispatcher:
             if self._longest and now - began > max(LONG, MUCH_LONGER * self._longest):
                 del self._begun[tile]
                 self._note(f"{tile.path}: no answer for {duration(now - began)}; does its worker hang?")
+
+    def _unanswered(self) -> list[tuple[Tile, TileReport]]:
+        """Tiles that are there though nobody said so: their worker died, on the next one, before it was heard."""
+        if not self._crew.loses_answers:
+            return []
+        now = time.monotonic()
+        tiles = {tile: future for future, tile in self._working.items() if not future.done()}
+        self._there = {
+            tile: self._there.get(tile, now) for tile in tiles if tile in self._there or is_made(self._plan, tile)
+        }
+        silent = [tile for tile, since in self._there.items() if now - since >= PATIENCE]
+        for tile in silent:
+            del self._working[tiles[tile]]
+            self._begun.pop(tile, None)
+        return [(tile, TileReport(tile)) for tile in silent]
 
     def _done(self) -> Iterator[tuple[Tile, TileReport | None]]:
         """Tiles that are done, waiting for one; None for those that failed."""

@@ -42,6 +42,8 @@ class Crew(Protocol):
 
     #: Tiles they take at a time.
     slots: int
+    #: Whether a worker that dies may take with it what it had to say of the tile before.
+    loses_answers: bool
 
     def submit(self, tile: Tile) -> Future[TileReport]:
         """Hand out a tile; at most ``slots`` may be out."""
@@ -90,6 +92,7 @@ class InlineCrew:
     """The process itself: no pool, no copies."""
 
     slots = 1
+    loses_answers = False
 
     def __init__(self, plan: Plan, engine: Engine, *, shared: bool) -> None:
         self._plan, self._engine, self._shared = plan, engine, shared
@@ -116,6 +119,8 @@ class PoolCrew:
 
     Each is a pool of its own: where one dies, the others are not touched, and its tile is known.
     """
+
+    loses_answers = False
 
     def __init__(self, options: PredictOptions, workers: int) -> None:
         devices, folder = options.devices, str(Path.cwd())
@@ -209,6 +214,8 @@ def _without_signals(*numbers: int) -> Iterator[None]:
 
 class SiteCrew:
     """Workers that Parsl starts, here or through a batch system."""
+
+    loses_answers = True  # Parsl hands them on from a thread of the worker, which is at the next tile by then
 
     def __init__(self, site: Site, assignment: Assignment, folder: Path) -> None:
         try:

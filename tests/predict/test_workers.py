@@ -84,6 +84,7 @@ class Pretending:
     """A crew that makes no tile, and says of each what it was told to."""
 
     slots = 2
+    loses_answers = False
 
     def __init__(self, say: Callable[[Tile, Future[TileReport]], None]) -> None:
         self._say = say
@@ -144,6 +145,23 @@ def test_tile_that_takes_far_longer_than_the_others_is_told_of_once(halted: Surv
     assert [report.tile for report in made] == [quick, hanging]
     [note] = told
     assert note.startswith(f"{hanging.path}: no answer for ")
+
+
+def test_tile_that_is_there_needs_no_answer_where_answers_may_be_lost(halted: Survey, monkeypatch: Any) -> None:
+    """A worker of Parsl that dies on its next tile takes them with it; the run waited for ever."""
+    monkeypatch.setattr(dispatch, "PATIENCE", 0.5)
+    plan = load_plan(RunPaths(halted.out))
+    there = next(tile for tile in plan.tiles if is_made(plan, tile))
+    other = next(tile for tile in plan.tiles if not is_made(plan, tile))
+
+    def say(tile: Tile, future: Future[TileReport]) -> None:
+        if tile == other:
+            Timer(1.0, future.set_result, [TileReport(tile, {"zeros": 1})]).start()
+
+    crew = Pretending(say)
+    crew.loses_answers = True
+    made = list(Dispatcher(crew, plan, Any, silent, shared=False).make([there, other]))
+    assert made == [TileReport(there), TileReport(other, {"zeros": 1})]
 
 
 def test_problems_of_a_try_that_was_killed_are_forgotten(halted: Survey, reference: bytes, galcli: Run) -> None:
