@@ -1,6 +1,8 @@
 """Int8 twins of SFNet: rebuilt from the file, calibrated and measured on their own outputs."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +14,13 @@ from galcli.models.session import Session
 from galcli.training import export
 from galcli.training.pixels import FRONTS
 from galcli.training.recipes import sfnet_int8
-from tests.training.tiny_sfnet import exported, samples
 
 
-@pytest.fixture(scope="module", params=[("metallicity", 1), ("lines", 4)], ids=["metallicity", "lines"])
-def made(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def made(tiny_sfnet, tmp_path_factory):
     """Model file, card of its twin, the samples of both."""
-    target, n_out = request.param
-    path, _, _ = exported(target, n_out, tmp_path_factory.mktemp("int8"))
-    given = samples(n_out)
+    path, _, _, given = tiny_sfnet
+    path = Path(shutil.copy(path, tmp_path_factory.mktemp("int8")))
     return path, sfnet_int8.export_int8(path, given, lambda _: None), given
 
 

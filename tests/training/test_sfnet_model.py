@@ -14,17 +14,12 @@ from galcli.training.networks.sfnet import SFNet
 from galcli.training.networks.sfnet_export import ExportedSFNet
 from galcli.training.pixels import FRONTS, Pixels
 from galcli.training.recipes.sfnet_model import Samples, bpt_class, export_sfnet, measure, views
-from tests.training.tiny_sfnet import ALIVE, SIZE, batches, exported, network
-
-
-@pytest.fixture(scope="module", params=[("metallicity", 1), ("lines", 4)], ids=["metallicity", "lines"])
-def made(request, tmp_path_factory):
-    return exported(*request.param, tmp_path_factory.mktemp("sfnet"))
+from tests.training.tiny_sfnet import ALIVE, SIZE, batches, network
 
 
 @pytest.fixture(scope="module")
-def predicted(made):
-    model = library.find(made[0])
+def predicted(tiny_sfnet):
+    model = library.find(tiny_sfnet[0])
     session = Session(model, "cpu")
     batch = batches(1 if model.card.prefix == "SFZ" else 4, 64, 9)()[0]
     feeds = {"pixels": batch.pixels.numpy(), "valid": batch.valid.numpy(), "front": batch.front.numpy()}
@@ -96,8 +91,8 @@ def test_lines_follow_from_each_other(predicted):
     assert row["IS_AGN"].dtype == bool
 
 
-def test_card_tells_everything(made):
-    path, card, lines = made
+def test_card_tells_everything(tiny_sfnet):
+    path, card, lines, _ = tiny_sfnet
     assert library.find(path).card == card
     columns = [output.column for output in card.outputs]
     if card.prefix == "SFZ":
@@ -119,8 +114,8 @@ def test_card_tells_everything(made):
     assert (table["ACT_MAX"][ALIVE:] == 1).all()
 
 
-def test_metrics_and_coverage_belong_to_each_front(made):
-    _, card, _ = made
+def test_metrics_and_coverage_belong_to_each_front(tiny_sfnet):
+    card = tiny_sfnet[1]
     names = {output.column for output in card.outputs if f"{output.column}_ERR" in str(card.outputs)}
     assert {metric.front for metric in card.metrics} == set(FRONTS)
     covered = [metric for metric in card.metrics if "coverage" in metric.name]
@@ -143,16 +138,16 @@ def test_error_bars_and_domain_of_a_known_noise(predicted):
     assert (row[f"{card.prefix}_OOD"] > 0).all()
 
 
-def test_odd_images_are_out_of_domain(made):
-    model = library.find(made[0])
+def test_odd_images_are_out_of_domain(tiny_sfnet):
+    model = library.find(tiny_sfnet[0])
     noise = np.random.default_rng(0).uniform(0, 1, (6, 3, SIZE, SIZE)).astype(np.float32)
     feeds = {"pixels": noise, "valid": np.ones((6, 1, SIZE, SIZE), np.float32), "front": np.full(6, 2)}
     ood = Session(model, "cpu").run(feeds, ["ood"])["ood"]
     assert np.median(ood) > 1
 
 
-def test_half_of_the_size(made):
-    assert made[0].stat().st_size < 11_200_000 * 2.1
+def test_half_of_the_size(tiny_sfnet):
+    assert tiny_sfnet[0].stat().st_size < 11_200_000 * 2.1
 
 
 def test_bpt_classes():
@@ -187,6 +182,6 @@ def test_views_show_each_stamp_through_its_front_and_as_display():
         assert torch.equal(batch.target[:, 0], batch.rows.float())
 
 
-def test_empty_sample(made):
+def test_empty_sample(tiny_sfnet):
     with pytest.raises(InputError, match="empty"):
-        measure(onnx.load(made[0]), list, ["ood"])
+        measure(onnx.load(tiny_sfnet[0]), list, ["ood"])

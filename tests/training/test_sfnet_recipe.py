@@ -29,14 +29,15 @@ from galcli.training.survey import Reading
 TINY = Preset((Stage(32, 1.18, 1.0, 0.5), Stage(40, 0.95, 0.5, 0.5, 0.5)), batch=8, lr=1e-3, mock_objects=96)
 
 
-@pytest.fixture(autouse=True)
-def small_and_alone(monkeypatch):
-    monkeypatch.setattr(cache, "CHUNK", 48)
-    monkeypatch.setattr(regression, "NORMALISE", 200)
-    monkeypatch.setitem(sfnet_plan.PRESETS, "tiny", TINY)
+@pytest.fixture(autouse=True, scope="module")
+def small_and_alone():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "CHUNK", 48)
+        patch.setattr(regression, "NORMALISE", 200)
+        patch.setitem(sfnet_plan.PRESETS, "tiny", TINY)
+        yield
     torch.set_num_threads(before)
 
 
@@ -213,15 +214,22 @@ def test_training_on_a_survey(tmp_path):
     assert checkpoint.load_weights(path)[1]["mock"] is False
 
 
-def test_the_card_claims_only_the_fronts_of_the_training_set(tmp_path):
-    known = labelled(tmp_path)
-    seen = sfnet_export.train_and_export("metallicity", out=tmp_path / "out", preset="tiny", **known)
+@pytest.fixture(scope="module")
+def learned(small_and_alone, tmp_path_factory):
+    """A model file of a training on that survey, and the arguments of the training."""
+    folder = tmp_path_factory.mktemp("learned")
+    known = labelled(folder)
+    return sfnet_export.train_and_export("metallicity", out=folder / "out", preset="tiny", **known), known
+
+
+def test_the_card_claims_only_the_fronts_of_the_training_set(learned):
+    seen, known = learned
     card = library.find(seen).card
     assert card.training.data == Path(known["catalog"]).name
     assert [front.name for front in card.fronts] == ["flux:grz", "display"]
     assert {metric.front for metric in card.metrics} == {"flux:grz", "display"}
     assert card.training.details["seconds"] > 0
-    fronts = json.loads((tmp_path / "out/metrics.json").read_text())["held_out"]["fronts"]
+    fronts = json.loads((seen.parent / "metrics.json").read_text())["held_out"]["fronts"]
     assert set(fronts) == {"flux:grz", "display"}
 
 
@@ -369,9 +377,8 @@ def test_twin_of_a_file_is_that_of_its_training(tmp_path):
     assert one == two
 
 
-def test_twin_needs_the_survey_of_the_training(tmp_path):
-    known = labelled(tmp_path)
-    model = sfnet_export.train_and_export("metallicity", out=tmp_path / "out", preset="tiny", **known)
+def test_twin_needs_the_survey_of_the_training(learned):
+    model, known = learned
     with pytest.raises(UsageError, match="learned from"):
         sfnet_export.export_twin(model)
     with pytest.raises(InputError, match="but the model learned from"):

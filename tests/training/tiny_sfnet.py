@@ -65,8 +65,9 @@ def samples(n_out):
     return Samples(batches(n_out, 120, 1), batches(n_out, 200, 2), batches(n_out, 180, 3), "blobs")
 
 
-def exported(target, n_out, folder):
+def exported(target, given, folder):
     """A model file, its card, and what was said."""
+    n_out = given.test()[0].target.shape[1]
     weights = folder / f"{target}.safetensors"
     info = {
         "recipe": "sfnet", "target": target, "n_out": n_out, "k": 4, "fronts": list(FRONTS), "mean": [0.2] * 3,
@@ -76,4 +77,4 @@ def exported(target, n_out, folder):
     checkpoint.save(weights, network(n_out).state_dict(), info)
     path = folder / f"{target}.onnx"
     lines = []
-    return path, export_sfnet(weights, samples(n_out), path, lines.append), lines
+    return path, export_sfnet(weights, given, path, lines.append), lines

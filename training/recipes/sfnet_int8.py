@@ -76,7 +76,7 @@ def export_int8(path: Path, samples: Samples, say: Callable[[str], None] = print
         graph, (_feeds(one) for one in itertools.islice(samples.training(), 0, None, EVERY))
     )
     say(f"ranges of {len(ranges)} activations measured on training galaxies")
-    final = finish(module, kind, samples, probe, functools.partial(quantise.quantise, ranges=ranges), say)
+    final = finish(module, kind, graph, samples, probe, functools.partial(quantise.quantise, ranges=ranges), say)
     del final.fields["calibration"]["torch_onnxruntime_difference"]  # that of the graph in float32
     metrics = [*_against(model, kind, final.test, samples), _speed(model, final.graph, samples)]
     fields = final.fields | {

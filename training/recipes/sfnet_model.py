@@ -88,7 +88,8 @@ def export_sfnet(weights: Path, samples: Samples, out: Path, say: Callable[[str]
     module, kind, info = _load(weights)
     probe = probe_of(module, samples)
     export.freeze(module, probe(2))
-    final = finish(module, kind, samples, probe, lambda graph: graph, say)
+    draft = export.to_onnx(module, probe(2), module.output_names())
+    final = finish(module, kind, draft, samples, probe, lambda graph: graph, say)
     card = Card.model_validate(_fields(module, kind, info) | final.fields)
     export.save(final.graph, card, out)
     say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -114,7 +115,7 @@ class Final:
 
 
 def finish(
-    module: ExportedSFNet, kind: Kind, samples: Samples, probe: export.Sample,
+    module: ExportedSFNet, kind: Kind, draft: onnx.ModelProto, samples: Samples, probe: export.Sample,
     store: Callable[[onnx.ModelProto], onnx.ModelProto], say: Callable[[str], None],
 ) -> Final:  # fmt: skip
     """Calibrate a frozen module on the very numbers that are stored, and measure it.
@@ -124,6 +125,8 @@ def finish(
     module : ExportedSFNet
         Takes over the calibration.
     kind : Kind
+    draft : onnx.ModelProto
+        The module as torch exports it now.
     samples : Samples
     probe : callable
         Of `probe_of`.
@@ -132,20 +135,17 @@ def finish(
     say : callable
         Takes lines for the user.
     """
-
-    def proved() -> tuple[onnx.ModelProto, float]:
-        graph = export.to_onnx(module, probe(2), module.output_names())
-        return store(graph), export.prove(module, graph, probe)
-
-    draft, error = proved()
+    error = export.prove(module, draft, probe)
     say(f"rounded network: torch and onnxruntime differ by at most {error:.1e}")
-    trained = measure(draft, samples.training, ["inner/pooled", "idx", "act"])
-    held = measure(draft, samples.calibration, ["inner/pooled", "idx", *tensors(kind)])
+    stored = store(draft)
+    trained = measure(stored, samples.training, ["inner/pooled", "idx", "act"])
+    held = measure(stored, samples.calibration, ["inner/pooled", "idx", *tensors(kind)])
     say(f"measured {len(trained['front'])} training and {len(held['front'])} held-out views")
     _set_features(module, trained)
     domain, conformal = _calibrate(module, kind, trained, held)
     module.calibrated.set(domain, conformal)
-    graph, error = proved()
+    calibrated = export.to_onnx(module, probe(2), module.output_names())
+    error, graph = export.prove(module, calibrated, probe), store(calibrated)
     names = [*tensors(kind), *(quantity.error for quantity in kind.quantities), "ood", "idx"]
     test = measure(graph, samples.test, names + (["is_agn"] if module.lines else []))
     fields = {
