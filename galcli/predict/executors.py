@@ -32,7 +32,9 @@ from galcli.sky.tiles import Tile
 #: Tiles handed to a site for each of its workers: one in work, one on its way.
 AHEAD = 2
 #: Seconds between two signs of life of a site's nodes, and after which one that gives none is lost.
-HEARTBEAT, SILENCE = 5, 60
+HEARTBEAT, SILENCE = 2, 60
+#: Seconds after which Parsl asks for the first jobs, and between two looks at what has become of them.
+LOOK = 1
 #: Characters of Parsl's messages that are shown; they hold the output of whole jobs.
 _SHOWN = 300
 
@@ -236,7 +238,7 @@ class SiteCrew:
                 "choose another output with -o",
             )
         self._parsl = _parsl_executor(site)
-        config = Config(executors=[self._parsl], run_dir=str(self._folder), usage_tracking=0)
+        config = Config(executors=[self._parsl], run_dir=str(self._folder), strategy_period=LOOK, usage_tracking=0)
         try:
             # Parsl itself ends its processes by SIGTERM.
             with _without_signals(signal.SIGINT, signal.SIGUSR1):
