@@ -18,8 +18,8 @@ from galcli.tables.atomic import output_error
 
 #: What `flock` says on disks without it (some network and cluster file systems).
 _NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS)
-#: Seconds between two looks of who waits.
-PATIENCE = 0.1
+#: Seconds between the first two looks of who waits, and between any two at most: each costs the disk a few calls.
+POLL, MOST = 0.1, 2.0
 
 
 @contextmanager
@@ -81,12 +81,14 @@ def claim(path: Path, *, wait: bool = False) -> Iterator[bool]:
 
 def _waited(path: Path) -> Callable[[], None]:
     """Look again and again: a call that blocks would be taken up again after a signal, which nobody then heeds."""
+    pause = POLL
     while True:
         try:
             return _locked(path)
         except BlockingIOError:
             interrupts.check()
-            time.sleep(PATIENCE)
+            time.sleep(pause)
+            pause = min(2 * pause, MOST)
 
 
 def _locked(path: Path, *, shared: bool = False) -> Callable[[], None]:

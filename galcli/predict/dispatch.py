@@ -24,7 +24,7 @@ from galcli.tables.atomic import atomic_write
 #: How often a tile is tried, and seconds between two looks for a signal.
 TRIES = 3
 POLL = 0.2
-#: Seconds for which a tile has been there when its answer is no longer waited for, where answers may be lost.
+#: Seconds between two looks for tiles that are there though nobody said so, where answers may be lost.
 PATIENCE = 5.0
 #: A tile takes long where it takes so many times as long as any before it, and so many seconds at least.
 MUCH_LONGER, LONG = 10, 300.0
@@ -55,7 +55,9 @@ class Dispatcher:
         self._failures: Counter[Tile] = Counter()
         self._working: dict[Future[TileReport], Tile] = {}
         self._begun: dict[Tile, float] = {}
-        self._there: dict[Tile, float] = {}
+        self._waits: Counter[Tile] = Counter()
+        self._there: set[Tile] = set()
+        self._looked = time.monotonic()
         self._longest = 0.0
         self._made, self._enough = 0, 0
 
@@ -73,56 +75,77 @@ class Dispatcher:
         GalcliError, OSError
             What a worker met that other tiles would meet too.
         """
-        self._made = len(self._plan.tiles) - len(tiles)
-        self._enough = TRIES * min(self._crew.slots, len(tiles))
+        wanted = sum(map(_needs_models, tiles))
+        self._made = sum(map(_needs_models, self._plan.tiles)) - wanted
+        self._enough = TRIES * min(self._crew.slots, wanted)
         waiting, last = deque(tiles), deque[Tile]()
         while waiting or last or self._working:
             interrupts.check()
             self._crew.check()
-            while waiting and len(self._working) < self._crew.slots:
-                self._submit(waiting.popleft())
-            if not self._working:
-                self._submit(last.popleft())
+            while waiting and len(self._begun) < self._crew.slots:
+                self._hand_out(waiting.popleft())
+            if not self._begun:
+                self._hand_out(last.popleft())
             self._look_for_stalled()
             for tile, report in (*self._unanswered(), *self._done()):
                 if report is None and self._failures[tile] < TRIES:
                     (last if self._failures[tile] == TRIES - 1 else waiting).appendleft(tile)
                     continue
-                self._made += report is not None
+                self._made += report is not None and report.made and _needs_models(tile)
                 yield report or TileReport(tile)
+
+    def _hand_out(self, tile: Tile) -> None:
+        self._begun[tile] = time.monotonic()
+        self._submit(tile)
 
     def _submit(self, tile: Tile) -> None:
         self._working[self._crew.submit(tile)] = tile
-        self._begun[tile] = time.monotonic()
 
     def _look_for_stalled(self) -> None:
-        """Tell once of each tile that takes far longer than those before it: its worker may hang."""
+        """Tell of each tile that takes far longer than those before it: its worker may hang, or its answer be lost."""
         now = time.monotonic()
-        for tile, began in list(self._begun.items()):
-            if self._longest and now - began > max(LONG, MUCH_LONGER * self._longest):
-                del self._begun[tile]
-                self._note(f"{tile.path}: no answer for {duration(now - began)}; does its worker hang?")
+        for tile, began in self._begun.items():
+            # Each time twice as long: it may as well wait for a job of the batch system.
+            patience = max(LONG, MUCH_LONGER * self._longest) * 2 ** self._waits[tile]
+            if not self._longest or now - began <= patience or (self._waits[tile] and not self._crew.loses_answers):
+                continue
+            self._waits[tile] += 1
+            said = "handed out again" if self._crew.loses_answers else "does its worker hang?"
+            self._note(f"{tile.path}: no answer for {duration(now - began)}; {said}")
+            if self._crew.loses_answers:  # who makes it looks whether it is there, and holds it meanwhile
+                self._submit(tile)
 
     def _unanswered(self) -> list[tuple[Tile, TileReport]]:
-        """Tiles that are there though nobody said so: their worker died, on the next one, before it was heard."""
-        if not self._crew.loses_answers:
-            return []
+        """Tiles that are there though nobody said so: their worker died, on the next one, before it was heard.
+
+        Those that were there at the last look already; and only those that are late are looked for.
+        """
         now = time.monotonic()
-        tiles = {tile: future for future, tile in self._working.items() if not future.done()}
-        self._there = {
-            tile: self._there.get(tile, now) for tile in tiles if tile in self._there or is_made(self._plan, tile)
-        }
-        silent = [tile for tile, since in self._there.items() if now - since >= PATIENCE]
+        if not self._crew.loses_answers or now - self._looked < PATIENCE:
+            return []
+        self._looked = now
+        late = [tile for tile, began in self._begun.items() if now - began > PATIENCE + 2 * self._longest]
+        there = {tile for tile in late if is_made(self._plan, tile)}
+        silent, self._there = there & self._there, there
         for tile in silent:
-            del self._working[tiles[tile]]
-            self._begun.pop(tile, None)
+            self._forget(tile)
         return [(tile, TileReport(tile)) for tile in silent]
+
+    def _forget(self, tile: Tile) -> None:
+        """Wait for a tile no longer."""
+        for future in [future for future, other in self._working.items() if other == tile]:
+            del self._working[future]
+        del self._begun[tile]
+        self._waits.pop(tile, None)
 
     def _done(self) -> Iterator[tuple[Tile, TileReport | None]]:
         """Tiles that are done, waiting for one; None for those that failed."""
         for future in wait(self._working, POLL, FIRST_COMPLETED).done:
-            tile = self._working.pop(future)
-            began = self._begun.pop(tile, None)
+            if future not in self._working:  # another answer for its tile came at the same time
+                continue
+            tile = self._working[future]
+            began, told = self._begun[tile], tile in self._waits
+            self._forget(tile)
             try:
                 report = self._crew.result(future)
             except (GalcliError, OSError):
@@ -131,7 +154,7 @@ class Dispatcher:
                 self._failed(tile, error)
                 yield tile, None
             else:
-                if began is not None:  # else it was told of, and is no measure
+                if not told:  # else it is no measure
                     self._longest = max(self._longest, time.monotonic() - began)
                 yield tile, report
 
@@ -160,3 +183,8 @@ class Dispatcher:
                 text = "".join(traceback.format_exception(error))
                 atomic_write(self._plan.paths.reason(tile), f"{reason}\n\n{text}".encode())
                 give_up_tile(self._plan, self._engine, tile, reason)
+
+
+def _needs_models(tile: Tile) -> bool:
+    """Whether making a tile shows that workers work: rows with bad coordinates are not predicted."""
+    return tile.order >= 0

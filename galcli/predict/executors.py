@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
+import multiprocessing.connection
 import os
 import re
 import shutil
@@ -35,6 +35,8 @@ AHEAD = 2
 HEARTBEAT, SILENCE = 2, 60
 #: Seconds after which Parsl asks for the first jobs, and between two looks at what has become of them.
 LOOK = 1
+#: Seconds in which a process of this machine has to end once it is told to.
+ENDING = 2.0
 #: Characters of Parsl's messages that are shown; they hold the output of whole jobs.
 _SHOWN = 300
 
@@ -188,6 +190,10 @@ class _Process:
 
     def close(self) -> None:
         self._held.close()
+        # One that hangs in C code holds Python's lock, so that no thread of it sees the pipe.
+        for process in list((self._pool._processes or {}).values()):
+            if not multiprocessing.connection.wait([process.sentinel], ENDING):
+                process.kill()
         self._pool.shutdown(cancel_futures=True)
         self._read.close()
 

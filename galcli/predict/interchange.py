@@ -13,12 +13,12 @@ import threading
 import time
 
 #: Seconds between two looks at the parent.
-PATIENCE = 1.0
+POLL = 1.0
 
 
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(PATIENCE)
+        time.sleep(POLL)
     os._exit(0)
 
 

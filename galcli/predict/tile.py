@@ -35,11 +35,14 @@ class TileReport:
         What its cutouts added to the counters of their source.
     unsigned : frozenset of str
         What they added to the files without a checksum.
+    made : bool
+        Whether it was made here and now: false where another run holds it, or has made it.
     """
 
     tile: Tile
     counters: dict[str, int] = field(default_factory=dict)
     unsigned: frozenset[str] = frozenset()
+    made: bool = True
 
 
 def is_made(plan: Plan, tile: Tile) -> bool:

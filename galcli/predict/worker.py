@@ -56,7 +56,7 @@ def make_tile(plan: Plan, engine: Engine, tile: Tile, *, shared: bool) -> TileRe
         if ours and not is_made(plan, tile):
             forget_tile(plan, tile)
             return run_tile(plan, engine, tile)
-    return TileReport(tile)
+    return TileReport(tile, made=False)
 
 
 def work(assignment: Assignment, tile: Tile) -> TileReport:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
@@ -146,14 +147,19 @@ def test_given_up_tile_of_a_shard_is_reported_by_the_merge(
     assert not RunPaths(out).root.exists()
 
 
-@pytest.mark.parametrize("more", [[], ["--limit", "2"]], ids=["many", "two"])
+@pytest.mark.parametrize("rows", ["many", "two and a bad one"])
 @pytest.mark.parametrize("action", [KILLED, FAULTY], ids=["killed", "fault"])
-def test_run_in_which_no_tile_works_ends(
-    whole: Survey, out: Path, tmp_path: Path, action: str, more: list[str]
-) -> None:
-    """It is not the tiles' fault then, and a table without predictions is no result."""
-    trap = Trap.set(tmp_path / "trap", "claims/", action)
-    err = run(words(whole, out, *POOL, *more), trap, code=5 if action == KILLED else 1)
+def test_run_in_which_no_tile_works_ends(whole: Survey, out: Path, tmp_path: Path, action: str, rows: str) -> None:
+    """It is not the tiles' fault then, and a table without predictions is no result; bad coordinates need no model."""
+    given = words(whole, out, *POOL)
+    if rows == "two and a bad one":
+        table = Table.read(whole.catalog)[:3]
+        table["DEC"][2] = 91
+        table.write(tmp_path / "bad.fits")
+        place = given.index(str(whole.catalog))
+        given[place : place + 1] = [str(tmp_path / "bad.fits"), "--cutouts", str(whole.cutouts)]
+    trap = Trap.set(tmp_path / "trap", "claims/Norder", action)
+    err = run(given, trap, code=5 if action == KILLED else 1)
     assert ("error: every worker was killed" if action == KILLED else "bug: ZeroDivisionError") in err
     assert trap.sprung < 20
     assert not out.exists()

@@ -28,7 +28,7 @@ def _without_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReque
         raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    monkeypatch.setattr(claims, "PATIENCE", 0.01)
+    monkeypatch.setattr(claims, "POLL", 0.01)
 
 
 def age(path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
+import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 from galcli.cutouts.parallel import cores, share_cores
 from galcli.errors import DeviceError
 from galcli.models import devices
-from galcli.predict import dispatch, worker
+from galcli.predict import dispatch, executors, worker
 from galcli.predict.claims import claim
 from galcli.predict.dispatch import Dispatcher
 from galcli.predict.inputs import open_inputs
@@ -134,34 +137,77 @@ def test_tile_in_the_hands_of_another_shard_is_not_given_up(halted: Survey, refe
 
 def test_tile_that_takes_far_longer_than_the_others_is_told_of_once(halted: Survey, monkeypatch: Any) -> None:
     monkeypatch.setattr(dispatch, "LONG", 0.1)
+    monkeypatch.setattr(dispatch, "MUCH_LONGER", 1)
     plan = load_plan(RunPaths(halted.out))
     quick, hanging = plan.tiles[:2]
-
-    def say(tile: Tile, future: Future[TileReport]) -> None:
-        Timer(0.01 if tile == quick else 1.5, future.set_result, [TileReport(tile)]).start()
-
     told: list[str] = []
-    made = Dispatcher(Pretending(say), plan, Any, told.append, shared=False).make([hanging, quick])
+    out: dict[Tile, Future[TileReport]] = {}
+
+    def note(text: str) -> None:
+        told.append(text)
+        Timer(0.5, out[hanging].set_result, [TileReport(hanging)]).start()
+
+    made = Dispatcher(Pretending(out.__setitem__), plan, Any, note, shared=False).make([hanging, quick])
+    Timer(0.01, lambda: out[quick].set_result(TileReport(quick))).start()
     assert [report.tile for report in made] == [quick, hanging]
-    [note] = told
-    assert note.startswith(f"{hanging.path}: no answer for ")
+    [said] = told
+    assert said.startswith(f"{hanging.path}: no answer for ")
 
 
 def test_tile_that_is_there_needs_no_answer_where_answers_may_be_lost(halted: Survey, monkeypatch: Any) -> None:
     """A worker of Parsl that dies on its next tile takes them with it; the run waited for ever."""
-    monkeypatch.setattr(dispatch, "PATIENCE", 0.5)
+    monkeypatch.setattr(dispatch, "PATIENCE", 0.1)
     plan = load_plan(RunPaths(halted.out))
-    there = next(tile for tile in plan.tiles if is_made(plan, tile))
-    other = next(tile for tile in plan.tiles if not is_made(plan, tile))
+    there = [tile for tile in plan.tiles if is_made(plan, tile)]
+    crew = Pretending(lambda tile, future: None)
+    crew.loses_answers = True
+    assert list(Dispatcher(crew, plan, Any, silent, shared=False).make(there)) == [TileReport(tile) for tile in there]
+
+
+def test_tile_of_which_nothing_is_heard_is_handed_out_again(halted: Survey, monkeypatch: Any) -> None:
+    """Its worker died before Parsl knew of it, or took with it what it had to say; one failure counts once."""
+    monkeypatch.setattr(dispatch, "LONG", 0.1)
+    monkeypatch.setattr(dispatch, "MUCH_LONGER", 1)
+    plan = load_plan(RunPaths(halted.out))
+    quick, lost = plan.tiles[0], next(tile for tile in plan.tiles if not is_made(plan, tile))
+    asked: list[Future[TileReport]] = []
 
     def say(tile: Tile, future: Future[TileReport]) -> None:
-        if tile == other:
-            Timer(1.0, future.set_result, [TileReport(tile, {"zeros": 1})]).start()
+        if tile == quick:
+            future.set_result(TileReport(tile))
+            return
+        asked.append(future)
+        if len(asked) == 3:  # two copies of the tile answer at the same time
+            for copy in asked[1:]:
+                copy.set_exception(ZeroDivisionError("a fault of this tile"))
+        if len(asked) == 4:
+            future.set_result(TileReport(tile))
 
-    crew = Pretending(say)
+    crew, told = Pretending(say), list[str]()
     crew.loses_answers = True
-    made = list(Dispatcher(crew, plan, Any, silent, shared=False).make([there, other]))
-    assert made == [TileReport(there), TileReport(other, {"zeros": 1})]
+    made = Dispatcher(crew, plan, Any, told.append, shared=False).make([quick, lost])
+    assert [report.tile for report in made] == [quick, lost]
+    assert [text.rpartition("; ")[2] for text in told[:2]] == ["handed out again"] * 2
+    assert told[2:] == [f"{lost.path}: ZeroDivisionError: a fault of this tile (try 1 of 3)"]
+
+
+def hold_the_lock(seconds: int) -> None:
+    """C code that keeps Python's lock, as fitsio does while it waits for a disk."""
+    ctypes.PyDLL(None).sleep(seconds)
+
+
+def test_worker_that_hangs_in_c_code_is_ended(survey: Survey, monkeypatch: Any) -> None:
+    monkeypatch.setattr(executors, "ENDING", 0.5)
+    crew = executors.PoolCrew(PredictOptions((survey.catalog,), survey.out, workers=1), 1)
+    pool = crew._all[0]._pool
+    pool.submit(os.getpid).result()
+    [process] = pool._processes.values()
+    pool.submit(hold_the_lock, 60)
+    time.sleep(0.5)
+    began = time.monotonic()
+    crew.close()
+    assert time.monotonic() - began < 20
+    assert not process.is_alive()
 
 
 def test_problems_of_a_try_that_was_killed_are_forgotten(halted: Survey, reference: bytes, galcli: Run) -> None:
