@@ -32,8 +32,8 @@ demo: $(DEMO)/.ready  ## unpack the sample survey, predict it, show the result
 	$(DEMO)/bin/galcli sample demo
 	$(DEMO)/bin/galcli predict demo/catalog.fits -o demo/predictions.fits
 
-test: $(ENV)/.ready  ## the tests (under 12 minutes on two cores)
-	$(ENV)/bin/python -m pytest -m 'not slow'
+test: $(ENV)/.ready  ## the tests, in two processes (under 12 minutes on two cores)
+	$(ENV)/bin/python -m pytest -m 'not slow' -n 2 --dist loadfile
 
 test-slow: $(ENV)/.ready  ## the tests that need minutes each
 	$(ENV)/bin/python -m pytest -m slow
