@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
@@ -20,10 +18,11 @@ from galcli.cutouts.header import NO_OVERRIDES, Overrides
 from galcli.cutouts.lookup import images_in, left_aside
 from galcli.cutouts.match import ARCSEC
 from galcli.cutouts.parallel import ahead, in_flight
+from galcli.cutouts.resources import require_resources
 from galcli.cutouts.stack_file import DAMAGE, StackFile, identity
 from galcli.cutouts.stack_proof import Proof
 from galcli.cutouts.stack_write import write_stack
-from galcli.errors import InputError, OutputError
+from galcli.errors import InputError
 from galcli.sky import healpix
 from galcli.tables.status import RowStatus, meaning
 
@@ -31,8 +30,6 @@ __all__ = ["StackSource", "write_stack"]
 
 #: Stack files kept open, and files at most that a batch takes its cutouts from.
 OPEN_FILES = 16
-#: What the system says when a process may open no more files, or there is no memory: no fault of a file.
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _TILE = re.compile(r"Norder=(\d+)/Dir=\d+/Npix=(\d+)\.fits$")
 _NOWHERE = (-1, -1)  # order and pixel of a file that may hold any object
@@ -127,11 +124,7 @@ class StackSource:
         try:
             return self._keep_open(self._opened.get(path) or StackFile(path, self._overrides))
         except OSError as error:
-            if error.errno in _EXHAUSTED or _no_more_files():  # cfitsio does not say why
-                raise OutputError(
-                    f"{path}: {error.strerror or 'too many open files'}",
-                    "allow more open files (ulimit -n), or fewer --workers",
-                ) from error
+            require_resources(path, error)
             raise
 
     def _keep_open(self, stack: StackFile) -> StackFile:
@@ -317,6 +310,7 @@ class StackSource:
                 cutouts = stack.cutout(segment.entry)
                 total = stack.read_into(cutouts, batch.pixels[part], low[part], high[part], segment.fresh)
             except DAMAGE as error:
+                require_resources(stack.path, error)
                 lost.append(failed(segment.index, RowStatus.CORRUPT_CUTOUT, f"{stack.path.name}: {error}"))
                 continue
             if segment.proof is not None:
@@ -326,15 +320,6 @@ class StackSource:
             batch.pixel_scale[part] = stack.pixel_scale(segment.entry)
             batch.center[part] = stack.center(segment.entry)
         return [*lost, *_judged(batch, low, high, start)] if start else lost
-
-
-def _no_more_files() -> bool:
-    """Whether this process may open no more files."""
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        return True
-    return False
 
 
 def _find_files(path: Path) -> dict[tuple[int, int], Path]:
