@@ -155,9 +155,9 @@ class StackSource:
         for items in ahead(self._fill, self._arranged(request, batch_size, proofs)):
             yield from items
         for path, proof in proofs.items():
-            self._verdicts[path], taken_back = proof.conclude(self._open(path))
-            if taken_back is not None:
-                yield taken_back
+            verdict = self._verdict(path, proof)
+            if verdict:
+                yield proof.taken_back(f"{path.name}: {verdict}")
 
     def rows_ahead(self, batch_size: int) -> int:
         """A batch in each thread; see ``CutoutSource``."""
@@ -248,7 +248,7 @@ class StackSource:
         lost = []
         if len(index) and not stack.checksums:
             self.unsigned.add(str(stack.path))
-        verdict = self._verdict(stack) if len(index) and proof is None else ""
+        verdict = self._verdict(stack.path) if len(index) and proof is None else ""
         if proof is not None:
             proof.concern(index)
         if verdict:
@@ -265,15 +265,22 @@ class StackSource:
         fresh = None if proof is None else proof.fresh(stack.cutout(entry[good]))
         return _Segment(stack, index[good], entry[good], proof, fresh), lost
 
-    def _verdict(self, stack: StackFile) -> str:
+    def _verdict(self, path: Path, proof: Proof | None = None) -> str:
         """What is wrong with the file's pixels, '' if nothing; found out at the first use only."""
-        if stack.path not in self._verdicts:
+        if path not in self._verdicts:
             try:
-                stack.verify()
-                self._verdicts[stack.path] = ""
+                stack = self._open(path)
+                if proof is None:
+                    stack.verify()
+                else:
+                    proof.conclude(stack)
+                self._verdicts[path] = ""
+            except (OSError, InputError) as error:  # of a read or an opening that failed, which may pass
+                require_resources(path, error)
+                return str(error)
             except DAMAGE as error:
-                self._verdicts[stack.path] = str(error)
-        return self._verdicts[stack.path]
+                self._verdicts[path] = str(error)
+        return self._verdicts[path]
 
     def _add(self, pending: _Pending, segment: _Segment, batch_size: int) -> Generator[_Pending, None, _Pending]:
         """Queue a segment, yield the batches that are full and return what is left."""
@@ -306,11 +313,13 @@ class StackSource:
         for segment in pending.segments:
             part = slice(start, start + len(segment.index))
             stack = segment.stack
+            cutouts = stack.cutout(segment.entry)
             try:
-                cutouts = stack.cutout(segment.entry)
                 total = stack.read_into(cutouts, batch.pixels[part], low[part], high[part], segment.fresh)
             except DAMAGE as error:
                 require_resources(stack.path, error)
+                if segment.proof is not None:
+                    segment.proof.forget(cutouts[segment.fresh])
                 lost.append(failed(segment.index, RowStatus.CORRUPT_CUTOUT, f"{stack.path.name}: {error}"))
                 continue
             if segment.proof is not None:
