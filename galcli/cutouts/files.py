@@ -81,8 +81,6 @@ class FileSource:
         If no row of the sample has a readable file, or its bands or units cannot be known.
     """
 
-    unsigned: frozenset[str] = frozenset()
-
     def __init__(
         self,
         lookup: Lookup,
@@ -158,6 +156,10 @@ class FileSource:
     def counters(self) -> dict[str, int]:
         """FITS files read so far that carry no checksum."""
         return {"no_checksum": self._unsigned}
+
+    def files(self) -> dict[str, frozenset[str]]:
+        """Nothing: each file is of one row."""
+        return {}
 
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Yield the rows window by window, sorted by shape within a window; see ``CutoutSource``."""

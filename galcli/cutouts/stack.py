@@ -93,7 +93,7 @@ class StackSource:
         self._opened: OrderedDict[Path, StackFile] = OrderedDict()
         self._verdicts: dict[Path, str] = {}
         self._buffers = Buffers(keep=in_flight() + 4)
-        self.unsigned: set[str] = set()
+        self._unsigned: set[str] = set()
         self._pixels = {
             order: np.array(sorted(pixel for (k, pixel) in self._places if k == order), np.int64)
             for order in {k for k, _ in self._places}
@@ -146,8 +146,12 @@ class StackSource:
         return f"{self.path}: {number} stack file{'s' if number != 1 else ''}{aside}, bands {''.join(self.bands)}"
 
     def counters(self) -> dict[str, int]:
-        """Nothing: see ``unsigned``."""
+        """Nothing: see ``files``."""
         return {}
+
+    def files(self) -> dict[str, frozenset[str]]:
+        """Stack files without a checksum."""
+        return {"no_checksum": frozenset(self._unsigned)}
 
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Yield the rows, file by file in the order in which their cutouts lie on disk; see ``CutoutSource``."""
@@ -247,7 +251,7 @@ class StackSource:
         """Check the file's sums once and each entry's own status; order the rest as on disk."""
         lost = []
         if len(index) and not stack.checksums:
-            self.unsigned.add(str(stack.path))
+            self._unsigned.add(str(stack.path))
         verdict = self._verdict(stack.path) if len(index) and proof is None else ""
         if proof is not None:
             proof.concern(index)
