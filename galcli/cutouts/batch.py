@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -161,9 +160,8 @@ class CutoutSource(Protocol):
         """Facts for the run summary, such as ``no_checksum``: number of files of one row read without a checksum."""
         ...
 
-    @property
-    def unsigned(self) -> AbstractSet[str]:
-        """Files of many rows read so far without a checksum; named, since several processes may read the same one."""
+    def files(self) -> dict[str, frozenset[str]]:
+        """Facts about files of many rows -> those met so far; named, since several processes may read the same one."""
         ...
 
 

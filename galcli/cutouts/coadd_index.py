@@ -20,6 +20,7 @@ from galcli.cutouts.hdus import DAMAGE
 from galcli.cutouts.header import Overrides
 from galcli.cutouts.lookup import images_in, left_aside
 from galcli.cutouts.match import unit_vectors
+from galcli.cutouts.resources import require_resources
 from galcli.errors import InputError
 from galcli.progress import LINE_EVERY, silent
 from galcli.sky.rows import open_table
@@ -102,6 +103,7 @@ class FileIndex:
                 refused = refused or InputError(f"{path}: {error.message}", error.hint)
                 self.unreadable[path] = error.message
             except DAMAGE as error:
+                require_resources(path, error)
                 self.unreadable[path] = str(error)
         if not self._images and refused is not None:
             raise refused
@@ -205,6 +207,7 @@ class BrickIndex:
             except InputError as error:
                 self.unreadable[path] = error.message
             except DAMAGE as error:
+                require_resources(path, error)
                 self.unreadable[path] = str(error)
         self._known[group] = images
         if len(self._known) > _KEPT_BRICKS:

@@ -31,6 +31,7 @@ from galcli.cutouts.hdus import (
     verify,
     without_blanks,
 )
+from galcli.cutouts.resources import require_resources
 from galcli.tables.header import BLOCK, declared_sum
 
 #: Images kept open, and bytes of whole ones kept in memory; beyond these, the ones not used for longest are let go.
@@ -230,6 +231,7 @@ class OpenImages:
         try:
             opened = OpenImage(image, whole, self._signed)
         except DAMAGE as error:
+            require_resources(image.path, error)
             self._damage[image] = str(error)
             raise
         self._open[image] = opened

@@ -143,13 +143,13 @@ class CoaddSource:
         return f"{self._index.describe()}, bands {''.join(self.bands)}"
 
     def counters(self) -> dict[str, int]:
-        """Files that could not be read, and stamps with zeros that nothing explains."""
-        return {"unreadable": len(self._index.unreadable), "zeros": self._zeros}
+        """Stamps with zeros that nothing explains."""
+        return {"zeros": self._zeros}
 
-    @property
-    def unsigned(self) -> set[str]:
-        """See ``CutoutSource``."""
-        return {plane.path for plane, signed in self._signed.items() if not signed}
+    def files(self) -> dict[str, frozenset[str]]:
+        """Files without a checksum, and those that could not be read."""
+        unsigned = frozenset(plane.path for plane, signed in self._signed.items() if not signed)
+        return {"no_checksum": unsigned, "unreadable": frozenset(self._index.unreadable)}
 
     def rows_ahead(self, batch_size: int) -> int:
         """One batch is read at a time."""

@@ -79,13 +79,12 @@ class ColumnSource:
         return f"column {self._name} of {self._catalog.where}, bands {''.join(self.bands)}"
 
     def counters(self) -> dict[str, int]:
-        """Nothing: see ``unsigned``."""
+        """Nothing: see ``files``."""
         return {}
 
-    @property
-    def unsigned(self) -> set[str]:
+    def files(self) -> dict[str, frozenset[str]]:
         """The catalogue, if it carries no checksum."""
-        return {self._catalog.where} if self._sum is None else set()
+        return {"no_checksum": frozenset([self._catalog.where] if self._sum is None else [])}
 
     def rows_ahead(self, batch_size: int) -> int:
         """One batch is read at a time."""

@@ -34,6 +34,7 @@ from galcli.cutouts.hdus import Scratch
 from galcli.cutouts.header import NO_OVERRIDES, Overrides, blue_to_red
 from galcli.cutouts.lookup import Lookup, kind_of, left_aside
 from galcli.cutouts.parallel import ahead, in_flight
+from galcli.cutouts.resources import require_resources
 from galcli.errors import InputError
 from galcli.tables.status import RowStatus
 
@@ -80,8 +81,6 @@ class FileSource:
         If no row of the sample has a readable file, or its bands or units cannot be known.
     """
 
-    unsigned: frozenset[str] = frozenset()
-
     def __init__(
         self,
         lookup: Lookup,
@@ -120,6 +119,7 @@ class FileSource:
                 except NoOverlapError:
                     continue
                 except (*hdus.DAMAGE, *display_image.DAMAGE) as error:
+                    require_resources(str(paths[row]), error)
                     problem = problem or f"{paths[row]}: {error}"
             if images:
                 bands = tuple(dict.fromkeys(band for image in images for band in image.rule.bands))
@@ -156,6 +156,10 @@ class FileSource:
     def counters(self) -> dict[str, int]:
         """FITS files read so far that carry no checksum."""
         return {"no_checksum": self._unsigned}
+
+    def files(self) -> dict[str, frozenset[str]]:
+        """Nothing: each file is of one row."""
+        return {}
 
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Yield the rows window by window, sorted by shape within a window; see ``CutoutSource``."""
@@ -229,6 +233,7 @@ class FileSource:
         except InputError as error:
             return failure(row, RowStatus.CORRUPT_CUTOUT, f"{path}: {error.message}")
         except (*hdus.DAMAGE, *display_image.DAMAGE) as error:
+            require_resources(path, error)
             return failure(row, RowStatus.CORRUPT_CUTOUT, f"{path}: {error}")
 
     def _decode(self, path: str, ra: float, dec: float, scratch: Scratch | None = None) -> Image:

@@ -89,9 +89,12 @@ class RicePlanes:
             If the file is damaged.
         """
         planes = np.empty((stop - first, self._pixels), np.float32)
+        size = os.fstat(descriptor).st_size
         for out, plane, row in zip(planes, range(first, stop), self._table[first:stop], strict=True):
             length, offset = (int(number) for number in row["COMPRESSED_DATA"])
-            code = os.pread(descriptor, length, self._heap + offset) if offset >= 0 else b""
+            # A damaged length may be beyond all memory: it is not asked for.
+            whole = offset >= 0 and self._heap + offset + length <= size
+            code = os.pread(descriptor, length, self._heap + offset) if whole else b""
             if len(code) != length:
                 raise ValueError("file is shorter than its header says")
             try:

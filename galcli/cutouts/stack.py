@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
@@ -20,10 +18,11 @@ from galcli.cutouts.header import NO_OVERRIDES, Overrides
 from galcli.cutouts.lookup import images_in, left_aside
 from galcli.cutouts.match import ARCSEC
 from galcli.cutouts.parallel import ahead, in_flight
+from galcli.cutouts.resources import require_resources
 from galcli.cutouts.stack_file import DAMAGE, StackFile, identity
 from galcli.cutouts.stack_proof import Proof
 from galcli.cutouts.stack_write import write_stack
-from galcli.errors import InputError, OutputError
+from galcli.errors import InputError
 from galcli.sky import healpix
 from galcli.tables.status import RowStatus, meaning
 
@@ -31,8 +30,6 @@ __all__ = ["StackSource", "write_stack"]
 
 #: Stack files kept open, and files at most that a batch takes its cutouts from.
 OPEN_FILES = 16
-#: What the system says when a process may open no more files, or there is no memory: no fault of a file.
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _TILE = re.compile(r"Norder=(\d+)/Dir=\d+/Npix=(\d+)\.fits$")
 _NOWHERE = (-1, -1)  # order and pixel of a file that may hold any object
@@ -96,7 +93,7 @@ class StackSource:
         self._opened: OrderedDict[Path, StackFile] = OrderedDict()
         self._verdicts: dict[Path, str] = {}
         self._buffers = Buffers(keep=in_flight() + 4)
-        self.unsigned: set[str] = set()
+        self._unsigned: set[str] = set()
         self._pixels = {
             order: np.array(sorted(pixel for (k, pixel) in self._places if k == order), np.int64)
             for order in {k for k, _ in self._places}
@@ -127,11 +124,7 @@ class StackSource:
         try:
             return self._keep_open(self._opened.get(path) or StackFile(path, self._overrides))
         except OSError as error:
-            if error.errno in _EXHAUSTED or _no_more_files():  # cfitsio does not say why
-                raise OutputError(
-                    f"{path}: {error.strerror or 'too many open files'}",
-                    "allow more open files (ulimit -n), or fewer --workers",
-                ) from error
+            require_resources(path, error)
             raise
 
     def _keep_open(self, stack: StackFile) -> StackFile:
@@ -153,8 +146,12 @@ class StackSource:
         return f"{self.path}: {number} stack file{'s' if number != 1 else ''}{aside}, bands {''.join(self.bands)}"
 
     def counters(self) -> dict[str, int]:
-        """Nothing: see ``unsigned``."""
+        """Nothing: see ``files``."""
         return {}
+
+    def files(self) -> dict[str, frozenset[str]]:
+        """Stack files without a checksum."""
+        return {"no_checksum": frozenset(self._unsigned)}
 
     def read(self, request: CutoutRequest, batch_size: int) -> Iterator[PixelBatch | Failures]:
         """Yield the rows, file by file in the order in which their cutouts lie on disk; see ``CutoutSource``."""
@@ -162,9 +159,9 @@ class StackSource:
         for items in ahead(self._fill, self._arranged(request, batch_size, proofs)):
             yield from items
         for path, proof in proofs.items():
-            self._verdicts[path], taken_back = proof.conclude(self._open(path))
-            if taken_back is not None:
-                yield taken_back
+            verdict = self._verdict(path, proof)
+            if verdict:
+                yield proof.taken_back(f"{path.name}: {verdict}")
 
     def rows_ahead(self, batch_size: int) -> int:
         """A batch in each thread; see ``CutoutSource``."""
@@ -254,8 +251,8 @@ class StackSource:
         """Check the file's sums once and each entry's own status; order the rest as on disk."""
         lost = []
         if len(index) and not stack.checksums:
-            self.unsigned.add(str(stack.path))
-        verdict = self._verdict(stack) if len(index) and proof is None else ""
+            self._unsigned.add(str(stack.path))
+        verdict = self._verdict(stack.path) if len(index) and proof is None else ""
         if proof is not None:
             proof.concern(index)
         if verdict:
@@ -272,15 +269,22 @@ class StackSource:
         fresh = None if proof is None else proof.fresh(stack.cutout(entry[good]))
         return _Segment(stack, index[good], entry[good], proof, fresh), lost
 
-    def _verdict(self, stack: StackFile) -> str:
+    def _verdict(self, path: Path, proof: Proof | None = None) -> str:
         """What is wrong with the file's pixels, '' if nothing; found out at the first use only."""
-        if stack.path not in self._verdicts:
+        if path not in self._verdicts:
             try:
-                stack.verify()
-                self._verdicts[stack.path] = ""
+                stack = self._open(path)
+                if proof is None:
+                    stack.verify()
+                else:
+                    proof.conclude(stack)
+                self._verdicts[path] = ""
+            except (OSError, InputError) as error:  # of a read or an opening that failed, which may pass
+                require_resources(path, error)
+                return str(error)
             except DAMAGE as error:
-                self._verdicts[stack.path] = str(error)
-        return self._verdicts[stack.path]
+                self._verdicts[path] = str(error)
+        return self._verdicts[path]
 
     def _add(self, pending: _Pending, segment: _Segment, batch_size: int) -> Generator[_Pending, None, _Pending]:
         """Queue a segment, yield the batches that are full and return what is left."""
@@ -313,10 +317,13 @@ class StackSource:
         for segment in pending.segments:
             part = slice(start, start + len(segment.index))
             stack = segment.stack
+            cutouts = stack.cutout(segment.entry)
             try:
-                cutouts = stack.cutout(segment.entry)
                 total = stack.read_into(cutouts, batch.pixels[part], low[part], high[part], segment.fresh)
             except DAMAGE as error:
+                require_resources(stack.path, error)
+                if segment.proof is not None:
+                    segment.proof.forget(cutouts[segment.fresh])
                 lost.append(failed(segment.index, RowStatus.CORRUPT_CUTOUT, f"{stack.path.name}: {error}"))
                 continue
             if segment.proof is not None:
@@ -326,15 +333,6 @@ class StackSource:
             batch.pixel_scale[part] = stack.pixel_scale(segment.entry)
             batch.center[part] = stack.center(segment.entry)
         return [*lost, *_judged(batch, low, high, start)] if start else lost
-
-
-def _no_more_files() -> bool:
-    """Whether this process may open no more files."""
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        return True
-    return False
 
 
 def _find_files(path: Path) -> dict[tuple[int, int], Path]:

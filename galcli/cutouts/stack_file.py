@@ -16,6 +16,7 @@ from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.header import Convention, Overrides, convention, split_bands
 from galcli.cutouts.mapped import table_rows
 from galcli.cutouts.match import ARCSEC, IdIndex, SkyIndex, native, separation
+from galcli.cutouts.resources import require_resources
 from galcli.cutouts.rice import RicePlanes
 from galcli.cutouts.signed import SignedHDU
 from galcli.errors import InputError
@@ -334,6 +335,7 @@ def identity(path: Path) -> str:
     try:
         with open_fits(path) as file, path.open("rb") as raw:
             sums = [SignedHDU.of(raw.fileno(), file[name]).total for name in ("PIXELS", "INDEX")]
-    except DAMAGE:
+    except DAMAGE as error:
+        require_resources(path, error)
         return f"damaged, {size}"
     return " ".join(str(total) if total is not None else size for total in sums)

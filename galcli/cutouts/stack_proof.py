@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.cutouts.batch import Failures, failed
-from galcli.cutouts.stack_file import DAMAGE, StackFile
+from galcli.cutouts.stack_file import StackFile
 from galcli.tables.status import RowStatus
 
 
@@ -39,8 +39,9 @@ class Proof:
     def fresh(self, cutouts: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the cutouts about to be read, in ascending order, were not read before, (m,)."""
         first = np.diff(cutouts, prepend=-1) != 0
-        fresh: NDArray[np.bool_] = first & ~self._seen[cutouts]
-        self._seen[cutouts] = True
+        with self._one_at_a_time:
+            fresh: NDArray[np.bool_] = first & ~self._seen[cutouts]
+            self._seen[cutouts] = True
         return fresh
 
     def add(self, total: int) -> None:
@@ -48,7 +49,12 @@ class Proof:
         with self._one_at_a_time:
             self._total += total
 
-    def conclude(self, stack: StackFile) -> tuple[str, Failures | None]:
+    def forget(self, cutouts: NDArray[np.int64]) -> None:
+        """Leave fresh cutouts that could not be read to `conclude`."""
+        with self._one_at_a_time:
+            self._seen[cutouts] = False
+
+    def conclude(self, stack: StackFile) -> None:
         """Sum what nobody asked for, and compare.
 
         Parameters
@@ -56,16 +62,13 @@ class Proof:
         stack : StackFile
             The file, open.
 
-        Returns
-        -------
-        str
-            What is wrong with the file, '' if nothing.
-        Failures or None
-            The rows to be taken back.
+        Raises
+        ------
+        OSError, ValueError
+            If the bytes are not those that were written.
         """
-        try:
-            stack.verify(self._total, self._seen)
-        except DAMAGE as error:
-            reason = f"{stack.path.name}: {error}"
-            return str(error), failed(np.concatenate(self._rows), RowStatus.CORRUPT_CUTOUT, reason)
-        return "", None
+        stack.verify(self._total, self._seen)
+
+    def taken_back(self, reason: str) -> Failures:
+        """All rows that stand and fall with the file, and why they fall."""
+        return failed(np.concatenate(self._rows), RowStatus.CORRUPT_CUTOUT, reason)

@@ -191,7 +191,7 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
     done = sum(tile.stop - tile.start for tile in plan.tiles) - sum(tile.stop - tile.start for tile in todo)
     if done:
         progress.note(f"going on with an unfinished run: {done:,} of {len(plan.rows):,} rows are there")
-    counted, unsigned = Counter(engine.source.counters()), set(engine.source.unsigned)
+    counted, files = Counter(engine.source.counters()), engine.source.files()
     progress.start(len(plan.rows), done)
     try:
         if todo:
@@ -199,7 +199,7 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
                 dispatcher = Dispatcher(crew, plan, engine, progress.note, shared=options.shard is not None)
                 for report in dispatcher.make(todo):
                     counted.update(report.counters)
-                    unsigned |= report.unsigned
+                    files |= {fact: files[fact] | names for fact, names in report.files.items()}
                     progress.advance(len(report.tile))
     except Interrupted:
         kept = len(plan.tiles) - len(missing_tiles(plan))
@@ -207,7 +207,7 @@ def _work(plan: Plan, engine: Engine, options: PredictOptions, site: Site | None
         raise
     finally:
         progress.finish()
-    counted["no_checksum"] += len(unsigned)
+    counted.update({fact: len(names) for fact, names in files.items()})
     return dict(counted)
 
 

@@ -33,15 +33,15 @@ class TileReport:
     tile : Tile
     counters : dict of str to int
         What its cutouts added to the counters of their source.
-    unsigned : frozenset of str
-        What they added to the files without a checksum.
+    files : dict of str to frozenset of str
+        What they added to its files.
     made : bool
         Whether it was made here and now: false where another run holds it, or has made it.
     """
 
     tile: Tile
     counters: dict[str, int] = field(default_factory=dict)
-    unsigned: frozenset[str] = frozenset()
+    files: dict[str, frozenset[str]] = field(default_factory=dict)
     made: bool = True
 
 
@@ -84,7 +84,7 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     """
     rows = plan.rows[tile.start : tile.stop]
     catalog = plan.catalog[rows]
-    counted, unsigned = Counter(engine.source.counters()), frozenset(engine.source.unsigned)
+    counted, known = Counter(engine.source.counters()), engine.source.files()
     table = _without_predictions(plan, tile)
     status = np.zeros(len(rows), np.int32)
     reasons: dict[int, str] = {}
@@ -107,7 +107,9 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     problems = [(int(rows[row]), reason) for row, reason in lost]
     _commit(plan, tile, table, problems)
     return TileReport(
-        tile, dict(Counter(engine.source.counters()) - counted), frozenset(engine.source.unsigned) - unsigned
+        tile,
+        dict(Counter(engine.source.counters()) - counted),
+        {fact: names - known[fact] for fact, names in engine.source.files().items()},
     )
 
 

@@ -243,7 +243,7 @@ def test_image_column_types(catalog: Any, drain: Any, dtype: str) -> None:
     assert result.status == {3: int(RowStatus.CONSTANT)}
     assert result.scale[0] == 0.27
     assert source.fingerprint() == find_source(cat, pixel_scale=0.27).fingerprint()
-    assert len(source.unsigned) == 1
+    assert len(source.files()["no_checksum"]) == 1
 
 
 def test_image_column_of_one_band(catalog: Any, drain: Any, pixels: Any) -> None:

@@ -99,16 +99,30 @@ def test_without_a_decoder_cfitsio_does_it(tmp_path: Path, monkeypatch: Any) -> 
         rice._decoder.cache_clear()
 
 
-def test_damage_without_checksums_is_an_error_of_the_file(tmp_path: Path) -> None:
+def unsigned(path: Path, form: str) -> tuple[bytes, int]:
+    """A stack without checksums, whose lengths have 32 bits (P) or 64 (Q, as files of many gigabytes), and its table."""
+    raw, stack = path.read_bytes(), StackFile(path, NO_OVERRIDES)
+    start, end, cards = stack._data_start, stack._pixels.span.end, stack._pixels.cards()
+    rows = np.frombuffer(raw, [("code", ">i4", 2), ("scale", ">f8", 2)], cards["NAXIS2"], start)
+    wide = rows.astype([("code", ">i4" if form == "P" else ">i8", 2), ("scale", ">f8", 2)])
+    heap = raw[start + rows.nbytes :][: cards["PCOUNT"]]
+    head = raw[:start].replace(b"'1PB(", f"'1{form}B(".encode()).replace(b" 24 /", b" %d /" % wide.itemsize)
+    data = wide.tobytes() + heap
+    whole = head + data + bytes(-len(data) % 2880) + raw[end:]
+    return whole.replace(b"DATASUM ", b"XATASUM ").replace(b"CHECKSUM=", b"XHECKSUM="), start
+
+
+@pytest.mark.parametrize("form", ["P", "Q"])
+def test_damage_without_checksums_is_an_error_of_the_file(tmp_path: Path, form: str) -> None:
     """Whatever stands in the table and the heap: a ValueError, or pixels, but nothing else."""
     write_stack(tmp_path / "s.fits", IDS, RA, DEC, noise(), "gr", 0.262, compress="rice")
-    whole = (tmp_path / "s.fits").read_bytes()
-    cut = whole.replace(b"DATASUM ", b"XATASUM ").replace(b"CHECKSUM=", b"XHECKSUM=")
-    place = StackFile(tmp_path / "s.fits", NO_OVERRIDES)._data_start
+    whole, place = unsigned(tmp_path / "s.fits", form)
+    (tmp_path / "whole.fits").write_bytes(whole)
+    np.testing.assert_array_equal(read(tmp_path / "whole.fits")[1], read(tmp_path / "s.fits")[1])
     rng, refused = np.random.default_rng(5), 0
     out, low, high = np.empty((40, 2, 33, 37), np.float32), *np.empty((2, 40, 2), np.float32)
     for _ in range(150):
-        raw = bytearray(cut)
+        raw = bytearray(whole)
         for at in rng.integers(place, place + 80 * 24 + 3000, 3):
             raw[at] ^= int(rng.integers(1, 256))
         (tmp_path / "bad.fits").write_bytes(raw)

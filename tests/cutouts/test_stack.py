@@ -64,7 +64,7 @@ def test_round_trip(tmp_path: Path, pixels: Any, ask: Any, drain: Any, compress:
     assert set(result.scale.values()) == {0.262}
     assert result.center[0] == (9.5, 7.5)
     assert [bool(batch.has_nan[list(batch.index).index(2)]) for batch in result.batches] == [True]
-    assert not source.unsigned
+    assert source.files() == {"no_checksum": frozenset()}
 
 
 @pytest.mark.parametrize("compress", [None, "rice", "lossless"])
@@ -241,7 +241,7 @@ def test_band_and_row_order_matrix(tmp_path: Path, pixels: Any, ask: Any, drain:
     result = drain(source, ask(IDS), 5)
     np.testing.assert_array_equal(result.stack(), pixels)
     assert set(result.scale.values()) == {0.3}
-    assert source.unsigned == {str(tmp_path / "s.fits")}
+    assert source.files() == {"no_checksum": {str(tmp_path / "s.fits")}}
 
 
 def test_units_are_converted_or_refused(tmp_path: Path, pixels: Any, ask: Any, drain: Any) -> None:

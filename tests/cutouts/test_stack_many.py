@@ -37,7 +37,8 @@ def tiles(tmp_path: Path) -> tuple[Path, Any, Any, Any]:
 def few_files(more: int) -> Iterator[None]:
     """So many more files may be opened than are open now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+    listed = [*Path("/proc/self/fd").iterdir()]  # the listing itself was a file
+    used = {int(entry.name) for entry in listed if entry.is_symlink()}
     free = (number for number in itertools.count() if number not in used)
     resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, more, None)), hard))
     try:

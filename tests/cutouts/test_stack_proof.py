@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import fitsio
 import numpy as np
 import pytest
 
+from galcli.cutouts import stack as stack_module
 from galcli.cutouts.batch import Failures, PixelBatch
 from galcli.cutouts.stack import StackSource, write_stack
 from galcli.sky import healpix
@@ -44,6 +49,28 @@ def outcome(source: StackSource, request: Any, batch_size: int = 4) -> tuple[dic
         else:
             pixels |= dict(zip(item.index.tolist(), item.pixels.copy(), strict=True))
     return {row: values for row, values in pixels.items() if row not in status}, status
+
+
+def reasons(source: StackSource, request: Any, batch_size: int = 2) -> dict[int, str]:
+    """Why rows are lost."""
+    items = source.read(replace(request, provisional=True), batch_size)
+    lost = [item for item in items if isinstance(item, Failures)]
+    return {row: why for item in lost for row, why in zip(item.index.tolist(), item.reason, strict=True)}
+
+
+@contextmanager
+def one_failing_read(monkeypatch: Any, number: int) -> Iterator[None]:
+    """A disk that fails once."""
+    reads, preadv = itertools.count(1), os.preadv
+
+    def read(*arguments: Any) -> int:
+        if next(reads) == number:
+            raise OSError(errno.EIO, "Input/output error")
+        return preadv(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "preadv", read)
+        yield
 
 
 def flip(path: Path, cutout: int) -> None:
@@ -130,3 +157,49 @@ def test_odd_cutouts_are_summed_before(tmp_path: Path, ask: Any) -> None:
     found, status = outcome(StackSource(tmp_path / "s.fits"), ask(IDS[:3], RA[:3], DEC[:3]))
     np.testing.assert_array_equal([found[row] for row in range(3)], pixels)
     assert not status
+
+
+def test_a_read_that_fails_once_costs_its_own_rows(paths: Any, ask: Any, monkeypatch: Any) -> None:
+    """Here the second of three batches of a file, one of whose cutouts is wanted again in the third."""
+    source, request = StackSource(paths[0]), asked(ask, [0, 1, 2, 3, 3, 5])
+    monkeypatch.setattr(stack_module, "ahead", map)  # so that the batches are read in order
+    with one_failing_read(monkeypatch, 2):
+        lost = reasons(source, request)
+    assert sorted(lost) == [2, 3]
+    assert all("Input/output error" in why for why in lost.values())
+    assert reasons(source, request) == {}
+
+
+def test_a_failing_read_of_what_nobody_asked_for(paths: Any, ask: Any, monkeypatch: Any) -> None:
+    """Nobody knows whether the file is sound: its rows are taken back, with the true reason and for this time only."""
+    source, request = StackSource(paths[0]), asked(ask, [0, 1])
+    with one_failing_read(monkeypatch, 2):
+        lost = reasons(source, request)
+    assert sorted(lost) == [0, 1]
+    assert all("Input/output error" in why for why in lost.values())
+    assert reasons(source, request) == {}
+
+
+@pytest.mark.parametrize("becomes", ["gone", "garbage", "of another unit"])
+def test_a_file_that_cannot_be_opened_again_takes_back_its_own_rows(
+    paths: Any, ask: Any, monkeypatch: Any, becomes: str
+) -> None:
+    monkeypatch.setattr(stack_module, "OPEN_FILES", 1)
+    source = StackSource(paths[0].parents[2])
+    reading = source.read(replace(asked(ask, np.arange(12)), provisional=True), 6)
+    items = [next(reading), next(reading)]
+    for path in paths:
+        if path not in source._opened:
+            closed = path
+    if becomes == "gone":
+        closed.unlink()
+    elif becomes == "garbage":
+        closed.write_bytes(b"no")
+    else:
+        write_stack(closed, IDS[:1], RA[:1], DEC[:1], np.ones((1, 3, 10, 12), np.float32), "grz", 0.262,
+                    header={"MAGZERO": 20.0})  # fmt: skip
+    items += reading
+    [taken_back] = [item for item in items if isinstance(item, Failures)]
+    first = 6 * paths.index(closed)
+    assert sorted(taken_back.index.tolist()) == list(range(first, first + 6))
+    assert all(why.startswith(f"{closed.name}: ") for why in taken_back.reason)

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
+import numpy as np
 import pytest
 
 from galcli.cutouts.parallel import cores, share_cores
@@ -30,6 +31,7 @@ from galcli.predict.worker import Assignment, work
 from galcli.progress import silent
 from galcli.sky.tiles import Tile
 from galcli.tables.atomic import atomic_write
+from tests.cutouts.sky_images import DEC, RA, header, write
 from tests.survey import Survey, make_survey
 
 Run = Callable[..., Any]
@@ -66,6 +68,21 @@ def test_file_that_several_workers_read_is_counted_once(survey: Survey, galcli: 
     for more in ([], ["--workers", 3]):
         done = galcli(*survey.predict("--order", 3, "--overwrite", "--json", *more)).out.splitlines()[-1]
         assert json.loads(done)["counters"] == {"no_checksum": len(stacks)}
+
+
+def test_image_that_several_workers_cannot_use_is_counted_once(tmp_path: Path, galcli: Run) -> None:
+    """Its header can be read; that its pixels have no size is seen where a row lies near, here in several tiles."""
+    rng = np.random.default_rng(0)
+    survey = make_survey(tmp_path, ra=RA + rng.uniform(-4e-4, 4e-4, 48), dec=DEC + rng.uniform(-4e-4, 4e-4, 48))
+    for band in "grz":
+        write(tmp_path / f"images/{band}.fits", header(60, FILTER=band))
+    bad = header(60, projection="TPV", PV1_1=0.0, PV2_1=0.0)
+    write(tmp_path / "images/bad.fits", bad, np.ones((60, 60), np.float32))
+    told = []
+    for workers in (1, 2):
+        words = survey.predict("--cutouts", tmp_path / "images", "--order", 18, "--overwrite", "--workers", workers)
+        told.append(json.loads(galcli(*words, "--json").out.splitlines()[-1])["counters"])
+    assert told[0] == told[1] == {"no_checksum": 3, "unreadable": 1, "zeros": 0}
 
 
 def test_error_of_a_worker_is_that_of_the_run(survey: Survey, galcli: Run, monkeypatch: Any) -> None:
