@@ -122,9 +122,7 @@ class OpenImage:
                     self._planes.append(_OpenPlane(plane, signed))
                     files.callback(self._planes[-1].close)
             if whole or any(plane.in_memory for plane in self._planes):
-                pixels = np.empty((self._shape[0], self._height, self._width), np.float32)
-                self._settle(self._read(slice(0, self._shape[1]), slice(0, self._shape[2])), pixels)
-                self._whole = pixels
+                self._whole = self._settled(self._read(slice(0, self._shape[1]), slice(0, self._shape[2])))
                 self._planes.clear()
             else:
                 self._files = files.pop_all()
@@ -139,6 +137,18 @@ class OpenImage:
         columns = slice(self._width - right, self._width - x) if self._rule.flip_columns else slice(x, right)
         rows = slice(self._height - top, self._height - y) if self._rule.flip_rows else slice(y, top)
         self._settle(self._read(*((columns, rows) if self._rule.transpose else (rows, columns))), out)
+
+    def _settled(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """The whole image, in the memory of ``raw`` where its pixels can stay in their places."""
+        rule = self._rule
+        moved = rule.transpose or rule.flip_rows or rule.flip_columns or rule.reordered
+        if moved or raw.dtype != np.float32 or not raw.flags.writeable:
+            out = np.empty((self._shape[0], self._height, self._width), np.float32)
+            self._settle(raw, out)
+            return out
+        rule.apply_flux(raw)
+        raw[np.isinf(raw)] = np.nan
+        return raw
 
     def _settle(self, raw: NDArray[Any], out: NDArray[np.float32]) -> None:
         self._rule.settle(raw, out)
@@ -189,37 +199,30 @@ class OpenImages:
         self._nbytes = 0
         self._damage: dict[CoaddImage, str] = {}
 
-    def settled(self, image: CoaddImage, corner: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:
-        """A part of an image as galcli's pixels are: nanomaggies, bands blue to red, row 0 = south.
+    def settle(self, image: CoaddImage, corner: tuple[int, int], out: NDArray[np.float32]) -> None:
+        """Copy a part of an image as galcli's pixels are: nanomaggies, bands blue to red, row 0 = south.
 
         Parameters
         ----------
         image : CoaddImage
         corner : tuple of int
             First (x, y) of the part in the settled image; may lie outside.
-        shape : tuple of int
-            (h, w) of the part.
-
-        Returns
-        -------
-        ndarray (B, h, w), float32
-            NaN outside the image and where there is no data.
+        out : ndarray (B, h, w), float32
+            Overwritten; NaN outside the image and where there is no data.
 
         Raises
         ------
         OSError, EOFError, TypeError, ValueError, KeyError, zlib.error
             If the image is damaged.
         """
-        out = np.empty((len(image.rule.bands), *shape), np.float32)
         height, width = image.sky.shape
-        x0, x1 = max(corner[0], 0), min(corner[0] + shape[1], width)
-        y0, y1 = max(corner[1], 0), min(corner[1] + shape[0], height)
-        if (y1 - y0, x1 - x0) != shape:
+        x0, x1 = max(corner[0], 0), min(corner[0] + out.shape[2], width)
+        y0, y1 = max(corner[1], 0), min(corner[1] + out.shape[1], height)
+        if (y1 - y0, x1 - x0) != out.shape[1:]:
             out.fill(np.nan)
         if x0 < x1 and y0 < y1:
             target = out[:, y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]]
             self._get(image).read_into(target, x0, y0)
-        return out
 
     def _get(self, image: CoaddImage) -> OpenImage:
         if image in self._damage:
@@ -246,9 +249,11 @@ class OpenImages:
         opened.close()
 
     def done(self, images: Iterable[CoaddImage]) -> None:
-        """Say that one part less is wanted of each of the images."""
+        """Say that one part less is wanted of each of the images; one of which none is wanted is let go."""
         for image in images:
             self._wanted[image] -= 1
+            if not self._wanted[image] and image in self._open:
+                self._close(image)
 
     def _has_room(self, nbytes: int) -> bool:
         """Whether more bytes fit into memory, once the images that are hardly wanted any more are let go."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CutoutRequest, Failures, Kind, PixelBatch, failure, survey_pixels, without_signal
+from galcli.cutouts.buffers import Buffers
 from galcli.cutouts.coadd_image import CoaddImage, Plane
 from galcli.cutouts.coadd_index import ImageIndex, fingerprint
 from galcli.cutouts.coadd_pixels import KEPT_BYTES, OpenImages
@@ -107,6 +108,7 @@ class CoaddSource:
         self._signed: dict[Plane, bool] = {}
         self._zeros = 0
         self.kept_bytes = KEPT_BYTES
+        self._buffers = Buffers()
         #: How far from an object its stamp may reach, degrees.
         self._reach = field / math.sqrt(2) / 3600
         first = self._first_images([probe]) or self._first_images(used) or self._refuse()
@@ -224,7 +226,7 @@ class CoaddSource:
     ) -> Iterator[PixelBatch | Failures]:
         """Cut the stamps of rows whose stamps are of one size."""
         side = sides[rows[0]]
-        pixels = np.full((len(rows), len(self.bands), side, side), np.nan, np.float32)
+        pixels = self._buffers.empty((len(rows), len(self.bands), side, side))
         scale, center = np.empty(len(rows)), np.empty((len(rows), 2))
         good: list[int] = []
         for at, row in enumerate(rows):
@@ -257,7 +259,7 @@ class CoaddSource:
     def _cut(
         self, out: NDArray[np.float32], grid: _Hit, corner: tuple[int, int], hits: list[_Hit], images: OpenImages
     ) -> None:
-        """Fill a stamp (B, S, S), all NaN, from the images that hold parts of it."""
+        """Fill a stamp (B, S, S) from the images that hold parts of it; NaN where none does."""
         blank = set(range(len(self.bands)))
         for hit in hits:
             planes = [
@@ -266,10 +268,17 @@ class CoaddSource:
             lacking = [(band, at) for band, at in planes if band in blank or np.isnan(out[band]).any()]
             if not lacking:
                 continue
-            part = _part(hit, grid, corner, out.shape[-1], images)
+            band, _ = lacking[0]
+            if band in blank and len(hit.image.rule.bands) == 1:  # as most surveys' images: no copy between
+                _fill(out[band : band + 1], hit, grid, corner, images)
+                blank.discard(band)
+                continue
+            part = np.empty((len(hit.image.rule.bands), *out.shape[1:]), np.float32)
+            _fill(part, hit, grid, corner, images)
             for band, at in lacking:
                 np.copyto(out[band], part[at], where=band in blank or np.isnan(out[band]))
                 blank.discard(band)
+        out[list(blank)] = np.nan
 
     def _has_zeros(self, stamp: NDArray[np.float32], hits: list[_Hit]) -> bool:
         """Whether a band of a stamp (B, S, S) without a weight map holds many zeros beside other values."""
@@ -303,23 +312,26 @@ def _runs(sides: list[int], batch_size: int) -> Iterator[tuple[int, int]]:
             start = stop
 
 
-def _part(hit: _Hit, grid: _Hit, corner: tuple[int, int], side: int, images: OpenImages) -> NDArray[np.float32]:
-    """What an image has of a stamp (B, S, S), on the stamp's grid."""
+def _fill(out: NDArray[np.float32], hit: _Hit, grid: _Hit, corner: tuple[int, int], images: OpenImages) -> None:
+    """What an image has of a stamp, on the stamp's grid, into ``out`` (B, S, S)."""
     if hit.image is grid.image or hit.image.sky.key == grid.image.sky.key:
-        return images.settled(hit.image, corner, (side, side))
-    ends = np.array([0.0, side - 1.0])
+        images.settle(hit.image, corner, out)
+        return
+    ends = np.array([0.0, out.shape[-1] - 1.0])
     x, y = (axis.ravel() for axis in np.meshgrid(corner[0] + ends, corner[1] + ends))
     there = np.stack(hit.image.sky.to_pixel(*grid.image.sky.to_sky(x, y))) - np.stack([x, y])
     shift = np.round(there.mean(axis=1))
     if np.abs(there - shift[:, None]).max() < SAME_GRID:
-        return images.settled(hit.image, (corner[0] + int(shift[0]), corner[1] + int(shift[1])), (side, side))
-    return _interpolated(hit.image, grid.image, corner, side, images)
+        images.settle(hit.image, (corner[0] + int(shift[0]), corner[1] + int(shift[1])), out)
+    else:
+        _interpolate(out, hit.image, grid.image, corner, images)
 
 
-def _interpolated(
-    image: CoaddImage, grid: CoaddImage, corner: tuple[int, int], side: int, images: OpenImages
-) -> NDArray[np.float32]:
+def _interpolate(
+    out: NDArray[np.float32], image: CoaddImage, grid: CoaddImage, corner: tuple[int, int], images: OpenImages
+) -> None:
     """An image at the pixels of another grid (B, S, S): its surface brightness there, times the area of a pixel."""
+    side = out.shape[-1]
     y, x = np.mgrid[-1 : side + 1, -1 : side + 1].astype(np.float64)  # a pixel more, to know how large each one is
     x, y = image.sky.to_pixel(*grid.sky.to_sky(x + corner[0], y + corner[1]))
     area = np.abs(
@@ -330,8 +342,9 @@ def _interpolated(
     x, y = _within(x[1:-1, 1:-1], width), _within(y[1:-1, 1:-1], height)
     x0, y0 = int(np.floor(x.min())) - REACH, int(np.floor(y.min())) - REACH
     shape = (int(np.ceil(y.max())) + REACH + 1 - y0, int(np.ceil(x.max())) + REACH + 1 - x0)
-    values: NDArray[np.float32] = cubic(images.settled(image, (x0, y0), shape), x - x0, y - y0)
-    return values * area.astype(np.float32)
+    around = np.empty((len(out), *shape), np.float32)
+    images.settle(image, (x0, y0), around)
+    np.multiply(cubic(around, x - x0, y - y0), area.astype(np.float32), out=out)
 
 
 def _within(place: Floats, length: int) -> Floats:

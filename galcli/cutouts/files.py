@@ -40,7 +40,7 @@ from galcli.tables.status import RowStatus
 
 #: Rows that are read together and sorted by shape, and the bytes of their pixels at most. Fixed, so that the order in
 #: which rows come does not depend on the batch size.
-WINDOW = 64
+WINDOW = 32
 WINDOW_BYTES = 1 << 27
 
 #: Part of a thread's time below which the processor was idle: it waited for the disk.

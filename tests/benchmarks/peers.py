@@ -6,7 +6,6 @@ Zoobot and Hyrax run where an environment that holds them is named: ``--peers-py
 from __future__ import annotations
 
 import shutil
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Speed:
-    """Medians of the runs of an entry.
+    """The best of the runs of an entry: what else the machine does only adds.
 
     Attributes
     ----------
@@ -117,8 +116,8 @@ def in_turns(entries: Sequence[Entry], survey: PeerSurvey, folder: Path) -> dict
 
 
 def _speed(ones: list[Usage], wholes: list[Usage]) -> Speed:
-    first, seconds = (statistics.median(usage.seconds for usage in usages) for usages in (ones, wholes))
-    start, cpu = (statistics.median(usage.cpu for usage in usages) for usages in (ones, wholes))
+    first, seconds = (min(usage.seconds for usage in usages) for usages in (ones, wholes))
+    start, cpu = (min(usage.cpu for usage in usages) for usages in (ones, wholes))
     peak = max(usage.peak for usage in wholes) / 1e9
     return Speed(OBJECTS / (seconds - first), (cpu - start) / OBJECTS * 1e3, first, peak)
 

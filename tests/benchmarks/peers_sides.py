@@ -129,7 +129,9 @@ def galcli(*further: str, name: str = "galcli") -> Side:
 def plain_script() -> Side:
     """The script of `tests.benchmarks.plain_script`."""
 
-    return Side("plain script", lambda job: [sys.executable, str(_HERE / "plain_script.py"), *job.words], _read_table)
+    return Side(
+        "plain script", lambda job: [sys.executable, "-P", str(_HERE / "plain_script.py"), *job.words], _read_table
+    )
 
 
 def _read_table(out: Path) -> NDArray[Any]:
@@ -163,14 +165,14 @@ def _zoobot(python: str) -> Side:
     def read(out: Path) -> NDArray[Any]:
         return np.loadtxt(out, delimiter=",", skiprows=1, ndmin=2)[:, :3] if out.exists() else np.empty((0, 3))
 
-    return Side("zoobot", lambda job: [python, str(_HERE / "peer_zoobot.py"), *job.words], read)
+    return Side("zoobot", lambda job: [python, "-P", str(_HERE / "peer_zoobot.py"), *job.words], read)
 
 
 def _hyrax(python: str) -> Side:
     script = str(_HERE / "peer_hyrax.py")
 
     def read(out: Path) -> NDArray[Any]:
-        done = subprocess.run([python, script, "--read", str(out)], stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run([python, "-P", script, "--read", str(out)], stdout=subprocess.PIPE, text=True, check=True)
         return np.array(json.loads(done.stdout), float).reshape(-1, 3)
 
-    return Side("hyrax engine", lambda job: [python, script, *job.words], read)
+    return Side("hyrax engine", lambda job: [python, "-P", script, *job.words], read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from pathlib import Path
@@ -46,6 +47,7 @@ def _answers(folder: Path, model: Path) -> list[Result]:
     inputs = ["--cutouts", folder / "stack.fits", "--model", model, "--device", "cpu"]
     questions = {"plan": ["plan", folder / "catalog.fits", *inputs], "status": ["status", out]}
     results = []
+    os.sync()  # a disk that is still busy with the run would answer late
     for name, words in questions.items():
         began = time.perf_counter()
         command(*words)
