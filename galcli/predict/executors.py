@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from galcli import interrupts
-from galcli.errors import DeviceError, OutputError, UsageError
+from galcli.errors import DeviceError, OutputError
 from galcli.predict.engine import Engine
 from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan
@@ -226,13 +226,11 @@ class SiteCrew:
     loses_answers = True  # Parsl hands them on from a thread of the worker, which is at the next tile by then
 
     def __init__(self, site: Site, assignment: Assignment, folder: Path) -> None:
-        try:
-            import parsl.errors
-            from parsl.concurrent import ParslPoolExecutor
-            from parsl.config import Config
-            from parsl.executors.high_throughput import errors
-        except ImportError as error:
-            raise UsageError("--site needs Parsl, which is not installed", "pip install 'galcli[cluster]'") from error
+        import parsl.errors
+        from parsl.concurrent import ParslPoolExecutor
+        from parsl.config import Config
+        from parsl.executors.high_throughput import errors
+
         self.slots = AHEAD * site.jobs * site.nodes * site.workers
         self._assignment, self._folder = assignment, folder.absolute()
         self._useless = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import importlib.util
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -71,6 +72,8 @@ def load_site(options: PredictOptions) -> Site | None:
     if options.site is None:
         return None
     text, where = _read(options.site)
+    if importlib.util.find_spec("parsl") is None:  # before there is anything of a run
+        raise UsageError("--site needs Parsl, which is not installed", "pip install 'galcli[cluster]'")
     try:
         given = tomllib.loads(text)
         chosen = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -209,3 +210,12 @@ def test_site_that_starts_nothing_ends_the_run(survey: Survey, tmp_path: Path) -
         assert list(RunPaths(survey.out).site.rglob("*.sh.err")), "what the job said is kept"
         assert "Traceback" not in err
         assert not process.processes()
+
+
+def test_missing_parsl_is_said_before_there_is_anything_of_a_run(survey: Survey, galcli: Run, monkeypatch: Any) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "parsl" else find(name))
+    result = galcli(*survey.predict("--site", "local"), code=2)
+    assert "Parsl" in result.error
+    assert "galcli[cluster]" in result.hint
+    assert not RunPaths(survey.out).root.exists()
