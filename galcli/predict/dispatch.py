@@ -8,6 +8,7 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from itertools import chain
 
 from galcli import interrupts
 from galcli.errors import DeviceError, GalcliError
@@ -87,7 +88,7 @@ class Dispatcher:
             if not self._begun:
                 self._hand_out(last.popleft())
             self._look_for_stalled()
-            for tile, report in (*self._unanswered(), *self._done()):
+            for tile, report in chain(self._unanswered(), self._done()):
                 if report is None and self._failures[tile] < TRIES:
                     (last if self._failures[tile] == TRIES - 1 else waiting).appendleft(tile)
                     continue

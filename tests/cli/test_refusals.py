@@ -125,10 +125,11 @@ def _code_of(command: tuple[str, ...]) -> int:
 
 def test_0_done(survey: Survey, galcli_process: Run) -> None:
     galcli_process(*survey.predict())
+    assert survey.out.exists()
 
 
 def test_2_usage(survey: Survey, galcli_process: Run) -> None:
-    galcli_process(*survey.predict("--shard", "2/2"), code=2)
+    assert "2/2" in galcli_process(*survey.predict("--shard", "2/2"), code=2).error
 
 
 def test_3_too_many_rows_without_a_prediction(tmp_path: Path, galcli_process: Run) -> None:
@@ -141,7 +142,8 @@ def test_3_too_many_rows_without_a_prediction(tmp_path: Path, galcli_process: Ru
 
 def test_4_bad_input(tmp_path: Path, galcli_process: Run) -> None:
     survey = make_survey(tmp_path / "s", 4)
-    galcli_process("predict", survey.root / "none.fits", "--model", survey.model, code=4)
+    absent = galcli_process("predict", survey.root / "none.fits", "--model", survey.model, code=4)
+    assert "none.fits" in absent.error
     galcli_process("predict", survey.model, "--model", survey.model, "-o", survey.out, code=4)
 
 
@@ -173,6 +175,7 @@ def test_5_device_that_the_runtime_does_not_really_use(
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", fall_back)
     galcli(*[word if word != "cpu" else "cuda" for word in survey.predict()], code=5)
+    assert not survey.out.exists()
     galcli(*survey.predict())
 
 
@@ -204,11 +207,13 @@ def test_5_model_that_is_none(survey: Survey, galcli: Run, damage: str) -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_5_precision_that_the_model_has_not(survey: Survey, galcli: Run, precision: str) -> None:
-    galcli(*survey.predict("--precision", precision), code=5)
+    assert precision in galcli(*survey.predict("--precision", precision), code=5).error
+    assert not survey.out.exists()
 
 
 def test_6_output_that_cannot_be_written(survey: Survey, galcli_process: Run) -> None:
-    galcli_process(*survey.predict(out=survey.catalog / "p.fits"), code=6)
+    result = galcli_process(*survey.predict(out=survey.catalog / "p.fits"), code=6)
+    assert survey.catalog.name in result.error
 
 
 def test_75_interrupted(survey: Survey, launcher: Launcher) -> None:
