@@ -35,7 +35,9 @@ def list_models(as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("name", "version", "precision", "default", "MB", "trained on", "predicts", box=None)
+    table = Table("name", "version", "precision", "default", "MB", "trained on", "predicts", box=None, pad_edge=False)
+    for column in table.columns[:-2]:
+        column.no_wrap = True  # sentences give way first
     for model in models:
         card = model.card
         table.add_row(

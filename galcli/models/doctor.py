@@ -47,7 +47,7 @@ def examine() -> list[Finding]:
     findings.append(_libraries())
     findings += _runtime()
     findings += _models()
-    findings.append(_training())
+    findings += [_training(), _cluster()]
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     findings.append(Finding("good" if free > 1 else "note", f"{free:.1f} GB free in {Path.cwd()}"))
     return findings
@@ -123,3 +123,11 @@ def _training() -> Finding:
     return Finding(
         "note", f"galcli train and mock are not available (missing: {missing})", "pip install 'galcli[train]'"
     )
+
+
+def _cluster() -> Finding:
+    parsl = installed("parsl")
+    if parsl is None:
+        return Finding("note", "galcli predict --site is not available (missing: parsl)", "pip install 'galcli[cluster]'")
+    batch = "sbatch is here" if shutil.which("sbatch") else "no sbatch on this machine, so no --site slurm from here"
+    return Finding("good", f"cluster: parsl {parsl}; {batch}")

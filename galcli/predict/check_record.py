@@ -47,7 +47,8 @@ def record_problems(path: Path, table: FitsTable, cards: list[Card]) -> Iterator
     }  # fmt: skip
     for keyword, value in facts.items():
         if (found := table.header.get(keyword)) != value:
-            yield f"header card {keyword} is {found}, not {value}"
+            meaning = f", the digest of what {RUN} lists" if keyword == "IDENTITY" else ""
+            yield f"header card {keyword} is {found}, not {value}{meaning}"
     yield from _column_problems(list(table.fields), json.loads(entries["columns"]))
     nothing: dict[str, str] = {}
     models = zip_longest(_models_of_run(entries), _models(path), fillvalue=nothing)

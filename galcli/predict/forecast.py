@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CutoutRequest, Failures
 from galcli.cutouts.coadds import CoaddSource
@@ -94,6 +95,7 @@ def forecast(options: PredictOptions) -> Forecast:
         sizes = [tile.stop - tile.start for tile in plan.tiles]
         rows = len(plan.catalog)
         row_bytes = sum(column.numpy.itemsize * math.prod(column.shape) for column in plan.table.columns)
+        further = sum(values.nbytes for hdu in plan.table.further_hdus() for values in hdu.data.values())
         bad = sum(tile.stop - tile.start for tile in plan.tiles if tile.order < 0)
         orders = Counter(tile.order for tile in plan.tiles if tile.order >= 0)
         tile_gb = max(sizes, default=0) * row_bytes / 1e9
@@ -104,26 +106,31 @@ def forecast(options: PredictOptions) -> Forecast:
         tiles_by_order=dict(orders), models=[runner.model.name for runner in engine.all_runners()],
         cutouts=engine.source.describe(), probed=probed, found=found, rows_per_second=rate,
         seconds=rows / rate if rate else 0.0, memory_gb=BASE_GB + images_gb + batch_gb + 2 * tile_gb,
-        output_mb=rows * row_bytes / 1e6,
+        output_mb=(rows * row_bytes + further) / 1e6,
     )  # fmt: skip
 
 
 def _measure(plan: Plan, engine: Engine) -> tuple[int, int, float, float]:
-    """Read and predict the first rows twice; the second pass is timed, so that start-up does not count."""
+    """Read and predict the first rows, after a first batch of them for each lane: start-up does not count."""
     good = [tile for tile in plan.tiles if tile.order >= 0]
     most = PROBE_BATCHES * engine.batch_size if engine.lanes else PROBE
     rows = np.concatenate([plan.rows[t.start : t.stop] for t in good[:most]] or [np.empty(0, np.int64)])[:most]
     if not rows.size:
         return 0, 0, 0.0, 0.0
+    _predict(plan, engine, rows[: engine.batch_size * max(len(engine.lanes), 1)])
+    began = time.perf_counter()
+    found, image_bytes = _predict(plan, engine, rows)
+    return len(rows), found, len(rows) / (time.perf_counter() - began), image_bytes
+
+
+def _predict(plan: Plan, engine: Engine, rows: NDArray[np.int64]) -> tuple[int, float]:
+    """How many of these rows have a cutout, and the bytes of the largest."""
     catalog = plan.catalog[rows]
     columns = {name: catalog[name] for name in engine.source.needs}
     request = CutoutRequest(catalog["id"], catalog["ra"], catalog["dec"], rows.astype(np.int64), columns)
-    table = null_columns(plan.table.columns, len(rows))
-    found, image_bytes, began = 0, 0.0, 0.0
-    for _ in range(2):
-        found, began = 0, time.perf_counter()
-        for item in engine.predict(request, table):
-            if not isinstance(item, Failures):
-                found += len(item)
-                image_bytes = max(image_bytes, item.pixels.nbytes / len(item))
-    return len(rows), found, len(rows) / (time.perf_counter() - began), image_bytes
+    found, image_bytes = 0, 0.0
+    for item in engine.predict(request, null_columns(plan.table.columns, len(rows))):
+        if not isinstance(item, Failures):
+            found += len(item)
+            image_bytes = max(image_bytes, item.pixels.nbytes / len(item))
+    return found, image_bytes

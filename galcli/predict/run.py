@@ -24,7 +24,7 @@ from galcli.predict.output_rows import counts_of
 from galcli.predict.paths import RunPaths, paths_of
 from galcli.predict.plan import Plan, load_plan, make_plan, was_to_be_kept
 from galcli.predict.problems import given_up_in, write_problems
-from galcli.predict.sites import Site, load_site
+from galcli.predict.sites import Site, load_site, require_means
 from galcli.predict.tile import is_made
 from galcli.progress import Progress, duration
 from galcli.tables.atomic import clear_partial
@@ -104,6 +104,8 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
     began = time.monotonic()
     paths = RunPaths(options.out)
     site = load_site(options)
+    if site is not None:
+        require_means(site)  # before there is anything of a run
     elsewhere = None if site is None else site.device
     before = entries_of(options.out, options.layout, replaced=options.overwrite)
     with interrupts.graceful(), open_inputs(options, progress.note, elsewhere) as (catalog, layout, engine):
@@ -124,7 +126,7 @@ def predict(options: PredictOptions, progress: Progress) -> Summary:
             if options.shard is not None:
                 left = len(missing_tiles(plan))
                 others = (
-                    f"{left} of {len(plan.tiles)} tiles are still in other hands; then"
+                    f"other shards are still making {left} of {len(plan.tiles)} tiles (`galcli status {options.out}`); then"
                     if left
                     else "all tiles are done;"
                 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from galcli.errors import UsageError
+from galcli.errors import DeviceError, UsageError
 from galcli.predict.options import PredictOptions
 
 #: Part of a job's time after which its workers take no more tiles, so that none is cut off by the end of the job.
@@ -72,8 +73,6 @@ def load_site(options: PredictOptions) -> Site | None:
     if options.site is None:
         return None
     text, where = _read(options.site)
-    if importlib.util.find_spec("parsl") is None:  # before there is anything of a run
-        raise UsageError("--site needs Parsl, which is not installed", "pip install 'galcli[cluster]'")
     try:
         given = tomllib.loads(text)
         chosen = {
@@ -97,6 +96,22 @@ def load_site(options: PredictOptions) -> Site | None:
     if site.device != "cpu" and not site.gpus_per_node:
         raise UsageError(f"{where}: device {site.device}, and no GPUs", "say how many a node has: gpus_per_node = 1")
     return site
+
+
+def require_means(site: Site) -> None:
+    """Refuse a site that nothing on this machine can start.
+
+    Raises
+    ------
+    DeviceError
+    """
+    if importlib.util.find_spec("parsl") is None:
+        raise DeviceError("--site needs Parsl, which is not installed", "pip install 'galcli[cluster]'")
+    if site.provider == "slurm" and shutil.which("sbatch") is None:
+        raise DeviceError(
+            "there is no sbatch on this machine, by which SLURM is asked for workers",
+            "give the command on a login node of the cluster; to try it out on this machine: --site local",
+        )
 
 
 def shipped() -> list[str]:

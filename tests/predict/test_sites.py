@@ -154,7 +154,7 @@ def test_plan_for_gpus_is_made_without_one_and_held_against_the_workers(survey: 
 
 #: A batch system of one machine: sbatch runs the script at once, scancel kills it, squeue knows whether it lives.
 _SLURM = {
-    "sbatch": 'cp "$1" {log}/script; setsid bash "$1" > {log}/out 2>&1 & echo "Submitted batch job $!"',
+    "sbatch": 'cp "$1" {log}/script; setsid bash "$1" > {log}/out 2>&1 & echo "Submitted batch job $!" | tee -a {log}/jobs',
     "squeue": 'job=${{!#}}; kill -0 "$job" 2> /dev/null && echo "$job R"; true',
     "sacct": "exit 1",
     "scancel": 'for job; do kill -- "-$job"; done; echo "$@" > {log}/cancelled',
@@ -200,6 +200,31 @@ def test_run_through_slurm(survey: Survey, reference: bytes, slurm: Path, tmp_pa
     }
 
 
+#: A first job that dies with all that runs in it as soon as the folder holds a tile; the others are as ever.
+_DYING = """
+if mkdir {log}/first 2> /dev/null; then
+    (until compgen -G "{run}/Norder=*/Dir=*/*.fits"; do sleep 0.05; done; kill -KILL -- "-$!") > /dev/null 2>&1 &
+fi
+"""
+
+
+@pytest.mark.slow  # a minute of silence, after which a node counts as lost
+def test_job_that_ends_before_the_run_is_followed_by_another(
+    survey: Survey, reference: bytes, slurm: Path, tmp_path: Path
+) -> None:
+    """Its time is over, or its node is lost: the next is asked for, and makes the tiles that were in work."""
+    sbatch = tmp_path / "bin/sbatch"
+    sbatch.write_text(sbatch.read_text() + _DYING.format(log=slurm, run=RunPaths(survey.out).root))
+    site = write(tmp_path, 'provider = "slurm"\nworkers_per_node = 1\n')
+    with running(survey.predict("--order", 3, "--site", site)) as process:
+        code, err = process.end()
+        assert code == 0, err
+        assert not process.processes()
+    assert survey.out.read_bytes() == reference
+    assert (slurm / "first").exists()
+    assert len((slurm / "jobs").read_text().splitlines()) == 2
+
+
 def test_site_that_starts_nothing_ends_the_run(survey: Survey, tmp_path: Path) -> None:
     """The job ends without a worker: a module that is not there, a wrong environment."""
     site = write(tmp_path, 'provider = "local"\nworker_init = "exit 1"\n')
@@ -215,7 +240,16 @@ def test_site_that_starts_nothing_ends_the_run(survey: Survey, tmp_path: Path) -
 def test_missing_parsl_is_said_before_there_is_anything_of_a_run(survey: Survey, galcli: Run, monkeypatch: Any) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "parsl" else find(name))
-    result = galcli(*survey.predict("--site", "local"), code=2)
+    result = galcli(*survey.predict("--site", "local"), code=5)
     assert "Parsl" in result.error
     assert "galcli[cluster]" in result.hint
+    assert not RunPaths(survey.out).root.exists()
+
+
+def test_missing_slurm_is_said_before_there_is_anything_of_a_run(survey: Survey, galcli: Run, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PATH", str(survey.root))
+    words = [word for word in survey.predict("--site", "slurm") if word not in ("--device", "cpu")]
+    result = galcli(*words, code=5)
+    assert "sbatch" in result.error
+    assert "login node" in result.hint
     assert not RunPaths(survey.out).root.exists()
