@@ -28,14 +28,14 @@ class Site(BaseModel):
     device: Literal["cpu", "cuda", "tensorrt"] = Field(default="cpu", description="on what the models run")
     jobs: int = Field(default=1, ge=1, description="jobs at a time")
     nodes: int = Field(default=1, ge=1, description="nodes of each job")
-    workers_per_node: int | None = Field(default=None, ge=1, description="default: one per GPU, or one")
+    workers_per_node: int | None = Field(default=None, ge=1, description="without it one per GPU, or one")
     gpus_per_node: int = Field(default=0, ge=0, description="each worker gets one of them for itself")
     threads: int = Field(default=0, ge=0, description="threads of a worker's models; 0: its part of the cores")
     walltime: str = Field(default="01:00:00", pattern="^[0-9]+:[0-5][0-9]:[0-5][0-9]$", description="of a job, H:MM:SS")
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
+    partition: str | None = Field(default=None, description="as for sbatch")
+    account: str | None = Field(default=None, description="as for sbatch")
+    qos: str | None = Field(default=None, description="as for sbatch")
+    constraint: str | None = Field(default=None, description="as for sbatch")
     exclusive: bool = Field(default=True, description="ask for nodes that no other job shares")
     scheduler_options: str = Field(default="", description="further lines of the job's script, such as #SBATCH --mem=0")
     worker_init: str = Field(default="", description="shell commands before a worker starts, such as module load")

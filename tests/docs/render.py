@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntFlag
@@ -10,6 +11,7 @@ from pathlib import Path
 from galcli.cli import COMMANDS
 from galcli.models import library
 from galcli.models.library import ModelFile
+from galcli.predict.sites import Site
 from galcli.tables.columns import Column, column_models, dictionary
 from galcli.tables.status import MODEL_STATUS_MEANING, ROW_STATUS_MEANING
 from tests.docs import large as large_survey
@@ -48,6 +50,15 @@ def status() -> str:
     ]  # fmt: skip
     rows = [(where, str(bit.value), str(bit.name), text) for where, bits in parts for bit, text in bits.items()]
     return table(("column", "bit", "name", "meaning"), rows)
+
+
+def profile() -> str:
+    """What a site profile may hold."""
+    rows = []
+    for name, field in Site.model_fields.items():
+        default = "" if field.is_required() or field.default in (None, "") else f"`{json.dumps(field.default)}`"
+        rows.append((f"`{name}`", default, field.description or ""))
+    return table(("in a profile", "default", "meaning"), rows)
 
 
 def commands() -> str:
@@ -119,7 +130,7 @@ def large() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    "columns": columns, "status": status, "commands": commands, "metrics": metrics, "large": large,
+    "columns": columns, "profile": profile, "status": status, "commands": commands, "metrics": metrics, "large": large,
 }  # fmt: skip
 
 
