@@ -128,6 +128,8 @@ def _training() -> Finding:
 def _cluster() -> Finding:
     parsl = installed("parsl")
     if parsl is None:
-        return Finding("note", "galcli predict --site is not available (missing: parsl)", "pip install 'galcli[cluster]'")
+        return Finding(
+            "note", "galcli predict --site is not available (missing: parsl)", "pip install 'galcli[cluster]'"
+        )
     batch = "sbatch is here" if shutil.which("sbatch") else "no sbatch on this machine, so no --site slurm from here"
     return Finding("good", f"cluster: parsl {parsl}; {batch}")

@@ -7,6 +7,7 @@ import math
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan, make_plan
 from galcli.predict.tile import null_columns
 from galcli.progress import duration
+from galcli.tables.columns import Column
 
 #: Cutouts the rate is measured on, and batches where there are lanes, which take a few to be all at work.
 PROBE, PROBE_BATCHES = 128, 8
@@ -94,8 +96,8 @@ def forecast(options: PredictOptions) -> Forecast:
         probed, found, rate, image_bytes = _measure(plan, engine)
         sizes = [tile.stop - tile.start for tile in plan.tiles]
         rows = len(plan.catalog)
-        row_bytes = sum(column.numpy.itemsize * math.prod(column.shape) for column in plan.table.columns)
-        further = sum(values.nbytes for hdu in plan.table.further_hdus() for values in hdu.data.values())
+        row_bytes = _row_bytes(plan.table.columns)
+        further = sum(len(hdu.data[hdu.columns[0].name]) * _row_bytes(hdu.columns) for hdu in plan.table.further_hdus())
         bad = sum(tile.stop - tile.start for tile in plan.tiles if tile.order < 0)
         orders = Counter(tile.order for tile in plan.tiles if tile.order >= 0)
         tile_gb = max(sizes, default=0) * row_bytes / 1e9
@@ -108,6 +110,10 @@ def forecast(options: PredictOptions) -> Forecast:
         seconds=rows / rate if rate else 0.0, memory_gb=BASE_GB + images_gb + batch_gb + 2 * tile_gb,
         output_mb=(rows * row_bytes + further) / 1e6,
     )  # fmt: skip
+
+
+def _row_bytes(columns: Iterable[Column]) -> int:
+    return sum(column.numpy.itemsize * math.prod(column.shape) for column in columns)
 
 
 def _measure(plan: Plan, engine: Engine) -> tuple[int, int, float, float]:
