@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import RidgeCV
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,6 +29,8 @@ SMALL = 2000
 #: With fewer objects of one front, its quantile is that of all fronts.
 FEW = 50
 FOLDS = 10
+#: How strongly widths are kept from following the features, in units of the number of objects.
+_PENALTIES = np.logspace(-2, 2, 9)
 #: Percent of the training values on either side to which widths are bounded, so that odd galaxies get no odd widths.
 _TAIL = 1.0
 
@@ -199,9 +201,13 @@ Scale = tuple[Floats, float, float, float]
 
 
 def _fit_scale(scores: Floats, size: Floats) -> Scale:
-    """Logarithm of the typical residual as a linear function of the features, bounded to what was seen."""
+    """Logarithm of the typical residual as a linear function of the features, bounded to what was seen.
+
+    How closely it follows the features is found by cross-validation: what it takes from the noise of a hundred of them
+    is error of the error bars.
+    """
     floor = 1e-3 * float(np.median(size)) + float(np.finfo(np.float32).tiny)
-    model = Ridge(alpha=max(1.0, 0.01 * len(size))).fit(scores, np.log(np.maximum(size, floor)))
+    model = RidgeCV(alphas=len(size) * _PENALTIES).fit(scores, np.log(np.maximum(size, floor)))
     slope, offset = np.asarray(model.coef_, np.float64), float(model.intercept_)
     low, high = np.percentile(scores @ slope + offset, [_TAIL, 100 - _TAIL])
     return slope, offset, float(low), float(high)

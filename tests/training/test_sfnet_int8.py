@@ -66,8 +66,18 @@ def test_twin_is_near_its_model(made):
     assert (full["idx"][:, 0] == twin["idx"][:, 0]).mean() > 0.9
 
 
+def _error_bars(path, card, given):
+    """First error bar of model and twin (2, N) on the test sample, and the front of each."""
+    tensor = next(output.tensor for output in card.outputs if output.column == f"{card.outputs[0].column}_ERR")
+    batches = list(given.test())
+    sessions = [Session(library.find(path, precision), "cpu") for precision in ("fp32", "int8")]
+    bars = [np.concatenate([one.run(feeds_of(batch), [tensor])[tensor] for batch in batches]) for one in sessions]
+    return bars, np.array(FRONTS)[np.concatenate([batch.front.numpy() for batch in batches])]
+
+
 def test_metrics_are_the_twins_own(made):
-    path, card, _ = made
+    path, card, given = made
+    bars, seen = _error_bars(path, card, given)
     metrics = {(metric.name, metric.front): metric for metric in card.metrics}
     before = {(metric.name, metric.front): metric for metric in library.find(path).card.metrics}
     assert set(before) < set(metrics)
@@ -80,6 +90,9 @@ def test_metrics_are_the_twins_own(made):
         assert ratio.value == pytest.approx(own[0] / own[1], rel=1e-3)
         assert ratio.objects == 60
         assert 0.8 < metrics["first feature as in float32", front].value <= 1
+        factor = metrics[f"{column} error bar within a factor of float32 (68 %)", front].value
+        change = np.abs(np.log(bars[1][seen == front] / bars[0][seen == front]))
+        assert np.log(factor) == pytest.approx(np.quantile(change, 0.68), rel=1e-3, abs=1e-4)
     assert metrics["speed over float32", None].value > 0
 
 

@@ -21,7 +21,7 @@ from galcli.models import library
 from galcli.models.card import Card
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session
-from galcli.training import export, quantise
+from galcli.training import calibrate, export, quantise
 from galcli.training.data import Batch
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.networks.sfnet_export import ExportedSFNet
@@ -154,8 +154,12 @@ def _feeds(batch: Batch) -> dict[str, NDArray[Any]]:
 
 
 def _against(model: ModelFile, kind: Kind, test: Values, samples: Samples) -> Iterable[dict[str, Any]]:
-    """What the twin loses: its errors over those of the float32 model, and how often both name the same feature."""
-    full = measure(onnx.load_model_from_string(model.path.read_bytes()), samples.test, [*tensors(kind), "idx"])
+    """What the twin loses: its errors over those of the float32 model, and how often both name the same feature.
+
+    And by how much the error bars of single galaxies differ, which are calibrated anew.
+    """
+    bars = [quantity.error for quantity in kind.quantities]
+    full = measure(onnx.load_model_from_string(model.path.read_bytes()), samples.test, [*tensors(kind), *bars, "idx"])
     truth = truth_of(test, kind)
     squares = [(predicted_of(values, kind) - truth) ** 2 for values in (test, full)]
     same = test["idx"][:, 0] == full["idx"][:, 0]
@@ -167,6 +171,11 @@ def _against(model: ModelFile, kind: Kind, test: Values, samples: Samples) -> It
         twin_rmse, full_rmse = (np.sqrt(square[rows].mean(axis=0)) for square in squares)
         for quantity, ratio in zip(kind.quantities, twin_rmse / full_rmse, strict=True):
             yield common | {"name": f"{quantity.column} rmse over float32", "value": rounded(ratio)}
+            change = np.abs(np.log(test[quantity.error][rows] / full[quantity.error][rows]))
+            yield common | {
+                "name": f"{quantity.column} error bar within a factor of float32 (68 %)",
+                "value": rounded(np.exp(np.quantile(change, calibrate.LEVEL))),
+            }
         yield common | {"name": "first feature as in float32", "value": rounded(same[rows].mean())}
 
 
