@@ -10,7 +10,6 @@ from galcli.errors import GalcliError
 from galcli.models.card import Card
 from galcli.predict.check_ids import Reference, identifiers_of
 from galcli.predict.check_tile import astray
-from galcli.predict.identity import digest
 from galcli.predict.layout import HPX
 from galcli.predict.merge import missing_tiles, opened, read_tile
 from galcli.predict.output_rows import STEP
@@ -95,8 +94,6 @@ def _tile_problems(plan: Plan, tile: Tile, cards: list[Card]) -> list[str]:
         return [error.message]
     if problems:
         return problems
-    if table.header.get("IDENTITY") != digest(plan.table.identity):
-        return ["it belongs to another run"]
     wanted = plan.catalog[np.asarray(plan.rows[tile.start : tile.stop])]
     rows: Rows = {name: values[name] for name in values.dtype.names or ()}
     for name, field in plan.table.copied.items():

@@ -6,10 +6,12 @@ import logging
 import multiprocessing.connection
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
@@ -37,7 +39,7 @@ HEARTBEAT, SILENCE = 2, 60
 LOOK = 1
 #: Seconds in which a process of this machine has to end once it is told to.
 ENDING = 2.0
-#: Characters of Parsl's messages that are shown; they hold the output of whole jobs.
+#: Characters of Parsl's messages that are shown, the last ones: they hold the output of whole jobs.
 _SHOWN = 300
 
 
@@ -85,7 +87,7 @@ def open_crew(plan: Plan, engine: Engine, options: PredictOptions, site: Site | 
     elif workers > 1:
         crew = PoolCrew(options, workers)
     else:
-        crew = InlineCrew(plan, engine, shared=options.shard is not None)
+        crew = InlineCrew(plan, engine)
     try:
         yield crew
     finally:
@@ -98,13 +100,13 @@ class InlineCrew:
     slots = 1
     loses_answers = False
 
-    def __init__(self, plan: Plan, engine: Engine, *, shared: bool) -> None:
-        self._plan, self._engine, self._shared = plan, engine, shared
+    def __init__(self, plan: Plan, engine: Engine) -> None:
+        self._plan, self._engine = plan, engine
 
     def submit(self, tile: Tile) -> Future[TileReport]:
         """Make the tile; what goes wrong is raised here and ends the run."""
         future: Future[TileReport] = Future()
-        future.set_result(make_tile(self._plan, self._engine, tile, shared=self._shared))
+        future.set_result(make_tile(self._plan, self._engine, tile))
         return future
 
     def result(self, future: Future[TileReport]) -> TileReport:
@@ -160,7 +162,10 @@ class PoolCrew:
     def close(self) -> None:
         """See `Crew`."""
         for process in self._all:
-            process.close()
+            process.tell_to_end()
+        until = time.monotonic() + ENDING
+        for process in self._all:
+            process.close(until)
 
 
 class _Process:
@@ -185,14 +190,17 @@ class _Process:
                 return self._pool.submit(work, self._assignment, tile)
 
     def restart(self) -> None:
-        self.close()
+        self.tell_to_end()
+        self.close(time.monotonic() + ENDING)
         self._start()
 
-    def close(self) -> None:
+    def tell_to_end(self) -> None:
         self._held.close()
+
+    def close(self, until: float) -> None:
         # One that hangs in C code holds Python's lock, so that no thread of it sees the pipe.
         for process in list((self._pool._processes or {}).values()):
-            if not multiprocessing.connection.wait([process.sentinel], ENDING):
+            if not multiprocessing.connection.wait([process.sentinel], max(until - time.monotonic(), 0)):
                 process.kill()
         self._pool.shutdown(cancel_futures=True)
         self._read.close()
@@ -286,7 +294,7 @@ class SiteCrew:
     def _no_workers(self, error: Exception) -> DeviceError:
         self._useless = True
         return DeviceError(
-            f"the site gives no workers: {str(error)[:_SHOWN]}",
+            f"the site gives no workers: {str(error)[-_SHOWN:]}",
             f"check its profile (partition, account, worker_init); its logs are in {self._folder}",
         )
 
@@ -319,7 +327,8 @@ def _parsl_executor(site: Site) -> Any:
         label="galcli",
         provider=provider(**asked),
         launch_cmd=DEFAULT_LAUNCH_CMD.replace(
-            "process_worker_pool.py", f"{python} -P -m parsl.executors.high_throughput.process_worker_pool"
+            "process_worker_pool.py",
+            f"{shlex.quote(python)} -P -m parsl.executors.high_throughput.process_worker_pool",
         ),
         interchange_launch_cmd=[python, "-P", "-m", "galcli.predict.interchange", str(os.getpid())],
         address="127.0.0.1" if site.provider == "local" else None,

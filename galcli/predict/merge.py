@@ -22,11 +22,11 @@ from galcli.errors import InputError, OutputError
 from galcli.predict.plan import Plan
 from galcli.predict.runner import Columns
 from galcli.predict.table import PREDICTIONS, TableSpec
+from galcli.predict.tile import is_there
 from galcli.sky.rows import FitsTable, open_table
 from galcli.sky.tiles import Tile
 from galcli.tables.fits import StreamingTable, TableHDU
 from galcli.tables.status import ModelStatus, RowStatus
-from galcli.tables.structure import is_whole
 
 #: Bytes of a window; the merge holds a few times as much, whatever the size of the catalogue.
 WINDOW_BYTES = 2_000_000
@@ -76,18 +76,18 @@ def missing_tiles(plan: Plan) -> list[Tile]:
 
 
 def require_tiles(plan: Plan) -> None:
-    """Refuse to merge while tiles are missing or damaged.
+    """Refuse to merge while tiles are missing, damaged or of another run.
 
     Raises
     ------
     InputError
         Naming the first of them.
     """
-    bad = [tile for tile in plan.tiles if not is_whole(plan.paths.tile(tile))]
+    bad = [tile for tile in plan.tiles if not is_there(plan, tile)]
     if bad:
         named = ", ".join(tile.path for tile in bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
         raise InputError(
-            f"{len(bad)} of {len(plan.tiles)} tiles are missing or damaged: {named}",
+            f"{len(bad)} of {len(plan.tiles)} tiles are missing, damaged or of another run: {named}",
             "give the same `galcli predict` command again, then merge",
         )
 
@@ -181,13 +181,14 @@ def read_tile(plan: Plan, tile: Tile) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If its columns or its number of rows are not the plan's.
+        If its columns, its number of rows or its identity are not the plan's.
     """
     path, dtype = plan.paths.tile(tile), row_type(plan.table)
     with opened(path) as table:
-        if tuple(table.fields) != dtype.names or table.nrows != len(tile):
-            raise InputError(f"{path} does not belong to this run", "remove it and run again")
-        columns = table.read(0, table.nrows, dtype.names)
+        fits = tuple(table.fields) == dtype.names and table.nrows == len(tile)
+        if not fits or table.header.get("IDENTITY") != plan.table.digest:
+            raise InputError(f"{path} does not belong to this run", "give the same `galcli predict` command again")
+        columns = table.read(0, table.nrows, dtype.names or ())
     rows = np.empty(len(tile), dtype)
     for name, values in columns.items():
         rows[name] = values

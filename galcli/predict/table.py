@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass
 
@@ -76,6 +77,11 @@ class TableSpec:
     def layout(self) -> str:
         """Form of the output: see `galcli.predict.options`."""
         return str(self.identity["layout"])
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the identity, as the header of each tile and of the table says it."""
+        return digest(self.identity)
 
     def to_json(self) -> str:
         """JSON text from which `from_json` makes an equal spec."""

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from galcli import interrupts
 from galcli.cutouts.batch import CutoutRequest, Failures
+from galcli.errors import InputError
 from galcli.predict.engine import Engine
 from galcli.predict.layout import ROW_NUMBER
 from galcli.predict.plan import Plan
+from galcli.predict.record import read_record
 from galcli.predict.runner import Columns
 from galcli.predict.table import PREDICTIONS
 from galcli.sky.tiles import Tile
 from galcli.tables.columns import Column
 from galcli.tables.fits import TableHDU, atomic_write, write_table
 from galcli.tables.status import MODEL_STATUS_MEANING, NULL_BITS, ModelStatus, RowStatus
-from galcli.tables.structure import is_whole
+from galcli.tables.structure import headers_of, is_whole
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,15 @@ class TileReport:
     made: bool = True
 
 
+def is_there(plan: Plan, tile: Tile) -> bool:
+    """Whether the file of a tile is whole, and of this run: a worker of one that was in its place may have outlived it."""
+    path = plan.paths.tile(tile)
+    return is_whole(path) and any(cards.get("IDENTITY") == plan.table.digest for cards in headers_of(path))
+
+
 def is_made(plan: Plan, tile: Tile) -> bool:
-    """Whether a tile is there and whole, and was not given up: the cause may be gone by now."""
-    return not plan.paths.reason(tile).exists() and is_whole(plan.paths.tile(tile))
+    """Whether a tile is there, and was not given up: the cause may be gone by now."""
+    return not plan.paths.reason(tile).exists() and is_there(plan, tile)
 
 
 def forget_tile(plan: Plan, tile: Tile) -> None:
@@ -81,6 +89,8 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
         If a signal came; nothing of this tile is kept.
     OutputError
         If the tile file cannot be written.
+    InputError
+        If another run has taken the place of this one.
     """
     rows = plan.rows[tile.start : tile.stop]
     catalog = plan.catalog[rows]
@@ -168,6 +178,12 @@ def _model_problems(with_pixels: NDArray[np.int64], engine: Engine, table: Colum
 
 def _commit(plan: Plan, tile: Tile, table: Columns, problems: list[tuple[int, str]]) -> None:
     """Write the problem list first, then the tile: a tile that exists has its report."""
+    record = read_record(plan.paths)
+    if record is None or record.sha256 != plan.table.digest:
+        raise InputError(
+            f"{plan.paths.root} was removed, or begun anew with other settings, while its tiles were made",
+            "this process worked for the earlier run: start it again, with another output",
+        )
     report = plan.paths.report(tile)
     if problems:
         atomic_write(report, json.dumps(sorted(problems)).encode())

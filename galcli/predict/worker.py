@@ -42,17 +42,9 @@ class Assignment:
     sharing: int
 
 
-def make_tile(plan: Plan, engine: Engine, tile: Tile, *, shared: bool) -> TileReport:
-    """Make a tile unless it is there.
-
-    Parameters
-    ----------
-    shared : bool
-        Other runs work on these tiles: one that they hold is left to them. Where no other does, who holds it is a
-        worker that this run has lost, and that may not have ended yet.
-    """
-    with claim(plan.paths.claim(tile), wait=not shared) as ours:
-        # Another shard may hold it, or have finished it since the list was made.
+def make_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
+    """Make a tile unless it is there, or somebody else is at it: another shard, or a worker that this run has lost."""
+    with claim(plan.paths.claim(tile)) as ours:
         if ours and not is_made(plan, tile):
             forget_tile(plan, tile)
             return run_tile(plan, engine, tile)
@@ -68,7 +60,7 @@ def work(assignment: Assignment, tile: Tile) -> TileReport:
         If inputs, models or device cannot be used here, or the tile cannot be written.
     """
     plan, engine = _opened(assignment)
-    return make_tile(plan, engine, tile, shared=assignment.options.shard is not None)
+    return make_tile(plan, engine, tile)
 
 
 @functools.cache

@@ -160,7 +160,7 @@ def test_run_in_which_no_tile_works_ends(whole: Survey, out: Path, tmp_path: Pat
         given[place : place + 1] = [str(tmp_path / "bad.fits"), "--cutouts", str(whole.cutouts)]
     trap = Trap.set(tmp_path / "trap", "claims/Norder", action)
     err = run(given, trap, code=5 if action == KILLED else 1)
-    assert ("error: every worker was killed" if action == KILLED else "bug: ZeroDivisionError") in err
+    assert ("error: worker after worker was killed" if action == KILLED else "bug: ZeroDivisionError") in err
     assert trap.sprung < 20
     assert not out.exists()
 

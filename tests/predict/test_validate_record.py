@@ -106,7 +106,7 @@ def test_values_in_the_tiles_of_a_run_are_looked_at(made: Survey) -> None:
         (value("PREDICTIONS", "AVG_FLUX", 0, np.nan), "AVG_FLUX is not finite although AVG_STATUS says it is good"),
         (value("PREDICTIONS", "STATUS", 0, 2), "lacks NO_PREDICTION"),
         (card("TUNIT2", "rad"), "column RA has the unit rad, not deg"),
-        (card("IDENTITY", "0" * 64), "it belongs to another run"),
+        (card("IDENTITY", "0" * 64), "does not belong to this run"),
     ):
         edited(tile, tile, edit)
         problems = validate(root).problems

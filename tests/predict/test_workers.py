@@ -8,28 +8,22 @@ import json
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import numpy as np
 import pytest
 
 from galcli.cutouts.parallel import cores, share_cores
-from galcli.errors import DeviceError
+from galcli.errors import DeviceError, InputError
 from galcli.models import devices
-from galcli.predict import dispatch, executors, worker
-from galcli.predict.claims import claim
-from galcli.predict.dispatch import Dispatcher
+from galcli.predict import executors, worker
 from galcli.predict.inputs import open_inputs
 from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
-from galcli.predict.tile import TileReport, is_made, run_tile
+from galcli.predict.tile import is_made, run_tile
 from galcli.predict.worker import Assignment, work
-from galcli.progress import silent
-from galcli.sky.tiles import Tile
 from galcli.tables.atomic import atomic_write
 from tests.cutouts.sky_images import DEC, RA, header, write
 from tests.survey import Survey, make_survey
@@ -100,131 +94,48 @@ def test_error_of_a_worker_is_that_of_the_run(survey: Survey, galcli: Run, monke
     assert "average.onnx" in result.error
 
 
-class Pretending:
-    """A crew that makes no tile, and says of each what it was told to."""
-
-    slots = 2
-    loses_answers = False
-
-    def __init__(self, say: Callable[[Tile, Future[TileReport]], None]) -> None:
-        self._say = say
-
-    def submit(self, tile: Tile) -> Future[TileReport]:
-        future: Future[TileReport] = Future()
-        self._say(tile, future)
-        return future
-
-    def result(self, future: Future[TileReport]) -> TileReport:
-        return future.result()
-
-    def check(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def test_tile_in_the_hands_of_another_shard_is_not_given_up(halted: Survey, reference: bytes, galcli: Run) -> None:
-    plan = load_plan(RunPaths(halted.out))
-    options = PredictOptions((halted.catalog,), halted.out, models=(str(halted.model),), device="cpu")
-    tile = next(tile for tile in plan.tiles if not is_made(plan, tile))
-    with open_inputs(options) as (_, _, engine):
-
-        def give_up() -> None:
-            crew = Pretending(lambda _, future: future.set_exception(ZeroDivisionError("a fault of this tile")))
-            list(Dispatcher(crew, plan, engine, silent, shared=True).make([tile]))
-
-        with claim(plan.paths.claim(tile)):
-            give_up()
-            assert not plan.paths.tile(tile).exists()
-            assert not plan.paths.gave_up
-        run_tile(plan, engine, tile)
-        made = plan.paths.tile(tile).read_bytes()
-        give_up()
-        assert plan.paths.tile(tile).read_bytes() == made
-        plan.paths.tile(tile).unlink()
-        give_up()
-    assert not is_made(plan, tile)
-    assert len(json.loads(plan.paths.report(tile).read_text())) == len(tile)
-    galcli(*halted.predict("--order", 3, "--shard", "1/2"))  # tries again
-    galcli("merge", plan.paths.root)
-    assert halted.out.read_bytes() == reference
-    assert not RunPaths(halted.out).problems.exists()
-
-
-def test_tile_that_takes_far_longer_than_the_others_is_told_of_once(halted: Survey, monkeypatch: Any) -> None:
-    monkeypatch.setattr(dispatch, "LONG", 0.1)
-    monkeypatch.setattr(dispatch, "MUCH_LONGER", 1)
-    plan = load_plan(RunPaths(halted.out))
-    quick, hanging = plan.tiles[:2]
-    told: list[str] = []
-    out: dict[Tile, Future[TileReport]] = {}
-
-    def note(text: str) -> None:
-        told.append(text)
-        Timer(0.5, out[hanging].set_result, [TileReport(hanging)]).start()
-
-    made = Dispatcher(Pretending(out.__setitem__), plan, Any, note, shared=False).make([hanging, quick])
-    Timer(0.01, lambda: out[quick].set_result(TileReport(quick))).start()
-    assert [report.tile for report in made] == [quick, hanging]
-    [said] = told
-    assert said.startswith(f"{hanging.path}: no answer for ")
-
-
-def test_tile_that_is_there_needs_no_answer_where_answers_may_be_lost(halted: Survey, monkeypatch: Any) -> None:
-    """A worker of Parsl that dies on its next tile takes them with it; the run waited for ever."""
-    monkeypatch.setattr(dispatch, "PATIENCE", 0.1)
-    plan = load_plan(RunPaths(halted.out))
-    there = [tile for tile in plan.tiles if is_made(plan, tile)]
-    crew = Pretending(lambda tile, future: None)
-    crew.loses_answers = True
-    assert list(Dispatcher(crew, plan, Any, silent, shared=False).make(there)) == [TileReport(tile) for tile in there]
-
-
-def test_tile_of_which_nothing_is_heard_is_handed_out_again(halted: Survey, monkeypatch: Any) -> None:
-    """Its worker died before Parsl knew of it, or took with it what it had to say; one failure counts once."""
-    monkeypatch.setattr(dispatch, "LONG", 0.1)
-    monkeypatch.setattr(dispatch, "MUCH_LONGER", 1)
-    plan = load_plan(RunPaths(halted.out))
-    quick, lost = plan.tiles[0], next(tile for tile in plan.tiles if not is_made(plan, tile))
-    asked: list[Future[TileReport]] = []
-
-    def say(tile: Tile, future: Future[TileReport]) -> None:
-        if tile == quick:
-            future.set_result(TileReport(tile))
-            return
-        asked.append(future)
-        if len(asked) == 3:  # two copies of the tile answer at the same time
-            for copy in asked[1:]:
-                copy.set_exception(ZeroDivisionError("a fault of this tile"))
-        if len(asked) == 4:
-            future.set_result(TileReport(tile))
-
-    crew, told = Pretending(say), list[str]()
-    crew.loses_answers = True
-    made = Dispatcher(crew, plan, Any, told.append, shared=False).make([quick, lost])
-    assert [report.tile for report in made] == [quick, lost]
-    assert [text.rpartition("; ")[2] for text in told[:2]] == ["handed out again"] * 2
-    assert told[2:] == [f"{lost.path}: ZeroDivisionError: a fault of this tile (try 1 of 3)"]
-
-
 def hold_the_lock(seconds: int) -> None:
     """C code that keeps Python's lock, as fitsio does while it waits for a disk."""
     ctypes.PyDLL(None).sleep(seconds)
 
 
-def test_worker_that_hangs_in_c_code_is_ended(survey: Survey, monkeypatch: Any) -> None:
-    monkeypatch.setattr(executors, "ENDING", 0.5)
-    crew = executors.PoolCrew(PredictOptions((survey.catalog,), survey.out, workers=1), 1)
-    pool = crew._all[0]._pool
-    pool.submit(os.getpid).result()
-    [process] = pool._processes.values()
-    pool.submit(hold_the_lock, 60)
+def test_workers_that_hang_in_c_code_are_ended_together(survey: Survey, monkeypatch: Any) -> None:
+    monkeypatch.setattr(executors, "ENDING", 8.0)
+    crew = executors.PoolCrew(PredictOptions((survey.catalog,), survey.out, workers=3), 3)
+    pools = [process._pool for process in crew._all]
+    for pool in pools:
+        pool.submit(os.getpid).result()
+    processes = [process for pool in pools for process in pool._processes.values()]
+    for pool in pools:
+        pool.submit(hold_the_lock, 60)
     time.sleep(0.5)
     began = time.monotonic()
     crew.close()
-    assert time.monotonic() - began < 20
-    assert not process.is_alive()
+    assert time.monotonic() - began < 2 * executors.ENDING
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_worker_that_outlived_its_run_writes_nothing_into_the_next(halted: Survey, galcli: Run) -> None:
+    """Its driver was killed, and the same output was begun anew with other settings."""
+    before = load_plan(RunPaths(halted.out))
+    tile = next(tile for tile in before.tiles if not is_made(before, tile))
+    options = PredictOptions((halted.catalog,), halted.out, models=(str(halted.model),), device="cpu", order=3)
+    with open_inputs(options) as (_, _, engine):
+        run_tile(before, engine, tile)
+        old = before.paths.tile(tile).read_bytes()
+        galcli(*halted.predict("--order", 3, "--shard", "0/1", "--zeropoint", 20), code=4)
+        before.paths.root.rename(halted.root / "put aside")
+        galcli(*halted.predict("--order", 3, "--shard", "0/1", "--zeropoint", 20))
+        new = before.paths.tile(tile).read_bytes()
+        before.paths.claim(tile).unlink()
+        with pytest.raises(InputError, match="begun anew"):
+            run_tile(before, engine, tile)
+    assert before.paths.tile(tile).read_bytes() == new != old
+    # A file of the old run, which was written all the same, is neither merged nor taken for this run's.
+    before.paths.tile(tile).write_bytes(old)
+    assert tile.path in galcli("merge", before.paths.root, code=4).error
+    galcli(*halted.predict("--order", 3, "--shard", "0/1", "--zeropoint", 20))
+    assert before.paths.tile(tile).read_bytes() == new
 
 
 def test_problems_of_a_try_that_was_killed_are_forgotten(halted: Survey, reference: bytes, galcli: Run) -> None:
