@@ -65,9 +65,9 @@ class Dispatcher:
         self._waits: Counter[Tile] = Counter()
         self._held: set[Tile] = set()  # begun, and to be handed out again
         self._there: set[Tile] = set()
-        self._looked = time.monotonic()
+        self._started = self._looked = time.monotonic()
         self._longest = 0.0
-        self._made, self._enough, self._failing = 0, 0, 0
+        self._made, self._enough, self._failing, self._silences = 0, 0, 0, 0
 
     def make(self, tiles: Sequence[Tile]) -> Iterator[TileReport]:
         """Make these tiles; all others of the plan are made already.
@@ -113,6 +113,12 @@ class Dispatcher:
     def _look_for_stalled(self) -> None:
         """Tell of each tile that takes far longer than those before it: its worker may hang, or its answer be lost."""
         now = time.monotonic()
+        if not self._longest and now - self._started > LONG * 2**self._silences:
+            self._silences += 1
+            why = (
+                "do the workers still wait for the batch system?" if self._crew.loses_answers else "does a worker hang?"
+            )
+            self._note(f"no tile is done after {duration(now - self._started)}; {why}")
         for tile, began in self._begun.items():
             held = tile in self._held
             patience = PATIENCE if held else max(LONG, MUCH_LONGER * self._longest)

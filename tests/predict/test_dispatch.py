@@ -97,6 +97,19 @@ def test_tile_that_takes_far_longer_than_the_others_is_told_of_once(halted: Surv
     assert said.startswith(f"{hanging.path}: no answer for ")
 
 
+def test_run_of_which_nothing_is_heard_says_so(halted: Survey, monkeypatch: Any) -> None:
+    monkeypatch.setattr(dispatch, "LONG", 0.2)
+    plan = load_plan(RunPaths(halted.out))
+    told: list[str] = []
+
+    def say(tile: Tile, future: Future[TileReport]) -> None:
+        Timer(1.2, future.set_result, [TileReport(tile)]).start()
+
+    list(Dispatcher(Pretending(say), plan, Any, told.append, shared=False).make(plan.tiles[:2]))
+    assert len(told) == 3  # after 0.2, 0.4 and 0.8 s
+    assert all(text.startswith("no tile is done after") for text in told)
+
+
 def test_tile_that_is_there_needs_no_answer_where_answers_may_be_lost(halted: Survey, monkeypatch: Any) -> None:
     """A worker of Parsl that dies on its next tile takes them with it; the run waited for ever."""
     monkeypatch.setattr(dispatch, "PATIENCE", 0.1)
