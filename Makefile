@@ -38,7 +38,7 @@ test: $(ENV)/.ready  ## the tests, in two processes (under 12 minutes on two cor
 test-slow: $(ENV)/.ready  ## the tests that need minutes each
 	$(ENV)/bin/python -m pytest -m slow
 
-faults: $(ENV)/.ready  ## the fault tests with full counts (under 10 minutes); writes tests/faults/REPORT.md
+faults: $(ENV)/.ready  ## the fault tests with full counts (10 to 15 minutes); writes tests/faults/REPORT.md
 	GALCLI_FAULTS=full $(ENV)/bin/python -m pytest --fault-report tests/faults/REPORT.md
 
 lint: $(ENV)/.ready  ## ruff and mypy
