@@ -11,8 +11,8 @@ from types import FrameType
 
 from galcli.errors import Interrupted
 
-#: Clusters warn with SIGUSR1 or SIGTERM before they kill.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+#: Clusters warn with SIGUSR1 or SIGTERM before they kill; SIGHUP says that the terminal is gone.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
 
 _asked = threading.Event()
 
@@ -24,13 +24,19 @@ def graceful() -> Iterator[None]:
         yield  # only the main thread may set handlers
         return
     _asked.clear()
-    before = {number: signal.signal(number, _note) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if not _is_nohup(number)]
+    before = {number: signal.signal(number, _note) for number in heeded}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         _asked.clear()
+
+
+def _is_nohup(number: int) -> bool:
+    """Whether whoever started this process wants it to outlive its terminal."""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
 
 
 def check() -> None:

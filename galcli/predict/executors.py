@@ -253,7 +253,7 @@ class SiteCrew:
         config = Config(executors=[self._parsl], run_dir=str(self._folder), strategy_period=LOOK, usage_tracking=0)
         try:
             # Parsl itself ends its processes by SIGTERM.
-            with _without_signals(signal.SIGINT, signal.SIGUSR1):
+            with _without_signals(signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
                 self._executor: Any = ParslPoolExecutor(config=config)
         except self._failed as error:
             raise self._no_workers(error) from error

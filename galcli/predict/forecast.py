@@ -21,6 +21,7 @@ from galcli.predict.engine import BASE_GB, Engine, batches_gb
 from galcli.predict.inputs import open_inputs
 from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan, make_plan
+from galcli.predict.sites import load_site
 from galcli.predict.tile import null_columns
 from galcli.progress import duration
 from galcli.tables.columns import Column
@@ -41,6 +42,8 @@ class Forecast:
     cutouts : str
     probed, found : int
         Rows the rate was measured on, and how many of them had a cutout.
+    where : str
+        What the rate was measured on.
     rows_per_second, seconds : float
     memory_gb, output_mb : float
     """
@@ -54,6 +57,7 @@ class Forecast:
     cutouts: str
     probed: int
     found: int
+    where: str
     rows_per_second: float
     seconds: float
     memory_gb: float
@@ -70,7 +74,7 @@ class Forecast:
             f"{self.rows:,} rows in {self.tiles:,} tiles ({orders or 'none'}); the largest holds {self.largest_tile:,} rows",
             f"cutouts: {self.cutouts}",
             f"models: {', '.join(self.models)}",
-            f"measured on the first {self.probed} rows: {self.rows_per_second:,.0f} rows/s; {self.found} have a cutout",
+            f"measured {self.where} on the first {self.probed} rows: {self.rows_per_second:,.0f} rows/s; {self.found} have a cutout",
             f"expected: {duration(self.seconds)}, {self.memory_gb:.1f} GB of memory, {self.output_mb:,.1f} MB of output",
         ]
         if self.probed and not self.found:
@@ -88,8 +92,9 @@ def forecast(options: PredictOptions) -> Forecast:
     GalcliError
         As `predict` would raise on the same inputs.
     """
+    site = load_site(options)
     with (
-        open_inputs(options) as (catalog, layout, engine),
+        open_inputs(options, elsewhere=None if site is None else site.device) as (catalog, layout, engine),
         tempfile.TemporaryDirectory(prefix="galcli-plan-") as folder,
     ):
         plan = make_plan(dataclasses.replace(options, out=Path(folder) / "plan"), catalog, engine, layout)
@@ -107,6 +112,7 @@ def forecast(options: PredictOptions) -> Forecast:
         rows=rows, bad_coordinates=bad, tiles=len(sizes), largest_tile=max(sizes, default=0),
         tiles_by_order=dict(orders), models=[runner.model.name for runner in engine.all_runners()],
         cutouts=engine.source.describe(), probed=probed, found=found, rows_per_second=rate,
+        where="in one process" if site is None else "in one process on the CPU of this machine, not at the site",
         seconds=rows / rate if rate else 0.0, memory_gb=BASE_GB + images_gb + batch_gb + 2 * tile_gb,
         output_mb=(rows * row_bytes + further) / 1e6,
     )  # fmt: skip

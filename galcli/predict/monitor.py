@@ -31,6 +31,8 @@ class RunState:
     rows_per_second : float or None
         Over the tiles finished so far; None before the second one.
     seconds_left : float or None
+    idle_seconds : float or None
+        Since the last tile was finished.
     started, host : str
     """
 
@@ -42,6 +44,7 @@ class RunState:
     tiles_done: int = 0
     rows_per_second: float | None = None
     seconds_left: float | None = None
+    idle_seconds: float | None = None
     started: str = ""
     host: str = ""
 
@@ -60,6 +63,8 @@ class RunState:
         ]
         if self.rows_per_second:
             lines.append(f"{self.rows_per_second:,.0f} rows/s, {duration(self.seconds_left or 0)} left at that rate")
+        if self.idle_seconds is not None:
+            lines.append(f"the last tile was finished {duration(self.idle_seconds)} ago")
         return lines
 
 
@@ -89,12 +94,13 @@ def run_status(out: Path) -> RunState:
     times = sorted(_finished(plan))
     done = sum(rows for _, rows in times)
     rate = left = None
+    idle = max(time.time() - times[-1][0], 0.0) if times else None
     if len(times) > 1 and times[-1][0] > times[0][0]:
         rate = (done - times[0][1]) / (times[-1][0] - times[0][0])
-        left = (len(plan.rows) - done) / rate - (time.time() - times[-1][0])
+        left = (len(plan.rows) - done) / rate
     return RunState(
-        str(paths.out), False, len(plan.rows), done, len(plan.tiles), len(times), rate,
-        None if left is None else max(left, 0.0), record.started, record.host,
+        str(paths.out), False, len(plan.rows), done, len(plan.tiles), len(times), rate, left, idle,
+        record.started, record.host,
     )  # fmt: skip
 
 

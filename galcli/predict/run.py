@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections import Counter
@@ -85,6 +86,19 @@ class Summary:
 
 
 def predict(options: PredictOptions, progress: Progress) -> Summary:
+    """Run, or go on with, a prediction.
+
+    See `_predict`. A shard that comes when all is done leaves no folder of its own behind, unless others look at it.
+    """
+    summary = _predict(options, progress)
+    paths = RunPaths(options.out)
+    if options.shard is not None and summary.counts is not None:
+        with contextlib.suppress(OutputError), run_lock(paths.lock, shared=False):
+            _remove_run(paths, keep=was_to_be_kept(paths, fresh=False))
+    return summary
+
+
+def _predict(options: PredictOptions, progress: Progress) -> Summary:
     """Run, or go on with, a prediction.
 
     Parameters

@@ -43,7 +43,7 @@ FAULTS: dict[str, Fault] = {
         + _in("predict/test_resume", "resumed_run_does_not_repeat_tiles_and_gives_the_same_bytes"),
     ),
     "F2": Fault(
-        "SIGTERM, SIGINT, SIGUSR1; a second Ctrl-C",
+        "SIGTERM, SIGINT, SIGUSR1, SIGHUP; a second Ctrl-C",
         "exit 75 within 10 s (130 for the second Ctrl-C), then the same bytes",
         _in(_KILL, "asked_to_stop_a_run_ends_in_order_and_can_go_on", "asked_to_stop_while_files_are_decoded",
             "signal_during_the_merge_keeps_the_tiles", "second_interrupt_ends_at_once"),

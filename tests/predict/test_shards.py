@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,34 @@ def test_shards_one_after_the_other_and_merge_equal_one_run(
     galcli("merge", run)
     assert survey.out.read_bytes() == reference
     assert not run.exists()
+
+
+def test_shard_that_comes_when_all_is_done_leaves_nothing_behind(survey: Survey, galcli: Run) -> None:
+    run = RunPaths(survey.out).root
+    galcli(*survey.predict("--order", 3))
+    late = survey.predict("--order", 3, "--shard", "1/2")
+    assert "nothing to do" in galcli(*late).err
+    assert not run.exists()
+    galcli(*survey.predict("--order", 3, "--overwrite", "--keep-tiles"))
+    galcli(*late)
+    assert list(run.glob("Norder=3/**/Npix=*.fits")), "tiles that were to be kept are kept"
+    galcli(*survey.predict("--order", 3, "--overwrite"))
+    galcli(*late)
+    with run_lock(RunPaths(survey.out).lock, shared=True):  # another shard looks at the folder
+        galcli(*late)
+        assert run.exists()
+
+
+def test_status_of_a_run_that_nobody_works_on(halted: Survey, galcli: Run) -> None:
+    tiles = sorted(RunPaths(halted.out).root.glob("Norder=*/**/Npix=*.fits"))
+    now = time.time()
+    for number, tile in enumerate(tiles):
+        os.utime(tile, (now, now - 7200 + number))
+    state = json.loads(galcli("status", halted.out, "--json").out)
+    left, rate = state["rows"] - state["rows_done"], state["rows_per_second"]
+    assert state["seconds_left"] == pytest.approx(left / rate)
+    assert state["idle_seconds"] == pytest.approx(7200 - len(tiles), abs=60)
+    assert "the last tile was finished 2.0 h ago" in galcli("status", halted.out).out
 
 
 def test_shard_leaves_tiles_of_a_living_one_and_takes_those_of_a_dead_one(

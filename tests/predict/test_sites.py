@@ -98,6 +98,14 @@ def test_what_contradicts_itself_is_a_usage_error(shared_survey: Survey, galcli:
     assert not RunPaths(shared_survey.out).root.exists()
 
 
+def test_dry_run_looks_at_the_profile_and_needs_no_gpu_here(survey: Survey, galcli: Run, tmp_path: Path) -> None:
+    words = [word for word in survey.predict("--dry-run") if word not in ("--device", "cpu")]
+    site = write(tmp_path, 'provider = "slurm"\ndevice = "cuda"\ngpus_per_node = 4\n')
+    assert "not at the site" in galcli(*words, "--site", site, "--precision", "fp16").out
+    assert not RunPaths(survey.out).root.exists()
+    galcli(*words, "--site", write(tmp_path, 'provider = "slurm"\njobs = "many"\n'), code=2)
+
+
 def test_folder_that_parsl_cannot_work_in_is_refused(shared_survey: Survey, galcli: Run, tmp_path: Path) -> None:
     result = galcli(*shared_survey.predict("--site", "local", out=tmp_path / "with blanks.fits"), code=6)
     assert "blanks" in result.error
