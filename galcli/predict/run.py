@@ -88,19 +88,6 @@ class Summary:
 def predict(options: PredictOptions, progress: Progress) -> Summary:
     """Run, or go on with, a prediction.
 
-    See `_predict`. A shard that comes when all is done leaves no folder of its own behind, unless others look at it.
-    """
-    summary = _predict(options, progress)
-    paths = RunPaths(options.out)
-    if options.shard is not None and summary.counts is not None:
-        with contextlib.suppress(OutputError), run_lock(paths.lock, shared=False):
-            _remove_run(paths, keep=was_to_be_kept(paths, fresh=False))
-    return summary
-
-
-def _predict(options: PredictOptions, progress: Progress) -> Summary:
-    """Run, or go on with, a prediction.
-
     Parameters
     ----------
     options : PredictOptions
@@ -115,6 +102,16 @@ def _predict(options: PredictOptions, progress: Progress) -> Summary:
     GalcliError
         See galcli.errors; Interrupted after a signal.
     """
+    summary = _predict(options, progress)
+    paths = RunPaths(options.out)
+    if options.shard is not None and summary.counts is not None:
+        # It came when all was done; its folder goes once it has let go of it, unless other shards look at it.
+        with contextlib.suppress(OutputError), run_lock(paths.lock, shared=False):
+            _remove_run(paths, keep=was_to_be_kept(paths, fresh=False))
+    return summary
+
+
+def _predict(options: PredictOptions, progress: Progress) -> Summary:
     began = time.monotonic()
     paths = RunPaths(options.out)
     site = load_site(options)
