@@ -15,10 +15,10 @@ from torch import Tensor
 from galcli.training.mock import lines, sed, templates
 from galcli.training.mock.cosmology import C_KMS, nanomaggies_per_sun
 from galcli.training.mock.draws import Draws
+from galcli.training.spectra.grid import DLOGLAM, LOGLAM0, POINTS
 
 Population = dict[str, Tensor]
 
-LOGLAM0, DLOGLAM, POINTS = 3.53, 0.00039, 1000
 OBSERVED_RANGE = (3800.0, 9200.0)  # Angstrom, SDSS-I spectrograph
 INSTRUMENT_KMS = 69.0  # its dispersion
 SNR_RANGE = (5.0, 50.0)
