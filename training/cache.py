@@ -35,10 +35,10 @@ class Chunk:
 
     Attributes
     ----------
-    pixels : ndarray (n, 3, S, S)
+    pixels : ndarray (n, B, S, S)
         Float32; NaN = no data.
     front : ndarray (n,), int8
-        Position in ``pixels.FRONTS``.
+        Position among the recipe's fronts.
     labels : ndarray (n, L), float32
         In the order of the recipe's label names.
     healpix : ndarray (n,), int64
@@ -69,6 +69,8 @@ class Recipe:
         Names of the label columns.
     facts : dict
         JSON-able: seed, source fingerprints and the like.
+    bands : int
+        Bands of a stamp.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Recipe:
     pixel_scale: float
     labels: tuple[str, ...]
     facts: dict[str, Any]
+    bands: int = 3
 
     @property
     def key(self) -> str:
@@ -113,7 +116,7 @@ def build(folder: Path, recipe: Recipe, make: Callable[[int, int], Chunk], say: 
         with _alone(place, say):
             arrays = _arrays(place, recipe, make, say)
     except OSError as error:
-        need = recipe.n * 3 * recipe.size**2 * 2 / 1e9
+        need = recipe.n * recipe.bands * recipe.size**2 * 2 / 1e9
         raise OutputError(f"{place}: {error}", f"the cache takes {need:.1f} GB; choose another --cache") from error
     labels = np.array(arrays["labels"])
     named = {name: np.ascontiguousarray(labels[:, number]) for number, name in enumerate(recipe.labels)}
@@ -172,7 +175,7 @@ def _done(place: Path) -> int:
 def _shapes(recipe: Recipe) -> dict[str, tuple[tuple[int, ...], str]]:
     n, size = recipe.n, recipe.size
     return {
-        "pixels": ((n, 3, size, size), "<f2"),
+        "pixels": ((n, recipe.bands, size, size), "<f2"),
         "front": ((n,), "|i1"),
         "labels": ((n, len(recipe.labels)), "<f4"),
         "healpix": ((n,), "<i8"),

@@ -31,12 +31,12 @@ class Batch:
 
     Attributes
     ----------
-    pixels : Tensor (N, 3, S, S), float32
-        Nanomaggies per 0.262 arcsec pixel, or 0 to 1 for the display front; 0 where there is no data.
+    pixels : Tensor (N, B, S, S), float32
+        Nanomaggies per pixel of the model's grid, or 0 to 1 for the display front; 0 where there is no data.
     valid : Tensor (N, 1, S, S), float32
         1 where every band has data.
     front : Tensor (N,), int64
-        Position in ``pixels.FRONTS``.
+        Position among the fronts of the recipe, ``pixels.FRONTS`` for models that know display images.
     target : Tensor (N, T), float32
         What is to be predicted.
     rows : Tensor (N,), int64
@@ -63,10 +63,10 @@ class Stamps:
 
     Attributes
     ----------
-    pixels : ndarray (N, 3, S, S), float16
+    pixels : ndarray (N, B, S, S), float16
         Nanomaggies per pixel (0 to 1 for display), NaN = no data; usually a memory map.
     front : ndarray (N,), int64
-        Position in ``pixels.FRONTS``.
+        Position among the fronts of the recipe.
     labels : dict of str to ndarray (N,), float32
         Catalogue columns; NaN where missing.
     pixel_scale : float
@@ -75,6 +75,8 @@ class Stamps:
         What the sample is called in metrics and cards.
     healpix : ndarray (N,), int64 or None
         NESTED order-29 pixel of each object where positions are known.
+    model_scale : float
+        Pixel scale [arcsec] of the model's grid, to which the brightness of these stamps is brought.
     """
 
     pixels: NDArray[np.float16]
@@ -83,6 +85,7 @@ class Stamps:
     pixel_scale: float
     name: str
     healpix: NDArray[np.int64] | None = None
+    model_scale: float = VIEWER_PIXEL_SCALE
 
     def __len__(self) -> int:
         return len(self.front)
@@ -94,8 +97,8 @@ class Stamps:
 
     @property
     def brightness(self) -> float:
-        """Factor from nanomaggies per pixel to nanomaggies per 0.262 arcsec pixel, for which the fronts are made."""
-        return (VIEWER_PIXEL_SCALE / self.pixel_scale) ** 2
+        """Factor from nanomaggies per pixel to nanomaggies per pixel of the model's grid."""
+        return (self.model_scale / self.pixel_scale) ** 2
 
     def describe(self) -> dict[str, Any]:
         """JSON-able facts about the set."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +15,17 @@ from galcli.sky import healpix
 from galcli.training import cache
 from galcli.training.data import Batch, Feed, Stamps
 from galcli.training.mock import catalogue, instrument, population, positions
-from galcli.training.pixels import FRONTS, VIEWERS
+from galcli.training.mock.instrument import UGRIZY, Survey
+from galcli.training.pixels import FRONTS, VIEWER_PIXEL_SCALE
 from galcli.training.seeds import generator, mix
 
 Labels = dict[str, NDArray[np.float32]]
-#: Mock survey that is seen through each flux front.
-MOCK_SURVEYS = {"flux:gri": "sdss", "flux:grz": "legacy"}
+#: Mock surveys that are seen through each flux front: one of them per galaxy.
+MOCK_SURVEYS: dict[str, tuple[str | Survey, ...]] = {
+    "flux:gri": ("sdss",),
+    "flux:grz": ("legacy",),
+    "flux:grizy": ("ps1", "ps1", UGRIZY),  # Pan-STARRS, and a third of the galaxies as deep as DES or Rubin see them
+}
 #: Generating parameters kept beside the labels: the sizes that display images are framed by.
 SHAPES = ("r50", "bt")
 #: Changes when the mock survey's own code makes other galaxies from the same seed.
@@ -87,7 +92,7 @@ def mock_labels(
 
 def mock_chunk(
     n: int, seed: int, size: int, pixel_scale: float, fronts: tuple[str, ...], labels: tuple[str, ...],
-    wanted: Callable[[Labels], NDArray[np.bool_]], device: torch.device | str = "cpu",
+    wanted: Callable[[Labels], NDArray[np.bool_]], device: torch.device | str = "cpu", order: Sequence[str] = FRONTS,
 ) -> tuple[Tensor, Tensor, NDArray[np.float32]]:  # fmt: skip
     """Mock galaxies observed once each, through a flux front drawn at random.
 
@@ -102,40 +107,48 @@ def mock_chunk(
     pixel_scale : float
         Arcsec per pixel.
     fronts : tuple of str
-        Flux fronts to draw from.
+        Flux fronts to draw from; of as many bands.
+    order : sequence of str
+        All fronts of the model.
 
     Returns
     -------
-    pixels : Tensor (n, 3, size, size), float32
+    pixels : Tensor (n, B, size, size), float32
         Nanomaggies per pixel, NaN = no data.
     front : Tensor (n,), int64
-        Position in ``pixels.FRONTS``.
+        Position in ``order``.
     labels : ndarray (n, L), float32
     """
     galaxies, values = mock_population(n, mix(seed, 0), labels, wanted, device)
     random = generator(seed, 1, device=device)
     front = torch.randint(len(fronts), (n,), generator=random, device=device)
-    pixels = torch.empty(n, 3, size, size, device=device)
+    pixels = torch.empty(n, len(bands_of(fronts[0])), size, size, device=device)
     for number, name in enumerate(fronts):
+        surveys = MOCK_SURVEYS[name]
         for rows in torch.split(torch.nonzero(front == number)[:, 0], 128):  # the renderer works in the cache
             part = {key: value[rows] for key, value in galaxies.items()}
-            bands = "".join(VIEWERS[name].bands)
-            pixels[rows], _ = instrument.stamps(part, bands, size, pixel_scale, MOCK_SURVEYS[name], random)
-    position = torch.tensor([FRONTS.index(name) for name in fronts], device=device)
+            seen = [surveys[pick] for pick in (rows % len(surveys)).tolist()]
+            pixels[rows], _ = instrument.stamps(part, bands_of(name), size, pixel_scale, seen, random)
+    position = torch.tensor([order.index(name) for name in fronts], device=device)
     return pixels, position[front], values
+
+
+def bands_of(front: str) -> str:
+    """Bands of a flux front, one letter each."""
+    return front.removeprefix("flux:")
 
 
 def mock_stamps(
     folder: Path, n: int, size: int, pixel_scale: float, seed: int, fronts: tuple[str, ...], labels: tuple[str, ...],
-    wanted: Callable[[Labels], NDArray[np.bool_]], say: Callable[[str], None],
+    wanted: Callable[[Labels], NDArray[np.bool_]], say: Callable[[str], None], order: Sequence[str] = FRONTS,
 ) -> Stamps:  # fmt: skip
     """A cache of mock galaxies; arguments as for ``mock_chunk`` and ``cache.build``."""
     facts = {"seed": seed, "fronts": list(fronts), "mock": MOCK_VERSION}
-    recipe = cache.Recipe("mock", n, size, pixel_scale, labels, facts)
+    recipe = cache.Recipe("mock", n, size, pixel_scale, labels, facts, len(bands_of(fronts[0])))
 
     def make(chunk: int, rows: int) -> cache.Chunk:
         # Every chunk is drawn whole, so that a smaller set is the beginning of a larger one.
-        drawn = mock_chunk(cache.CHUNK, mix(seed, chunk), size, pixel_scale, fronts, labels, wanted)
+        drawn = mock_chunk(cache.CHUNK, mix(seed, chunk), size, pixel_scale, fronts, labels, wanted, order=order)
         pixels, front, values = drawn[0][:rows], drawn[1][:rows], drawn[2][:rows]
         nowhere = np.full(rows, -1, np.int64)
         return cache.Chunk(pixels.numpy(), front.numpy().astype(np.int8), values, nowhere)
@@ -162,13 +175,15 @@ class MockStream:
     fronts, labels, wanted
         As for ``mock_chunk``.
     values : callable
-        Targets (N, T) from the label columns.
+        Targets (N, T) of the galaxies of a seed, from their label columns and that seed.
     batch_size, seed, d4, display, servers
         As for ``Feed``.
     steps_per_epoch : int
         Steps between two validations.
     device : str
         Where galaxies are drawn and rendered.
+    order, model_scale
+        As for ``mock_chunk`` and ``Stamps``.
     """
 
     size: int
@@ -176,7 +191,7 @@ class MockStream:
     fronts: tuple[str, ...]
     labels: tuple[str, ...]
     wanted: Callable[[Labels], NDArray[np.bool_]]
-    values: Callable[[Labels], NDArray[np.float32]]
+    values: Callable[[Labels, int], NDArray[np.float32]]
     batch_size: int
     seed: int
     d4: float
@@ -184,6 +199,8 @@ class MockStream:
     servers: bool
     steps_per_epoch: int
     device: str = "cpu"
+    order: Sequence[str] = FRONTS
+    model_scale: float = VIEWER_PIXEL_SCALE
     _chunk: tuple[int, Feed] | None = None
 
     def batch(self, step: int) -> Batch:
@@ -197,10 +214,11 @@ class MockStream:
         """The galaxies of one chunk."""
         seed, names = mix(self.seed, number), self.labels + SHAPES
         pixels, front, columns = mock_chunk(
-            cache.CHUNK, seed, self.size, self.pixel_scale, self.fronts, names, self.wanted, self.device
+            cache.CHUNK, seed, self.size, self.pixel_scale, self.fronts, names, self.wanted, self.device, self.order
         )
         labels = {name: columns[:, column] for column, name in enumerate(names)}
-        stamps = Stamps(pixels.half().cpu().numpy(), front.cpu().numpy(), labels, self.pixel_scale, "mock stream")
-        target = self.values(labels).astype(np.float32)
+        raw, kind = pixels.half().cpu().numpy(), front.cpu().numpy()
+        stamps = Stamps(raw, kind, labels, self.pixel_scale, "mock stream", model_scale=self.model_scale)
+        target = self.values(labels, seed).astype(np.float32)
         rows = np.arange(len(stamps))
         return Feed(stamps, rows, target, self.batch_size, seed, self.d4, self.display, self.servers)

@@ -106,8 +106,9 @@ class SurveyStamps:
         self.catalog.close()
 
     def stamps(
-        self, folder: Path, fronts: list[dict[str, Any]], size: int, pixel_scale: float, say: Callable[[str], None]
-    ) -> Stamps:
+        self, folder: Path, fronts: list[dict[str, Any]], size: int, pixel_scale: float, say: Callable[[str], None],
+        name: str,
+    ) -> Stamps:  # fmt: skip
         """Stamps of the selected rows on one grid, made once; a row without usable pixels has NaN labels.
 
         Parameters
@@ -115,17 +116,19 @@ class SurveyStamps:
         folder : Path
             Where caches are kept.
         fronts : list of dict
-            Fronts as a model card lists them, in the order of ``pixels.FRONTS``.
+            Fronts as a model card lists them.
         size, pixel_scale : int, float
             Pixels along a side; arcsec per pixel.
         say : callable
             Takes lines for the user.
+        name : str
+            Of the model, for messages.
 
         Returns
         -------
         Stamps
         """
-        card = Card.model_construct(name="sfnet", size=(size, size), pixel_scale=pixel_scale, max_masked=0.1,
+        card = Card.model_construct(name=name, size=(size, size), pixel_scale=pixel_scale, max_masked=0.1,
                                     fronts=tuple(Front(**front) for front in fronts))  # fmt: skip
         front = choose_front(card, self.source.kind, self.source.bands, self.source.survey)
         say(f"{self.source.describe()}: {len(self.rows)} labelled rows seen through {card.fronts[front].name}")
@@ -135,7 +138,8 @@ class SurveyStamps:
             "catalog": self.catalog.fingerprint(), "cutouts": self.source.fingerprint(), "front": front,
             "rows": _digest(self.rows, *self.labels.values()),
         } | self.reading.told  # fmt: skip
-        recipe = cache.Recipe(self.catalog.path.stem, len(self.rows), size, pixel_scale, names, facts)
+        bands = len(card.fronts[front].bands)
+        recipe = cache.Recipe(self.catalog.path.stem, len(self.rows), size, pixel_scale, names, facts, bands)
 
         def make(chunk: int, count: int) -> cache.Chunk:
             part = slice(chunk * cache.CHUNK, chunk * cache.CHUNK + count)
@@ -149,7 +153,7 @@ class SurveyStamps:
         columns = {name: table[name] for name in self.source.needs}
         request = CutoutRequest(table["id"], table["ra"], table["dec"], rows, columns)
         height, width = card.size or (0, 0)
-        pixels = np.full((len(rows), 3, height, width), np.nan, np.float32)
+        pixels = np.full((len(rows), len(card.fronts[front].bands), height, width), np.nan, np.float32)
         labels = np.stack([values[part] for values in self.labels.values()], axis=1)
         usable = np.zeros(len(rows), np.bool_)
         for batch in self.source.read(request, _READ):

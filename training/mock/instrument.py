@@ -73,13 +73,24 @@ SURVEYS = {
     ),
 }
 
+#: The Legacy Surveys with u and y beside their own bands: cutouts on which every kind of model can be tried.
+UGRIZY = Survey(
+    "legacy-ugrizy",
+    0.262,
+    {"u": 23.6, **SURVEYS["legacy"].depth, "y": 21.9},
+    {"u": 1.40, **SURVEYS["legacy"].fwhm, "y": 1.10},
+    SURVEYS["legacy"].leak,
+)
 
-def surveys_of(survey: str | Survey | Sequence[str], bands: str, n: int, generator: torch.Generator) -> list[Survey]:
+
+def surveys_of(
+    survey: str | Survey | Sequence[str | Survey], bands: str, n: int, generator: torch.Generator
+) -> list[Survey]:
     """Name the survey of each object.
 
     Parameters
     ----------
-    survey : str, Survey or sequence of str
+    survey : str, Survey or sequence of them
         One for all, one per object, or ``"mixed"``: drawn among the surveys that have all the bands.
     bands : str
     n : int
@@ -102,14 +113,12 @@ def surveys_of(survey: str | Survey | Sequence[str], bands: str, n: int, generat
             raise ValueError(message)
         picks = torch.randint(len(able), (n,), generator=generator, device=generator.device).tolist()
         return [able[pick] for pick in picks]
-    if isinstance(survey, Survey):
-        chosen = [survey] * n
-    else:
-        names = [survey] * n if isinstance(survey, str) else list(survey)
-        if not set(names) <= set(SURVEYS):
-            message = f"unknown survey {', '.join(sorted(set(names) - set(SURVEYS)))}: have {', '.join(SURVEYS)}"
-            raise ValueError(message)
-        chosen = [SURVEYS[name] for name in names]
+    given = [survey] * n if isinstance(survey, str | Survey) else list(survey)
+    unknown = {one for one in given if isinstance(one, str)} - set(SURVEYS)
+    if unknown:
+        message = f"unknown survey {', '.join(sorted(unknown))}: have {', '.join(SURVEYS)}"
+        raise ValueError(message)
+    chosen = [one if isinstance(one, Survey) else SURVEYS[one] for one in given]
     if len(chosen) != n:
         message = f"{len(chosen)} surveys for {n} objects"
         raise ValueError(message)
@@ -222,7 +231,7 @@ def observe(
     images: Tensor,
     bands: str,
     pixscale: float,
-    survey: str | Survey | Sequence[str],
+    survey: str | Survey | Sequence[str | Survey],
     generator: torch.Generator,
     psf: Psf | None = None,
     defects: bool = True,
@@ -236,7 +245,7 @@ def observe(
     bands : str
     pixscale : float
         Arcsec per pixel.
-    survey : str, Survey or sequence of str
+    survey : str, Survey or sequence of them
         See `surveys_of`.
     generator : torch.Generator
     psf : Psf, optional
@@ -283,7 +292,7 @@ def stamps(
     bands: str,
     size: int,
     pixscale: float,
-    survey: str | Survey | Sequence[str],
+    survey: str | Survey | Sequence[str | Survey],
     generator: torch.Generator,
     fluxes: Tensor | None = None,
     device: torch.device | str | None = None,
@@ -301,7 +310,7 @@ def stamps(
         Side, pixels.
     pixscale : float
         Arcsec per pixel.
-    survey : str, Survey or sequence of str
+    survey : str, Survey or sequence of them
         See `surveys_of`.
     generator : torch.Generator
     fluxes : Tensor, optional

@@ -25,19 +25,10 @@ from galcli.sky.tiles import Tile, make_tiles
 from galcli.tables.columns import Column
 from galcli.tables.fits import Card, TableHDU, write_table
 from galcli.training.mock import catalogue, instrument, planted, population, positions, spectra
-from galcli.training.mock.instrument import SURVEYS, Survey
+from galcli.training.mock.instrument import SURVEYS, UGRIZY
 from galcli.training.progress import track
 
 BANDS = "ugrizy"
-
-#: The Legacy Surveys with u and y beside their own bands: cutouts on which every kind of model can be tried.
-UGRIZY = Survey(
-    "legacy-ugrizy",
-    0.262,
-    {"u": 23.6, **SURVEYS["legacy"].depth, "y": 21.9},
-    {"u": 1.40, **SURVEYS["legacy"].fwhm, "y": 1.10},
-    SURVEYS["legacy"].leak,
-)
 
 #: Galaxies rendered at once.
 CHUNK = 32

@@ -182,7 +182,8 @@ def _feed(sample: Sample, stage: int, plan: Preset, seed: int) -> Feed:
 def _streamed(target: Target, stage: Stage, plan: Preset, seed: int, device: str) -> MockStream:
     gpu = device != "cpu" and torch.cuda.is_available()
     return MockStream(
-        stage.size, stage.pixel_scale, plan.fronts, target.labels, target.select, target.values, plan.batch, seed,
+        stage.size, stage.pixel_scale, plan.fronts, target.labels, target.select,
+        lambda labels, _: target.values(labels), plan.batch, seed,
         plan.d4, plan.display, plan.servers, STREAMED_EPOCH // plan.batch, "cuda" if gpu else "cpu",
     )  # fmt: skip
 

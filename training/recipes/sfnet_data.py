@@ -166,5 +166,7 @@ def _given(target: Target, plan: Preset, source: Source) -> tuple[list[Stamps], 
     columns = dict(zip(target.labels, given, strict=False))
     fronts = sfnet_card.fronts(FRONTS)
     with SurveyStamps(source.catalog, source.cutouts, columns, target.select, source.objects, source.reading) as survey:
-        stamps = [survey.stamps(source.cache, fronts, stage.size, stage.pixel_scale, say) for stage in plan.stages]
+        stamps = [
+            survey.stamps(source.cache, fronts, stage.size, stage.pixel_scale, say, "sfnet") for stage in plan.stages
+        ]
         return stamps, survey.catalog.mock

@@ -1,0 +1,116 @@
+"""The autoencoder as it is exported: spectrum to standardised latents, and standardised latents to spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from galcli.training.networks.vae import SpectrumVAE
+from galcli.training.spectra.grid import Floats
+from galcli.training.spectra.measure import LINES, Break, EquivalentWidth
+
+
+@dataclass(frozen=True)
+class Standard:
+    """How the numbers that describe a spectrum follow from the autoencoder's latents.
+
+    numbers = ((latents - center) @ axes.T) / std
+
+    Attributes
+    ----------
+    center : ndarray (L,)
+        Mean of the latents over the training spectra.
+    axes : ndarray (K, L)
+        Orthonormal: principal components, or the latents themselves.
+    std : ndarray (K,)
+        Standard deviations along them.
+    """
+
+    center: Floats
+    axes: Floats
+    std: Floats
+
+    @property
+    def forward(self) -> Floats:
+        """Matrix (L, K) from centred latents to numbers."""
+        return np.asarray(self.axes.T / self.std)
+
+    @property
+    def inverse(self) -> Floats:
+        """Matrix (K, L) from numbers to centred latents."""
+        return np.asarray(self.axes * self.std[:, None])
+
+
+def standardise(latents: Floats, components: int | None) -> Standard:
+    """Measure how latents become numbers of zero mean and unit variance.
+
+    Parameters
+    ----------
+    latents : ndarray (N, L)
+        Latent means of the training spectra.
+    components : int or None
+        Principal components that are kept; None: the latents themselves.
+    """
+    center = latents.mean(0)
+    axes = np.eye(latents.shape[1])
+    if components is not None:
+        vectors = np.linalg.eigh(np.cov(latents, rowvar=False))[1][:, ::-1][:, :components].T
+        largest = vectors[np.arange(components), np.abs(vectors).argmax(1)]
+        axes = vectors * np.sign(largest)[:, None]
+    return Standard(center, axes, ((latents - center) @ axes.T).std(0))
+
+
+class ExportedEncoder(nn.Module):
+    """Normalised, gap-filled spectrum to standardised latents.
+
+    Parameters
+    ----------
+    vae : SpectrumVAE
+    standard : Standard
+    mean : ndarray (1000,)
+        Mean training spectrum.
+    """
+
+    mean: Tensor
+    center: Tensor
+    matrix: Tensor
+
+    def __init__(self, vae: SpectrumVAE, standard: Standard, mean: Floats) -> None:
+        super().__init__()
+        self.encoder, self.latents = vae.encoder, vae.latents
+        self.register_buffer("mean", _tensor(mean))
+        self.register_buffer("center", _tensor(standard.center))
+        self.register_buffer("matrix", _tensor(standard.forward))
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Latents (N, K) of spectra (N, 1000) of unit norm."""
+        mean = self.encoder(spectrum - self.mean)[:, : self.latents]
+        return (mean - self.center) @ self.matrix
+
+
+class ExportedDecoder(nn.Module):
+    """Standardised latents to spectrum, equivalent width of H alpha, and 4000 Angstrom break; arguments as above."""
+
+    mean: Tensor
+    center: Tensor
+    matrix: Tensor
+
+    def __init__(self, vae: SpectrumVAE, standard: Standard, mean: Floats) -> None:
+        super().__init__()
+        self.decoder = vae.decoder
+        self.register_buffer("mean", _tensor(mean))
+        self.register_buffer("center", _tensor(standard.center))
+        self.register_buffer("matrix", _tensor(standard.inverse))
+        self.width, self.ratio = EquivalentWidth(LINES["HA"]), Break()
+
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Flux (N, 1000), equivalent width [Angstrom] (N,) and break (N,) of latents (N, K)."""
+        flux = self.decoder(latent @ self.matrix + self.center) + self.mean
+        return flux, self.width(flux), self.ratio(flux)
+
+
+def _tensor(values: Floats) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)

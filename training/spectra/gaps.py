@@ -1,0 +1,127 @@
+"""Gaps of spectra filled by iterative principal components (Yip et al. 2004, AJ 128, 585; models.md 3.2).
+
+No spectrograph covers the whole rest-frame grid of a galaxy at any redshift. The mean and the first eigenvectors of a
+sample, fitted where a spectrum has data, tell what it looks like where it has none; filled spectra give better
+eigenvectors, and so on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.training.spectra.grid import Floats
+
+EIGENVECTORS, ITERATIONS = 10, 20
+#: Spectra that the eigenvectors are measured on, at most; the others are filled with what these give.
+FITTED = 20_000
+#: Keeps the fit of a spectrum with few pixels finite; far below the noise of any spectrum.
+_RIDGE = 1e-9
+
+
+@dataclass(frozen=True)
+class Filler:
+    """What fills the gaps of a spectrum.
+
+    Attributes
+    ----------
+    mean : ndarray (1000,)
+        Mean of the filled, normalised sample.
+    vectors : ndarray (10, 1000)
+        Its eigenvectors, orthonormal.
+    """
+
+    mean: Floats
+    vectors: Floats
+
+    def fill(
+        self, flux: NDArray[np.floating], good: NDArray[np.bool_], iterations: int = ITERATIONS
+    ) -> tuple[Floats, Floats]:
+        """Fill the gaps of spectra and normalise them.
+
+        Parameters
+        ----------
+        flux : ndarray (N, 1000)
+            In any unit; what it holds in the gaps is not looked at.
+        good : ndarray (N, 1000), bool
+            Where there is data.
+        iterations : int
+            The norm depends on what the gaps hold, and that on the norm.
+
+        Returns
+        -------
+        filled : ndarray (N, 1000)
+            Of unit norm (l2).
+        norm : ndarray (N,)
+            What the data are divided by.
+        """
+        measured = np.where(good, flux, 0.0)
+        scale = (measured @ self.mean) / np.maximum(good @ self.mean**2, np.finfo(float).tiny)
+        filled = np.where(good, flux, np.abs(scale)[:, None] * self.mean)
+        norm = np.linalg.norm(filled, axis=1)
+        inverse = self._normal(good)
+        for _ in range(iterations):
+            filled = self._refill(measured, good, norm, inverse)
+            norm = norm * np.linalg.norm(filled, axis=1)
+        return np.where(good, flux / norm[:, None], filled / np.linalg.norm(filled, axis=1)[:, None]), norm
+
+    def _normal(self, good: NDArray[np.bool_]) -> Floats:
+        """Inverse of the normal matrix of each spectrum's fit, (N, k, k): its eigenvectors where it has data."""
+        count = len(self.vectors)
+        products = (self.vectors[:, None] * self.vectors[None]).reshape(count * count, -1)
+        matrix = (good.astype(np.float64) @ products.T).reshape(-1, count, count)
+        return np.asarray(np.linalg.inv(matrix + _RIDGE * np.eye(count)))
+
+    def _refill(self, measured: Floats, good: NDArray[np.bool_], norm: Floats, inverse: Floats) -> Floats:
+        """Normalised spectra whose gaps hold the mean plus the eigenvectors that fit the data best."""
+        normalised = measured / norm[:, None]
+        coefficients = np.einsum("nkl,nl->nk", inverse, np.where(good, normalised - self.mean, 0.0) @ self.vectors.T)
+        return np.where(good, normalised, self.mean + coefficients @ self.vectors)
+
+
+def fit_filler(flux: NDArray[np.floating], good: NDArray[np.bool_], seed: int = 0) -> Filler:
+    """Measure mean and eigenvectors of a sample with gaps.
+
+    Parameters
+    ----------
+    flux : ndarray (N, 1000)
+        In any unit.
+    good : ndarray (N, 1000), bool
+        Where there is data; every pixel of the grid in at least one spectrum.
+    seed : int
+        Chooses ``FITTED`` of more spectra.
+
+    Returns
+    -------
+    Filler
+    """
+    if len(flux) > FITTED:
+        rows = np.random.default_rng(seed).permutation(len(flux))[:FITTED]
+        flux, good = flux[rows], good[rows]
+    flux = np.where(good, flux, 0.0).astype(np.float64)
+    norm = np.linalg.norm(flux, axis=1)
+    seen = np.maximum(good.sum(0), 1)
+    mean = np.zeros(flux.shape[1])
+    for _ in range(ITERATIONS):  # the mean of the sample is the first guess, and sets the norms
+        mean = (flux / norm[:, None]).sum(0) / seen
+        gaps = np.where(good, 0.0, mean)
+        norm = norm * np.sqrt(((flux / norm[:, None]) ** 2).sum(1) + (gaps**2).sum(1))
+    filled = np.where(good, flux / norm[:, None], mean)
+    filler = _components(filled)
+    for _ in range(ITERATIONS):
+        filled = filler._refill(flux, good, norm, filler._normal(good))
+        length = np.linalg.norm(filled, axis=1)
+        norm, filled = norm * length, filled / length[:, None]
+        filler = _components(filled)
+    return filler
+
+
+def _components(filled: Floats) -> Filler:
+    """Mean and leading eigenvectors of the covariance; their signs are fixed by their largest entries."""
+    mean = filled.mean(0)
+    centred = filled - mean
+    vectors = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :EIGENVECTORS].T
+    largest = vectors[np.arange(len(vectors)), np.abs(vectors).argmax(1)]
+    return Filler(mean, vectors * np.sign(largest)[:, None])
