@@ -1,2 +1,0 @@
-def read_spectra(paths):
-    raise NotImplementedError
