@@ -1,0 +1,99 @@
+"""DESI spectra: ``coadd-*.fits``, many targets per file, with their redshifts in ``redrock-*.fits`` beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.cutouts.cfitsio import open_fits
+from galcli.cutouts.match import IdIndex
+from galcli.errors import InputError
+from galcli.training.spectra.hdus import names as names_of
+from galcli.training.spectra.hdus import (
+    numbers,
+    read_image,
+    read_table,
+    require_sizes,
+    require_wavelengths,
+    whole_numbers,
+)
+from galcli.training.spectra.target import Arm, Target
+
+_ARMS = ("B", "R", "Z", "BRZ")
+#: Where redshifts are: first word of the file's name, and the extension; the second is of releases before 2022.
+_REDSHIFTS = (("redrock", "REDSHIFTS"), ("zbest", "ZBEST"))
+_HINT = "download it again, with its redrock file"
+
+
+def recognises(names: list[str]) -> bool:
+    """Whether a file with extensions of these names is of this kind."""
+    return any(f"{arm}_WAVELENGTH" in names for arm in _ARMS)
+
+
+def read_targets(file: Any, path: Path) -> list[Target]:
+    """All targets of a file; those without redshift have NaN there.
+
+    Parameters
+    ----------
+    file : fitsio.FITS
+    path : Path
+
+    Returns
+    -------
+    list of Target
+
+    Raises
+    ------
+    InputError
+        If there are no redshifts beside it, an extension or a column is missing, or their numbers of rows differ.
+    """
+    fibres = read_table(file, "FIBERMAP", ["TARGETID", "TARGET_RA", "TARGET_DEC"])
+    ids = whole_numbers(fibres, "TARGETID")
+    z, zwarning, kind = _redshifts(path, ids)
+    ra, dec = numbers(fibres, "TARGET_RA"), numbers(fibres, "TARGET_DEC")
+    known = names_of(file)
+    arms = [_read_arm(file, arm, len(ids), known) for arm in _ARMS if f"{arm}_WAVELENGTH" in known]
+    return [
+        Target(
+            f"{path} row {row}", int(ids[row]), float(ra[row]), float(dec[row]),
+            float(z[row]), int(zwarning[row]), str(kind[row]).strip().upper(),
+            tuple(Arm(wave, flux[row], ivar[row], bad[row]) for wave, flux, ivar, bad in arms),
+        )
+        for row in range(len(ids))
+    ]  # fmt: skip
+
+
+def _read_arm(file: Any, arm: str, rows: int, known: list[str]) -> tuple[NDArray[Any], ...]:
+    """Wavelengths (n,), flux, inverse variance and bad pixels (rows, n) of an arm."""
+    wavelength = read_image(file, f"{arm}_WAVELENGTH", 1).astype(np.float64)
+    require_wavelengths(wavelength)
+    flux, ivar = read_image(file, f"{arm}_FLUX", 2), read_image(file, f"{arm}_IVAR", 2)
+    mask = read_image(file, f"{arm}_MASK", 2) if f"{arm}_MASK" in known else np.zeros(flux.shape, np.int32)
+    if not flux.shape == ivar.shape == mask.shape == (rows, len(wavelength)):
+        raise InputError(f"extensions {arm}_FLUX, {arm}_IVAR, {arm}_MASK and FIBERMAP differ in shape", _HINT)
+    return wavelength, flux.astype(np.float64), ivar.astype(np.float64), mask != 0
+
+
+def _redshifts(path: Path, ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Redshift, warnings and spectral type of targets, matched by identifier; NaN where there is none."""
+    beside, extension = _find_redshifts(path)
+    with open_fits(beside) as file:
+        require_sizes(file, beside)
+        table = read_table(file, extension, ["TARGETID", "Z", "ZWARN", "SPECTYPE"])
+    place = IdIndex(whole_numbers(table, "TARGETID")).find(ids)
+    z = np.where(place >= 0, numbers(table, "Z")[place], np.nan)
+    return z, whole_numbers(table, "ZWARN")[place], table["SPECTYPE"][place]
+
+
+def _find_redshifts(path: Path) -> tuple[Path, str]:
+    """The file with redshifts beside one with spectra, packed or not, and its extension."""
+    stem = path.name.partition("-")[2].partition(".fits")[0]
+    for word, extension in _REDSHIFTS:
+        for suffix in (".fits", ".fits.gz", ".fits.fz"):
+            beside = path.with_name(f"{word}-{stem}{suffix}")
+            if beside.is_file():
+                return beside, extension
+    raise InputError(f"no redshifts beside it (redrock-{stem}.fits)", _HINT)

@@ -1,0 +1,143 @@
+"""Spectra from files of surveys, recognised by what they hold; what cannot be used is told, and costs only itself."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galcli.cutouts.cfitsio import open_fits
+from galcli.cutouts.hdus import DAMAGE
+from galcli.cutouts.resources import require_resources
+from galcli.errors import InputError
+from galcli.training.spectra import desi, gridded, sdss
+from galcli.training.spectra.grid import Spectra, concatenate
+from galcli.training.spectra.hdus import names, require_sizes
+from galcli.training.spectra.target import require_coverage, to_grid
+
+#: What is looked for in folders.
+_NAMES = ("spec-*", "coadd-*", "spectra")
+_SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
+_HINT = "name SDSS spec-*.fits or DESI coadd-*.fits (with redrock-*.fits beside them), or a folder with such files"
+_STATUS = re.compile(r"^FITSIO status = \d+: ")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file, or a row of one, that is not used.
+
+    Attributes
+    ----------
+    path : str
+        The file, and the row where it is about one.
+    reason : str
+        Why, in one line.
+    """
+
+    path: str
+    reason: str
+
+
+def read_spectra(paths: Sequence[str | Path]) -> tuple[Spectra, list[Problem]]:
+    """Read spectra onto the rest-frame grid.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Files, folders (searched with all folders inside for ``spec-*.fits``, ``coadd-*.fits`` and ``spectra.fits``,
+        packed or not) or globs.
+
+    Returns
+    -------
+    Spectra
+        In the order of the paths; within a folder or glob in order of names.
+    list of Problem
+        What is not used: damaged files, stars, uncertain redshifts, too little of the grid covered.
+
+    Raises
+    ------
+    InputError
+        If a path does not exist, or nothing at all can be used.
+    OutputError
+        For want of open files or memory.
+    """
+    found: list[Spectra] = []
+    problems: list[Problem] = []
+    for path in dict.fromkeys(path for text in paths for path in _listed(text)):
+        for result in _read(path):
+            if isinstance(result, Problem):
+                problems.append(result)
+            else:
+                found.append(result)
+    if not found:
+        first = problems[0]
+        raise InputError(f"no usable spectrum, {len(problems)} problems; first: {first.path}: {first.reason}", _HINT)
+    return concatenate(found), problems
+
+
+def _listed(text: str | Path) -> list[Path]:
+    """The files that a path stands for."""
+    path = Path(text)
+    if path.is_dir():
+        files = {file for name in _NAMES for suffix in _SUFFIXES for file in path.rglob(name + suffix)}
+    elif path.exists():
+        return [path]
+    else:
+        files = {Path(name) for name in glob.glob(str(text), recursive=True)}  # noqa: PTH207 - absolute ones too
+    if not files:
+        wrong = "holds no files of spectra" if path.is_dir() else "does not exist"
+        raise InputError(f"{text} {wrong}", _HINT)
+    return sorted(files)
+
+
+def _read(path: Path) -> Iterator[Spectra | Problem]:
+    """Spectra and problems of a file, row after row."""
+    try:
+        with open_fits(path) as file:
+            require_sizes(file, path)
+            yield from _rows(file, path)
+    except InputError as error:
+        yield Problem(str(path), error.message)
+    except DAMAGE as error:
+        require_resources(path, error)
+        yield Problem(str(path), f"truncated or damaged: {_first_line(error)}")
+
+
+def _rows(file: Any, path: Path) -> Iterator[Spectra | Problem]:
+    known = names(file)
+    if gridded.recognises(known):
+        yield from _covering(gridded.read(file, path))
+        return
+    survey = next((survey for survey in (sdss, desi) if survey.recognises(known)), None)
+    if survey is None:
+        held = ", ".join(name for name in known if name) or "none"
+        raise InputError(f"no extension COADD (SDSS), B_WAVELENGTH (DESI) or SPECTRA (galcli); it has {held}", _HINT)
+    for target in survey.read_targets(file, path):
+        try:
+            yield to_grid(target)
+        except InputError as error:
+            yield Problem(target.name, error.message)
+
+
+def _covering(spectra: Spectra) -> Iterator[Spectra | Problem]:
+    """Those that cover enough of the grid, as one set, after the problems of the others."""
+    enough = []
+    for row, points in enumerate(np.count_nonzero(spectra.good, axis=1).tolist()):
+        try:
+            require_coverage(points)
+            enough.append(row)
+        except InputError as error:
+            yield Problem(spectra.name[row], error.message)
+    if enough:
+        yield spectra.take(np.array(enough))
+
+
+def _first_line(error: Exception) -> str:
+    """What an error of a library says first, without its number."""
+    lines = [_STATUS.sub("", line) for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,72 @@
+"""SDSS, BOSS and eBOSS spectra: ``spec-PLATE-MJD-FIBER.fits``, one target per file."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.training.spectra.hdus import numbers, read_table, require_wavelengths, whole_numbers
+from galcli.training.spectra.target import Arm, Target
+
+#: Bits of ``and_mask`` that make a pixel unusable: FULLREJECT, BRIGHTSKY, NODATA, COMBINEREJ, BADFLUXFACTOR,
+#: BADSKYCHI, REDMONSTER (https://www.sdss.org/dr17/algorithms/bitmasks, SPPIXMASK).
+UNUSABLE = functools.reduce(operator.or_, (1 << bit for bit in (19, 23, 24, 25, 26, 27, 28)))
+
+#: The extension that tells of the target: SPECOBJ, SPALL in BOSS and eBOSS.
+_TARGET = 2
+_INT64 = np.iinfo(np.int64)
+
+
+def recognises(names: list[str]) -> bool:
+    """Whether a file with extensions of these names is of this kind."""
+    return "COADD" in names
+
+
+def read_targets(file: Any, path: Path) -> list[Target]:
+    """The file's one target.
+
+    Parameters
+    ----------
+    file : fitsio.FITS
+    path : Path
+
+    Returns
+    -------
+    list of Target
+
+    Raises
+    ------
+    InputError
+        If an extension or a column is missing or of another kind.
+    """
+    pixels = read_table(file, "COADD", ["FLUX", "LOGLAM", "IVAR", "AND_MASK"])
+    about = read_table(file, _TARGET, ["Z", "ZWARNING", "CLASS", "PLUG_RA|RA", "PLUG_DEC|DEC", "SPECOBJID?"])
+    with np.errstate(over="ignore"):
+        wavelength = 10 ** numbers(pixels, "LOGLAM")
+    require_wavelengths(wavelength)
+    bad = (whole_numbers(pixels, "AND_MASK") & UNUSABLE) != 0
+    return [
+        Target(
+            name=str(path),
+            id=_identifier(about.get("SPECOBJID")),
+            ra=float(numbers(about, "PLUG_RA")[0]),
+            dec=float(numbers(about, "PLUG_DEC")[0]),
+            z=float(numbers(about, "Z")[0]),
+            zwarning=int(whole_numbers(about, "ZWARNING")[0]),
+            kind=str(about["CLASS"][0]).strip().upper(),
+            arms=(Arm(wavelength, numbers(pixels, "FLUX"), numbers(pixels, "IVAR"), bad),),
+        )
+    ]
+
+
+def _identifier(column: NDArray[Any] | None) -> int:
+    """SPECOBJID, a number or its digits, if it is a positive one that int64 holds; -1 otherwise."""
+    if column is None or column.dtype.kind not in "iuU":  # float64 loses its last digits
+        return -1
+    text = str(column[0]).strip()
+    return int(text) if text.isdecimal() and 0 < int(text) <= _INT64.max else -1
