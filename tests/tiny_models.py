@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.average import card as average_card
 
 Shape = Sequence[int | str]
+_TYPES = {"f4": TensorProto.FLOAT, "i8": TensorProto.INT64}
 
 
 def output(tensor: str, column: str, dtype: str = "f4", shape: Sequence[int] = (), **more: Any) -> dict[str, Any]:
@@ -30,9 +31,14 @@ def output(tensor: str, column: str, dtype: str = "f4", shape: Sequence[int] = (
     }
 
 
+def tensor_input(name: str, shape: Sequence[int] = (), dtype: str = "f4") -> dict[str, Any]:
+    """An input that another model feeds, as the card lists it."""
+    return {"name": name, "dtype": dtype, "shape": list(shape), "description": f"tensor {name}"}
+
+
 def save(
     path: Path, nodes: list[Any], outputs: dict[str, tuple[Any, Shape]], constants: dict[str, NDArray[Any]],
-    card: dict[str, Any], columns: int = 0,
+    card: dict[str, Any],
 ) -> Path:  # fmt: skip
     """Write a graph with the inputs its card asks for."""
     height, width = card["size"] or ("h", "w")
@@ -44,8 +50,9 @@ def save(
             info("valid", TensorProto.FLOAT, ["N", 1, height, width]),
             info("front", TensorProto.INT64, ["N"]),
         ]
-    if columns:
-        inputs.append(info("columns", TensorProto.FLOAT, ["N", columns]))
+    if card.get("columns"):
+        inputs.append(info("columns", TensorProto.FLOAT, ["N", len(card["columns"])]))
+    inputs += [info(tensor["name"], _TYPES[tensor["dtype"]], ["N", *tensor["shape"]]) for tensor in card.get("inputs", ())]
     wanted = [info(name, kind, ["N", *shape]) for name, (kind, shape) in outputs.items()]
     held = [numpy_helper.from_array(values, name) for name, values in constants.items()]
     graph = helper.make_graph(nodes, card["name"], inputs, wanted, held)
@@ -160,18 +167,15 @@ def write_chain(folder: Path, size: int = 16) -> tuple[Path, Path]:
     """
     readers = {}
     for name, prefix in (("doubler", "DBL"), ("spectra", "SPC")):
-        column = {"name": "latent", "quantity": "value"}
-        card = card_of(name, prefix, [output("double", f"{prefix}_VALUE", shape=(3,))], fronts=[], columns=[column] * 3)
-        node = helper.make_node("Add", ["columns", "columns"], ["double"])
-        path = save(
-            folder / f"{name}.onnx", [node], {"double": (TensorProto.FLOAT, [3])}, {}, card | NO_GRID, columns=3
-        )
-        readers[name] = path
+        columns, inputs = [output("double", f"{prefix}_VALUE", shape=(3,))], [tensor_input("latent", (3,))]
+        card = card_of(name, prefix, columns, inputs=inputs, **NO_PIXELS)
+        node = helper.make_node("Add", ["latent", "latent"], ["double"])
+        readers[name] = save(folder / f"{name}.onnx", [node], {"double": (TensorProto.FLOAT, [3])}, {}, card)
     nodes = [
         helper.make_node("ReduceMean", ["pixels", "axes"], ["inner/latent"], keepdims=0),
         helper.make_node("ReduceSum", ["inner/latent", "one"], ["sum"], keepdims=0),
     ]
-    bindings = {"inner/latent": "columns"}
+    bindings = {"inner/latent": "latent"}
     card = card_of(
         "encoder", "ENC", [output("sum", "ENC_SUM"), output("sum", "ENC_MORE", group="more")], size,
         chain=[
@@ -184,7 +188,8 @@ def write_chain(folder: Path, size: int = 16) -> tuple[Path, Path]:
     return encoder, readers["doubler"]
 
 
-NO_GRID: dict[str, Any] = {"size": None, "pixel_scale": None}
+#: What the card of a model says that sees no pixels.
+NO_PIXELS: dict[str, Any] = {"fronts": [], "size": None, "pixel_scale": None}
 
 
 def write_index(folder: Path, models: dict[str, bool]) -> None:

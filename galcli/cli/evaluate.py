@@ -53,7 +53,7 @@ def command(
     table = Table("output", "label", "objects", "RMSE", "bias", "sigma_MAD", "scatter", "R2", "in 68 %", box=None)
     for score in scores:
         table.add_row(
-            score.column, escape(score.label), f"{score.objects:,}", f"{score.rmse:.4f}", f"{score.bias:+.4f}",
+            escape(score.column), escape(score.label), f"{score.objects:,}", f"{score.rmse:.4f}", f"{score.bias:+.4f}",
             f"{score.sigma_mad:.4f}", f"{score.scatter:.4f}", f"{score.r2:.3f}",
             "" if score.coverage is None else f"{100 * score.coverage:.0f} %",
         )  # fmt: skip

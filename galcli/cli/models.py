@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from galcli.cli import options as shared
 from galcli.errors import ModelError
+
+if TYPE_CHECKING:
+    from galcli.models.card import Output, TensorInput
 
 
 @click.group("models")
@@ -26,7 +30,7 @@ def list_models(as_json: bool) -> None:
         entries = [
             {"name": m.name, "version": m.card.version, "precision": m.card.precision, "default": m.default,
              "bytes": m.size, "sha256": m.sha256, "mock": m.card.training.mock,
-             "columns": [o.column for o in m.card.outputs]}
+             "inputs": [tensor.name for tensor in m.card.inputs], "columns": [o.column for o in m.card.outputs]}
             for m in models
         ]  # fmt: skip
         click.echo(json.dumps(entries))
@@ -38,11 +42,13 @@ def list_models(as_json: bool) -> None:
     table = Table("name", "version", "precision", "default", "MB", "trained on", "predicts", box=None, pad_edge=False)
     for column in table.columns[:-2]:
         column.no_wrap = True  # sentences give way first
+    feeding = {link.name: model.name for model in models for link in model.card.chain}
     for model in models:
         card = model.card
+        predicts = card.description + (f" (fed by {feeding.get(card.name, 'another model')})" if card.inputs else "")
         table.add_row(
             card.name, card.version, card.precision, "yes" if model.default else "", f"{model.size / 1e6:.1f}",
-            "mock survey" if card.training.mock else escape(card.training.data), escape(card.description),
+            "mock survey" if card.training.mock else escape(card.training.data), escape(predicts),
         )  # fmt: skip
     Console().print(table)
 
@@ -67,9 +73,13 @@ def show(model: str, precision: str, as_json: bool) -> None:
     console = Console(highlight=False)
     console.print(f"{card.name} {card.version} ({card.system}): {card.description}", markup=False)
     console.print(f"file      {found.path}, {found.size / 1e6:.1f} MB, SHA-256 {found.sha256}", markup=False)
-    size = f'{card.size[1]} x {card.size[0]} px at {card.pixel_scale}"' if card.size else "native size"
     console.print(f"precision {card.precision}{f', twin of {card.twin_of}' if card.twin_of else ''}", markup=False)
-    console.print(f"pixels    {size}; fronts {', '.join(front.name for front in card.fronts)}", markup=False)
+    if card.inputs:
+        fed = ", ".join(f"{tensor.name} {_type(tensor)}: {tensor.description}" for tensor in card.inputs)
+        console.print(f"fed by    another model, with {fed}", markup=False)
+    else:
+        size = f'{card.size[1]} x {card.size[0]} px at {card.pixel_scale}"' if card.size else "native size"
+        console.print(f"pixels    {size}; fronts {', '.join(front.name for front in card.fronts)}", markup=False)
     origin = "MOCK survey: not for science on real galaxies" if card.training.mock else "real galaxies"
     console.print(
         f"training  {card.training.data}; {card.training.objects:,} objects, {card.training.epochs:g} epochs, "
@@ -78,10 +88,9 @@ def show(model: str, precision: str, as_json: bool) -> None:
     )
     table = Table("column", "type", "unit", "description", box=None)
     for output in card.outputs:
-        shape = "" if not output.shape else f"[{','.join(map(str, output.shape))}]"
         group = f" (--with {output.group})" if output.group else ""
         unit = escape(output.unit or output.scale or "")
-        table.add_row(output.column, output.dtype + escape(shape), unit, escape(output.description + group))
+        table.add_row(output.column, escape(_type(output)), unit, escape(output.description + group))
     console.print(table)
     metrics = Table("metric", "value", "front", "measured on", "objects", box=None)
     for metric in card.metrics:
@@ -110,3 +119,8 @@ def verify(model: str | None, precision: str) -> None:
         click.echo(f"{name}: {problem or 'good'}")
     if any(problems.values()):
         raise ModelError("a shipped model file is damaged", "install galcli again")
+
+
+def _type(tensor: Output | TensorInput) -> str:
+    """Type and shape of a row, such as ``f4[6]``."""
+    return tensor.dtype + (f"[{','.join(map(str, tensor.shape))}]" if tensor.shape else "")

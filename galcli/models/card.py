@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 from galcli.errors import ModelError
 
@@ -21,6 +21,17 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 #: numpy letters of a table column: bool, ints, floats, fixed-width ASCII.
 Dtype = Annotated[str, StringConstraints(pattern=r"^(b1|u1|i2|i4|i8|f4|f8|A[1-9][0-9]*)$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+#: Text of one header card; blanks at its end would not come back.
+CardText = Annotated[str, StringConstraints(pattern=r"^([ -~]{0,67}[!-~])?$")]
+
+#: Keywords that FITS keeps for the structure of a table, and those that galcli writes itself.
+_RESERVED = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|THEAP|EXT(END|NAME|VER|LEVEL)|BLOCKED|INHERIT|Z(IMAGE|TABLE)"
+    r"|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DIM|DISP|UCD|COMM)\d+|END|COMMENT|HISTORY|CONTINUE|HIERARCH|LONGSTRN"
+    r"|CHECKSUM|DATASUM|GALCLI|ORTVER|IDENTITY|HPXNEST|HPXORDER|MOCK|(MODEL|MVER|MSHA|MFRONT|MMOCK)\d+"
+)
+#: Digits of the largest number of a column: FITS tables have no more than 999.
+_COLUMN_DIGITS = 3
 
 
 class _Part(BaseModel):
@@ -65,6 +76,33 @@ class InputColumn(_Part):
     )
 
 
+class TensorInput(_Part):
+    """A tensor that neither cutouts nor a catalogue hold: another model gives it (see `Chain`), or whoever calls."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^\S+$")] = Field(description="name of the graph's input")
+    dtype: Literal["f4", "i8"] = "f4"
+    shape: tuple[int, ...] = Field(default=(), description="shape per row; () is one number")
+    description: str
+
+
+class HeaderCard(_Part):
+    """A card in the header of every table that holds the column, for what its readers must know."""
+
+    keyword: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_-]{1,8}(#[A-Z]?)?$")] = Field(
+        description="# stands for the number of the column in the table, from 1"
+    )
+    value: bool | int | FiniteFloat | CardText
+    comment: CardText = ""
+
+    @model_validator(mode="after")
+    def _allowed(self) -> Self:
+        if len(self.keyword.replace("#", "#" * _COLUMN_DIGITS)) > 8:
+            raise ValueError(f"keyword {self.keyword} has more than 8 characters in column 100")
+        if _RESERVED.fullmatch(self.keyword.replace("#", "1")):
+            raise ValueError(f"keyword {self.keyword} has a meaning of its own in FITS, or galcli writes it")
+        return self
+
+
 class Output(_Part):
     """One output tensor and the table column it becomes."""
 
@@ -80,6 +118,7 @@ class Output(_Part):
     null: int | None = Field(default=None, description="TNULL of an integer column")
     labels: tuple[str, ...] | None = Field(default=None, description="class names: the int tensor becomes text")
     sky_offset: bool = Field(default=False, description="arcsec on the sky: NaN where the image has no pixel scale")
+    header: tuple[HeaderCard, ...] = Field(default=(), description="written wherever the column is")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -89,6 +128,8 @@ class Output(_Part):
             raise ValueError(f"column {self.column} has labels, so its dtype must be A<width>")
         if self.labels is None and self.dtype[0] == "A":
             raise ValueError(f"text column {self.column} needs labels")
+        if len({card.keyword for card in self.header}) < len(self.header):
+            raise ValueError(f"column {self.column} has a header card twice")
         return self
 
 
@@ -181,6 +222,7 @@ class Card(_Part):
     pixel_scale: float | None = Field(default=None, description="arcsec per px of the model grid; None: native")
     max_masked: float = Field(default=0.1, description="largest fraction of the field without data")
     columns: tuple[InputColumn, ...] = ()
+    inputs: tuple[TensorInput, ...] = Field(default=(), description="instead of pixels: tensors that feed the model")
     outputs: tuple[Output, ...]
     chain: tuple[Chain, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -200,8 +242,12 @@ class Card(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.fronts and not self.columns:
-            raise ValueError("a model needs at least one front or one catalogue column")
+        if not (self.fronts or self.columns or self.inputs):
+            raise ValueError("a model needs at least one front, one catalogue column or one input tensor")
+        if self.inputs and (self.fronts or self.columns):
+            raise ValueError("a model that tensors feed has neither fronts nor catalogue columns")
+        if len({tensor.name for tensor in self.inputs}) < len(self.inputs):
+            raise ValueError("two inputs have the same name")
         if (self.size is None) != (self.pixel_scale is None):
             raise ValueError("size and pixel_scale are given together or not at all")
         names = [output.column for output in self.outputs] + [f"{self.prefix}_STATUS"]

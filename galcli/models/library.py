@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from galcli.errors import ModelError
-from galcli.models.card import CARD_KEY, Card, parse_card
+from galcli.models.card import CARD_KEY, Card, TensorInput, parse_card
 from galcli.models.session import Graph, TensorInfo
 
 INDEX = "index.json"
@@ -153,6 +155,11 @@ def inspect(data: bytes, where: str) -> Card:
     return card
 
 
+def feeding_fault(given: TensorInfo, wanted: TensorInput) -> str:
+    """Why a tensor cannot feed an input of a card; '' if it can."""
+    return _tensor_fault(given, *_tensor_of(wanted))
+
+
 def sealed(data: bytes) -> bytes:
     """An ONNX file with its own SHA-256 at its end, by which `find` notices damage.
 
@@ -288,15 +295,24 @@ def _input_fault(card: Card, inputs: dict[str, TensorInfo]) -> str:
         expected["front"] = ("int64", (None,))
     if card.columns:
         expected["columns"] = ("float32", (None, len(card.columns)))
+    expected |= {tensor.name: _tensor_of(tensor) for tensor in card.inputs}
     if set(inputs) != set(expected):
         return f"it has the inputs {sorted(inputs)}, not {sorted(expected)}"
     for name, (dtype, shape) in expected.items():
-        fault = _shape_fault(inputs[name].shape, shape)
-        if inputs[name].dtype != dtype:
-            fault = f"is {inputs[name].dtype or 'of an unknown type'}, not {dtype}"
-        if fault:
+        if fault := _tensor_fault(inputs[name], dtype, shape):
             return f"input {name} {fault}"
     return ""
+
+
+def _tensor_of(wanted: TensorInput) -> tuple[str, tuple[int | None, ...]]:
+    """Type and shape of an input that is no pixels."""
+    return np.dtype(wanted.dtype).name, (None, *wanted.shape)
+
+
+def _tensor_fault(info: TensorInfo, dtype: str, shape: tuple[int | None, ...]) -> str:
+    if info.dtype != dtype:
+        return f"is {info.dtype or 'of an unknown type'}, not {dtype}"
+    return _shape_fault(info.shape, shape)
 
 
 def _output_fault(card: Card, outputs: dict[str, TensorInfo]) -> str:

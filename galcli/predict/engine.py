@@ -199,8 +199,11 @@ def _choose_models(
         raise UsageError(f"no model has a front {options.front!r}", f"their fronts are {', '.join(fronts)}")
     chosen, misfits = [], []
     for model in models:
-        if model.card.columns:
-            misfits.append(f"{model.name} wants catalogue columns, which this version does not feed")
+        if model.card.columns or model.card.inputs:
+            misfits.append(
+                f"{model.name} wants catalogue columns, which this version does not feed" if model.card.columns else
+                f"{model.name} is fed by another model, not by cutouts"
+            )  # fmt: skip
             continue
         try:
             chosen.append((model, choose_front(model.card, source.kind, source.bands, source.survey, options.front)))
@@ -209,7 +212,9 @@ def _choose_models(
                 raise
             misfits.append(error.message)
     if asked and misfits:
-        raise ModelError(misfits[0], "use a model that works on pixels alone (see `galcli models list`)")
+        raise ModelError(
+            misfits[0], "use a model that works on pixels; it runs those that it feeds (see `galcli models list`)"
+        )
     if not chosen and not misfits:
         raise ModelError(
             "no model is installed with this galcli", "name a model file with --model PATH, or install galcli again"
@@ -250,15 +255,21 @@ def _chained_file(model: ModelFile, link: Chain) -> ModelFile:
 
 
 def _require_bindings(feeding: Session, fed: Session, link: Chain) -> None:
-    """Refuse a chain whose tensors do not exist before any work is done."""
+    """Refuse a chain whose tensors do not exist, or do not fit, before any work is done."""
+    name, wanted = feeding.model.name, {tensor.name: tensor for tensor in fed.model.card.inputs}
     missing = sorted(set(link.bindings) - set(feeding.outputs))
-    if missing or set(link.bindings.values()) != set(fed.inputs):
-        raise ModelError(
-            f"{feeding.model.name} has no output {', '.join(missing)} to feed {link.name}" if missing else
-            f"{feeding.model.name} feeds {link.name} with {', '.join(sorted(link.bindings.values()))}, "
-            f"but its inputs are {', '.join(sorted(fed.inputs))}",
-            "export both models together",
-        )  # fmt: skip
+    faults = [f"{name} has no output {', '.join(missing)} to feed {link.name}"] if missing else []
+    if not faults and sorted(link.bindings.values()) != sorted(wanted):
+        bound, inputs = (", ".join(sorted(names)) or "none" for names in (link.bindings.values(), wanted))
+        faults = [f"{name} feeds {link.name} with {bound}, but its inputs are {inputs}"]
+    if not faults:
+        faults = [
+            f"{name} cannot feed input {target} of {link.name}: {source} {fault}"
+            for source, target in link.bindings.items()
+            if (fault := library.feeding_fault(feeding.outputs[source], wanted[target]))
+        ]
+    if faults:
+        raise ModelError(faults[0], "export both models together")
 
 
 def batches_gb(source: CutoutSource, batch_size: int, lanes: int, cutout_gb: float) -> float:

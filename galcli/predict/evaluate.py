@@ -27,11 +27,12 @@ OUTLIER = 3.0
 
 @dataclass(frozen=True)
 class Scores:
-    """Residuals of one output, prediction minus label.
+    """Residuals of one output, or of one component of a vector, prediction minus label.
 
     Attributes
     ----------
     column, label : str
+        Of a vector with the component: ``NAME[0]``.
     objects : int
         Rows with a usable label and a prediction.
     unpredicted : int
@@ -75,7 +76,7 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
     Returns
     -------
     list of Scores
-        One per labelled output.
+        One per labelled output, and per component where it is a vector.
 
     Raises
     ------
@@ -99,8 +100,26 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
         table = read_table(out)
     status = table[f"{card.prefix}_STATUS"]
     # As in training, a row counts when all its labels are usable: bright lines alone would be another sample.
-    usable = np.all([label_values(table, label)[1] for label in wanted], axis=0)
-    return [score(table, label, status, usable) for label in wanted]
+    pairs = [pair for label in wanted for pair in components(table, label)]
+    usable = np.all([label_values(table, *pair)[1] for pair in pairs], axis=0)
+    return [score(table, label, status, usable, component) for label, component in pairs]
+
+
+def components(table: dict[str, NDArray[Any]], label: Label) -> list[tuple[Label, int | None]]:
+    """What of a label is compared: each component of a vector, or (None) the one number that there is.
+
+    Raises
+    ------
+    InputError
+        If output and label differ in shape.
+    """
+    value, truth = table[label.output], passed(table, label.column)
+    if value.shape != truth.shape or value.ndim > 2:
+        raise InputError(
+            f"{label.output} holds {_shape(value)} per row, {label.column} {_shape(truth)}",
+            "name a column of the same shape with --label OUTPUT=COLUMN: numbers, or vectors",
+        )
+    return [(label, None)] if value.ndim == 1 else [(label, number) for number in range(value.shape[1])]
 
 
 def read_table(path: Path) -> dict[str, NDArray[Any]]:
@@ -117,16 +136,19 @@ def read_table(path: Path) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32], usable: NDArray[np.bool_]) -> Scores:
-    """Compare one output with its label in the usable rows.
+def score(
+    table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32], usable: NDArray[np.bool_],
+    component: int | None = None,
+) -> Scores:  # fmt: skip
+    """Compare one output, or a component of it, with its label in the usable rows.
 
     Raises
     ------
     InputError
         If no row has a usable label and a prediction, or one of them is no number.
     """
-    truth = label_values(table, label)[0]
-    value = numbers(table[label.output], label.output)
+    truth = label_values(table, label, component)[0]
+    value = numbers(table[label.output], label.output, component)
     both = usable & np.isfinite(value)
     if not both.any():
         raise InputError(
@@ -137,10 +159,13 @@ def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32
     center = float(np.median(residual))
     mad = 1.4826 * float(np.median(np.abs(residual - center)))
     error = table.get(f"{label.output}_ERR")
+    if error is not None:
+        error = numbers(error, f"{label.output}_ERR", component)
     coverage = None if error is None else float(np.mean(np.abs(residual) <= error[both]))
     variance = float(np.var(target))
+    part = "" if component is None else f"[{component}]"
     return Scores(
-        column=label.output, label=label.column, objects=int(both.sum()), unpredicted=int((usable & ~both).sum()),
+        column=f"{label.output}{part}", label=f"{label.column}{part}", objects=int(both.sum()), unpredicted=int((usable & ~both).sum()),
         rmse=float(np.sqrt(np.mean(residual**2))), bias=float(np.mean(residual)), sigma_mad=mad,
         scatter=variance**0.5, r2=1 - float(np.mean(residual**2)) / variance if variance else 0.0,
         outliers=float(np.mean(np.abs(residual - center) > OUTLIER * mad)), coverage=coverage,
@@ -148,16 +173,18 @@ def score(table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32
     )  # fmt: skip
 
 
-def label_values(table: dict[str, NDArray[Any]], label: Label) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def label_values(
+    table: dict[str, NDArray[Any]], label: Label, component: int | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Labels in the units of the output, and which of them may be used (sentinels and weak lines may not)."""
-    raw = numbers(passed(table, label.column), label.column)
+    raw = numbers(passed(table, label.column), label.column, component)
     usable = np.isfinite(raw)
     if label.minimum is not None:
         usable &= raw > label.minimum
     if label.maximum is not None:
         usable &= raw < label.maximum
     if label.error is not None and label.min_snr is not None:
-        error = numbers(passed(table, label.error), label.error)
+        error = numbers(passed(table, label.error), label.error, component)
         usable &= (error > 0) & (raw > label.min_snr * error)
     if label.transform == "log10":
         usable &= raw > 0
@@ -165,14 +192,16 @@ def label_values(table: dict[str, NDArray[Any]], label: Label) -> tuple[NDArray[
     return raw, usable
 
 
-def numbers(values: NDArray[Any], name: str) -> NDArray[np.float64]:
-    """A column as float64.
+def numbers(values: NDArray[Any], name: str, component: int | None = None) -> NDArray[np.float64]:
+    """A column, or a component of a column of vectors, as float64.
 
     Raises
     ------
     InputError
         If it does not hold one number per row.
     """
+    if component is not None and values.ndim == 2:
+        values = values[:, component]
     if values.ndim != 1 or values.dtype.kind not in "iufb":
         raise InputError(
             f"{name} does not hold one number per row", "name columns of numbers with --label OUTPUT=COLUMN"
@@ -184,3 +213,7 @@ def passed(table: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
     """A catalogue column that was passed through, under its own name or as IN_<NAME>."""
     upper = name.upper()
     return table[f"IN_{upper}"] if f"IN_{upper}" in table else table[upper]
+
+
+def _shape(values: NDArray[Any]) -> str:
+    return "x".join(map(str, values.shape[1:])) + " values" if values.ndim > 1 else "one value"

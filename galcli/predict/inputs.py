@@ -16,6 +16,7 @@ from galcli.predict.runner import Taken
 from galcli.predict.table import MODELS, PREDICTIONS, RUN
 from galcli.progress import Progress, silent
 from galcli.sky.catalog import Catalog, open_catalog
+from galcli.tables.fits import table_cards
 
 
 @contextmanager
@@ -43,8 +44,10 @@ def open_inputs(
             if any(runner.session.precision == "int8" for runner in engine.all_runners()):
                 int8_device(elsewhere)
             engine.elsewhere = (Device(elsewhere), options.precision if options.precision in GPU_PRECISIONS else None)
-        written = {column.name for runner in engine.runners for column in runner.columns}
-        yield catalog, catalog_layout(catalog, base, options.columns, written), engine
+        written = [column for runner in engine.runners for column in runner.columns]
+        layout = catalog_layout(catalog, base, options.columns, {column.name for column in written})
+        table_cards(PREDICTIONS, [*layout.columns, *written], 0, ())  # what no table can hold is refused here
+        yield catalog, layout, engine
 
 
 def _opened_here(options: PredictOptions, elsewhere: str | None) -> PredictOptions:

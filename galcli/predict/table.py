@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ class TableSpec:
         """Read what `to_json` wrote."""
         entry = json.loads(text)
         return cls(
-            tuple(Column(**{**column, "shape": tuple(column["shape"])}) for column in entry["columns"]),
+            tuple(_column(column) for column in entry["columns"]),
             entry["copied"],
             tuple((key, value, comment) for key, value, comment in entry["header"]),
             tuple(ModelRecord(**model) for model in entry["models"]),
@@ -156,6 +157,12 @@ def table_spec(identity: Identity, engine: Engine, layout: Layout) -> TableSpec:
     )  # fmt: skip
     columns = (*layout.columns, *(column for runner in engine.runners for column in runner.columns))
     return TableSpec(columns, layout.copied, _header(identity, models), models, identity)
+
+
+def _column(entry: dict[str, Any]) -> Column:
+    """A column from JSON, which knows no tuples."""
+    header = tuple((key, value, comment) for key, value, comment in entry["header"])
+    return Column(**entry | {"shape": tuple(entry["shape"]), "header": header})
 
 
 def _header(identity: Identity, models: tuple[ModelRecord, ...]) -> tuple[Card, ...]:

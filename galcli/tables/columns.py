@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from galcli.models.card import Output
 from galcli.sky.catalog import ColumnMeta
+from galcli.tables.header import Card
 from galcli.tables.status import NULL_BITS, ModelStatus
 
 #: Types that FITS stores shifted by TZERO, because it has no unsigned integers and no signed bytes: type -> TZERO.
@@ -46,6 +48,8 @@ class Column:
         TNULL of an integer column.
     status : str or None
         Name of the status column of the model that writes it; None where no model does.
+    header : tuple of (key, value, comment)
+        Cards of the table's header that come with it; ``#`` in a key stands for the number of the column.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Column:
     description: str = ""
     null: int | None = None
     status: str | None = None
+    header: tuple[Card, ...] = ()
 
     def __post_init__(self) -> None:
         if not _DTYPE.fullmatch(self.dtype):
@@ -66,6 +71,15 @@ class Column:
     def numpy(self) -> np.dtype[Any]:
         """Native numpy type of one element; text is ``S<width>``."""
         return np.dtype(f"S{self.dtype[1:]}" if self.dtype[0] == "A" else self.dtype)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.numpy.itemsize * math.prod(self.shape)
+
+    def numbered_header(self, n: int) -> tuple[Card, ...]:
+        """The cards that come with it where it is column ``n``."""
+        return tuple((key.replace("#", str(n)), value, comment) for key, value, comment in self.header)
 
     def blank(self, n: int) -> NDArray[Any]:
         """Null values for n rows: NaN, the null integer (or 0), False, or empty text; (n, *shape)."""
@@ -200,6 +214,7 @@ def from_output(output: Output) -> Column:
         output.ucd,
         output.description + grid,
         output.null,
+        header=tuple((card.keyword, card.value, card.comment) for card in output.header),
     )
 
 

@@ -215,7 +215,7 @@ def table_cards(name: str, columns: Sequence[Column], nrows: int, header: Iterab
     Raises
     ------
     OutputError
-        If there are more than 999 columns, or two of one name.
+        If there are more than 999 columns, or two of one name, or two that want different values in one card.
     """
     if len(columns) > MAX_COLUMNS:
         raise OutputError(
@@ -237,7 +237,22 @@ def table_cards(name: str, columns: Sequence[Column], nrows: int, header: Iterab
     ]
     for n, column in enumerate(columns, start=1):
         cards += _column_cards(n, column)
-    return [*cards, ("EXTNAME", name, ""), *header]
+    return [*cards, ("EXTNAME", name, ""), *header, *_brought_cards(name, columns)]
+
+
+def _brought_cards(name: str, columns: Sequence[Column]) -> list[Card]:
+    """The cards that come with columns, each once."""
+    said: dict[str, tuple[Card, str]] = {}
+    for n, column in enumerate(columns, start=1):
+        for card in column.numbered_header(n):
+            before, other = said.setdefault(card[0], (card, column.name))
+            if before[1] != card[1]:
+                raise OutputError(
+                    f"table {name} would have two values of {card[0]}: {before[1]} for column {other}, "
+                    f"{card[1]} for {column.name}",
+                    "predict them into two tables",
+                )
+    return [card for card, _ in said.values()]
 
 
 def _column_cards(n: int, column: Column) -> Iterator[Card]:

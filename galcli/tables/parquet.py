@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -201,7 +202,8 @@ def _type(column: Column) -> Any:
 def _described(column: Column) -> dict[str, str]:
     null = None if column.null is None else str(column.null)
     cards = {"description": column.comment, "unit": column.fits_unit, "ucd": column.ucd, "null": null}
-    return {key: value for key, value in cards.items() if value}
+    brought = {key.replace("#", ""): v if isinstance(v, str) else json.dumps(v) for key, v, _ in column.header}
+    return {key: value for key, value in cards.items() if value} | brought
 
 
 def _array(column: Column, values: NDArray[Any], nulls: NDArray[np.bool_]) -> Any:

@@ -80,6 +80,12 @@ def column_problems(table: FitsTable, cards: Sequence[Card]) -> list[str]:
         wanted |= {name: from_output(output) for name, output in model.columns}
         wanted[model.status] = status_column(model.card.prefix, model.card.name)
     lines = [line for name, column in wanted.items() for line in _differences(table.fields[name], column)]
+    lines += [
+        f"header card {key}, which belongs to column {name}, is {table.header.get(key, 'absent')}, not {value}"
+        for name, column in wanted.items()
+        for key, value, _ in column.numbered_header(names.index(name) + 1)
+        if table.header.get(key) != value
+    ]
     lines += [f"column {name} holds {field.refused}" for name, field in table.fields.items() if field.refused]
     return lines + [
         f"column {name} has no TCOMM" for n, name in enumerate(names, 1) if not table.header.get(f"TCOMM{n}")

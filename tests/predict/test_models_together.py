@@ -149,7 +149,7 @@ def test_broken_chain_is_refused_before_any_work(survey: Survey, galcli: Run, fa
     else:
         model = onnx.load(encoder)
         card = json.loads(model.metadata_props[0].value)
-        card["chain"][0]["bindings"] = {"inner/nothing": "columns"} if fault == "tensor" else {"inner/latent": "pixels"}
+        card["chain"][0]["bindings"] = {"inner/nothing": "latent"} if fault == "tensor" else {"inner/latent": "pixels"}
         model.metadata_props[0].value = json.dumps(card)
         onnx.save(model, encoder)
     result = galcli(*predict(survey, encoder), code=5)
