@@ -338,7 +338,6 @@ def stamps(
     field = draw_field(n, bands, size * pixscale, depth, generator)
     offset = (torch.rand(n, 2, generator=generator, device=generator.device) - 0.5) * pixscale
     images = render(pop, fluxes, bands, pixscale, size, generator, psf, field, offset, device)
-    names = [s.name for s in surveys] if not isinstance(survey, Survey) else survey
-    images, info = observe(images, bands, pixscale, names, generator, psf, defects)
+    images, info = observe(images, bands, pixscale, surveys, generator, psf, defects)
     info["dx"], info["dy"] = offset[:, 0], offset[:, 1]
     return images, info

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galcli.models.card import Card
@@ -57,8 +58,7 @@ def export_vae(
     ModelError
         If torch and onnxruntime differ.
     """
-    unseen = _unseen(sample, facts["seed"])
-    tested = unseen.rows(held=True)
+    unseen, tested = _unseen(sample, facts["seed"])
     export.freeze(vae.encoder, {"input": torch.from_numpy(sample.filled[:2] - sample.mean)})
     standard = standardise(_latents(vae, sample), components)
     mean = sample.mean.astype(np.float64)
@@ -97,19 +97,19 @@ def _graph(module: nn.Module, name: str, values: Tensor, outputs: list[str]) -> 
     return graph
 
 
-def _unseen(sample: Sample, seed: int) -> Sample:
-    """Spectra for the metrics: new mock ones, or those held out."""
+def _unseen(sample: Sample, seed: int) -> tuple[Sample, NDArray[np.int64]]:
+    """Spectra for the metrics and their rows: new mock ones, or those held out."""
     if not sample.mock:
-        return sample
+        return sample, sample.rows(held=True)
     number = min(FRESH, max(256, len(sample.spectra) // 2))
     fresh = mix(seed, 1)
-    spectra, truth = mock_spectra(4 * number // 3, fresh)  # of which `prepared` holds a part out
+    spectra, truth = mock_spectra(number, fresh)
     name = f"unseen mock spectra (seed {fresh % 10**6})"
-    return prepared(spectra, truth, fresh, name, mock=True, filler=sample.filler)
+    return prepared(spectra, truth, fresh, name, mock=True, filler=sample.filler), np.arange(number)
 
 
 def _quality(
-    encoding: onnx.ModelProto, decoding: onnx.ModelProto, sample: Sample, rows: np.ndarray[Any, Any]
+    encoding: onnx.ModelProto, decoding: onnx.ModelProto, sample: Sample, rows: NDArray[np.int64]
 ) -> Iterator[tuple[str, float, str | None]]:
     """How well spectra come back out of their six numbers."""
     encoder, decoder = (Graph(graph.SerializeToString(), "exported graph", "cpu") for graph in (encoding, decoding))
