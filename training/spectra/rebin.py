@@ -64,7 +64,7 @@ def rebin(wavelength: Floats, flux: Floats, ivar: Floats, bad: NDArray[np.bool_]
     variance = 1 / ivar[pixel]
 
     def total(pieces: Floats) -> Floats:
-        return np.bincount(point, pieces, POINTS)
+        return np.bincount(point, pieces, POINTS).astype(np.float64)
 
     covered = total(width)
     has_data = (covered > 0) & (covered >= MIN_OVERLAP * np.diff(grid))
