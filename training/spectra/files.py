@@ -106,7 +106,7 @@ def _rows(file: Any, path: Path) -> Iterator[Spectra | Problem]:
         return
     survey = next((survey for survey in (sdss, desi) if survey.recognises(known)), None)
     if survey is None:
-        held = ", ".join(name for name in known if name) or "none"
+        held = ", ".join([name for name in known if name][:5]) or "none"
         raise InputError(f"no extension COADD (SDSS), B_WAVELENGTH (DESI) or SPECTRA (galcli); it has {held}", _HINT)
     for target in survey.read_targets(file, path):
         try:

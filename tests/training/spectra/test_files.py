@@ -199,6 +199,33 @@ def test_desi_layouts(tmp_path: Path, word: str, extension: str, arms: Any) -> N
     assert np.mean(spectra.good) > 0.9
 
 
+@pytest.mark.parametrize("suffix", [".fits.gz", ".fits.fz"])
+def test_desi_packed(tmp_path: Path, suffix: str) -> None:
+    plain = write_desi(tmp_path / "coadd-a.fits", [5], [7])
+    redshifts = write_redrock(tmp_path / "redrock-a.fits", [5], [0.25])
+    expected = only(plain)
+    if suffix == ".fits.gz":
+        (tmp_path / "p").mkdir()
+        for path in (plain, redshifts):
+            (tmp_path / "p" / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    else:
+        fpack(plain, tmp_path / "p" / f"{plain.name}.fz")
+        (tmp_path / "p" / redshifts.name).write_bytes(redshifts.read_bytes())
+    spectra = only(tmp_path / "p")
+    np.testing.assert_array_equal(spectra.flux, expected.flux)
+    np.testing.assert_array_equal(spectra.ivar, expected.ivar)
+
+
+def fpack(plain: Path, packed: Path) -> None:
+    """Compress the images of a file without loss."""
+    packed.parent.mkdir()
+    with fitsio.FITS(str(plain)) as file, fitsio.FITS(str(packed), "rw") as out:
+        out.write(None)
+        for hdu in list(file)[1:]:
+            how = {} if hdu.get_exttype() == "BINARY_TBL" else {"compress": "GZIP_2", "qlevel": 0}
+            out.write(hdu.read(), extname=hdu.get_extname(), **how)
+
+
 def test_desi_faults(tmp_path: Path) -> None:
     path = write_desi(tmp_path / "coadd-a.fits", [5], [7])
     assert refused(path) == "no redshifts beside it (redrock-a.fits)"
