@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.cutouts.cfitsio import open_fits
 from galcli.cutouts.match import IdIndex
 from galcli.errors import InputError
 from galcli.training.spectra.hdus import names as names_of
 from galcli.training.spectra.hdus import (
     numbers,
+    opened,
     read_image,
     read_table,
-    require_sizes,
     require_wavelengths,
     whole_numbers,
 )
@@ -50,9 +49,11 @@ def read_targets(file: Any, path: Path) -> list[Target]:
     InputError
         If there are no redshifts beside it, an extension or a column is missing, or their numbers of rows differ.
     """
-    fibres = read_table(file, "FIBERMAP", ["TARGETID", "TARGET_RA", "TARGET_DEC"])
+    fibres = read_table(file, "FIBERMAP", ["TARGETID", "TARGET_RA", "TARGET_DEC", "OBJTYPE?"])
     ids = whole_numbers(fibres, "TARGETID")
     z, zwarning, kind = _redshifts(path, ids)
+    if "OBJTYPE" in fibres:  # blank sky gets a redshift, too
+        kind = np.where(np.char.strip(fibres["OBJTYPE"]) == "SKY", "SKY", kind)
     ra, dec = numbers(fibres, "TARGET_RA"), numbers(fibres, "TARGET_DEC")
     known = names_of(file)
     arms = [_read_arm(file, arm, len(ids), known) for arm in _ARMS if f"{arm}_WAVELENGTH" in known]
@@ -80,12 +81,14 @@ def _read_arm(file: Any, arm: str, rows: int, known: list[str]) -> tuple[NDArray
 def _redshifts(path: Path, ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Redshift, warnings and spectral type of targets, matched by identifier; NaN where there is none."""
     beside, extension = _find_redshifts(path)
-    with open_fits(beside) as file:
-        require_sizes(file, beside)
-        table = read_table(file, extension, ["TARGETID", "Z", "ZWARN", "SPECTYPE"])
-    place = IdIndex(whole_numbers(table, "TARGETID")).find(ids)
-    z = np.where(place >= 0, numbers(table, "Z")[place], np.nan)
-    return z, whole_numbers(table, "ZWARN")[place], table["SPECTYPE"][place]
+    try:
+        with opened(beside) as file:
+            table = read_table(file, extension, ["TARGETID", "Z", "ZWARN", "SPECTYPE"])
+        place = IdIndex(whole_numbers(table, "TARGETID")).find(ids)
+        z = np.where(place >= 0, numbers(table, "Z")[place], np.nan)
+        return z, whole_numbers(table, "ZWARN")[place], table["SPECTYPE"][place]
+    except InputError as error:
+        raise InputError(f"{beside.name}: {error.message}", error.hint) from error
 
 
 def _find_redshifts(path: Path) -> tuple[Path, str]:

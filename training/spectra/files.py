@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from galcli.cutouts.cfitsio import open_fits
-from galcli.cutouts.hdus import DAMAGE
-from galcli.cutouts.resources import require_resources
 from galcli.errors import InputError
 from galcli.training.spectra import desi, gridded, sdss
 from galcli.training.spectra.grid import Spectra, concatenate
-from galcli.training.spectra.hdus import names, require_sizes
+from galcli.training.spectra.hdus import names, opened
 from galcli.training.spectra.target import require_coverage, to_grid
 
 #: What is looked for in folders.
 _NAMES = ("spec-*", "coadd-*", "spectra")
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
 _HINT = "name SDSS spec-*.fits or DESI coadd-*.fits (with redrock-*.fits beside them), or a folder with such files"
-_STATUS = re.compile(r"^FITSIO status = \d+: ")
 
 
 @dataclass(frozen=True)
@@ -98,14 +93,10 @@ def _listed(text: str | Path) -> list[Path]:
 def _read(path: Path) -> Iterator[Spectra | Problem]:
     """Spectra and problems of a file, row after row."""
     try:
-        with open_fits(path) as file:
-            require_sizes(file, path)
+        with opened(path) as file:
             yield from _rows(file, path)
     except InputError as error:
         yield Problem(str(path), error.message)
-    except DAMAGE as error:
-        require_resources(path, error)
-        yield Problem(str(path), f"truncated or damaged: {_first_line(error)}")
 
 
 def _rows(file: Any, path: Path) -> Iterator[Spectra | Problem]:
@@ -115,7 +106,7 @@ def _rows(file: Any, path: Path) -> Iterator[Spectra | Problem]:
         return
     survey = next((survey for survey in (sdss, desi) if survey.recognises(known)), None)
     if survey is None:
-        held = ", ".join(name for name in known if name) or "none"
+        held = ", ".join([name for name in known if name][:5]) or "none"
         raise InputError(f"no extension COADD (SDSS), B_WAVELENGTH (DESI) or SPECTRA (galcli); it has {held}", _HINT)
     for target in survey.read_targets(file, path):
         try:
@@ -135,9 +126,3 @@ def _covering(spectra: Spectra) -> Iterator[Spectra | Problem]:
             yield Problem(spectra.name[row], error.message)
     if enough:
         yield spectra.take(np.array(enough))
-
-
-def _first_line(error: Exception) -> str:
-    """What an error of a library says first, without its number."""
-    lines = [_STATUS.sub("", line) for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.cfitsio import open_fits
+from galcli.cutouts.hdus import DAMAGE
+from galcli.cutouts.resources import require_resources
 from galcli.errors import InputError
 from galcli.training.spectra.grid import Floats
 
@@ -17,18 +22,41 @@ _HINT = "download or write the file again"
 _MOST_PACKED = 1032
 #: Wavelengths outside this range are taken for another unit [Angstrom].
 _OPTICAL = (1e3, 1e5)
+_STATUS = re.compile(r"^FITSIO status = \d+: ")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a file; whatever its damage raises while it is read becomes an `InputError` of one line.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    fitsio.FITS
+
+    Raises
+    ------
+    InputError
+        If it is no FITS, truncated or damaged.
+    OutputError
+        For want of open files or memory.
+    """
+    try:
+        with open_fits(path) as file:
+            _require_sizes(file, path)
+            yield file
+    except DAMAGE as error:
+        require_resources(path, error)
+        lines = [_STATUS.sub("", line) for line in str(error).splitlines() if line.strip()]
+        raise InputError(f"truncated or damaged: {lines[0] if lines else type(error).__name__}", _HINT) from error
 
 
 def names(file: Any) -> list[str]:
     """Names of the extensions of an open file, in capitals."""
     return [hdu.get_extname().strip().upper() for hdu in file]
-
-
-def require_sizes(file: Any, path: Path) -> None:
-    """Raise `InputError` if an extension claims to be larger than the file can hold: nothing is allocated for it."""
-    end = max(hdu.get_offsets()["data_end"] for hdu in file)
-    if end > _MOST_PACKED * path.stat().st_size:
-        raise InputError(f"truncated file: its header tells of {end} bytes", _HINT)
 
 
 def read_table(file: Any, hdu: str | int, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -126,6 +154,13 @@ def require_wavelengths(wavelength: Floats) -> None:
         raise InputError("wavelengths do not ascend", _HINT)
     if wavelength[0] < _OPTICAL[0] or wavelength[-1] > _OPTICAL[1]:
         raise InputError(f"wavelengths of {wavelength[0]:.4g} to {wavelength[-1]:.4g} are not in Angstrom", _HINT)
+
+
+def _require_sizes(file: Any, path: Path) -> None:
+    """Raise `InputError` if an extension claims to be larger than the file can hold: nothing is allocated for it."""
+    end = max(hdu.get_offsets()["data_end"] for hdu in file)
+    if end > _MOST_PACKED * path.stat().st_size:
+        raise InputError(f"truncated file: its header tells of {end} bytes", _HINT)
 
 
 def _require(file: Any, hdu: str | int) -> Any:

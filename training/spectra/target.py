@@ -13,6 +13,8 @@ from galcli.training.spectra.rebin import Rebinned, combine, rebin
 
 #: Of the grid's points, the part that must hold data.
 MIN_COVERAGE = 0.6
+#: Classes that are used.
+EXTRAGALACTIC = ("GALAXY", "QSO")
 _HINT = "leave it out"
 
 
@@ -53,7 +55,7 @@ class Target:
     zwarning : int
         What the redshift fit warns of; 0 = nothing.
     kind : str
-        ``GALAXY``, ``QSO`` or ``STAR``.
+        ``GALAXY``, ``QSO``, ``STAR`` or ``SKY``.
     arms : tuple of Arm
     """
 
@@ -82,14 +84,14 @@ def to_grid(target: Target) -> Spectra:
     Raises
     ------
     InputError
-        If it is a star, has no trustworthy redshift, or covers less than ``MIN_COVERAGE`` of the grid.
+        If it is no galaxy or quasar, has no trustworthy redshift, or covers less than ``MIN_COVERAGE`` of the grid.
     """
     if not (np.isfinite(target.z) and target.z >= 0):
         raise InputError(f"redshift is {target.z:.6g}", _HINT)
     if target.zwarning:
         raise InputError(f"redshift is not sure: ZWARNING = {target.zwarning}", _HINT)
-    if target.kind == "STAR":
-        raise InputError("is a star", _HINT)
+    if target.kind not in EXTRAGALACTIC:
+        raise InputError(f"is {target.kind or 'of no class'}, not {' or '.join(EXTRAGALACTIC)}", _HINT)
     on_grid = combine([rebin(arm.wavelength, arm.flux, arm.ivar, arm.bad, target.z) for arm in target.arms])
     flux, ivar, native_sigma = _single_precision(on_grid)
     require_coverage(int(np.count_nonzero(ivar)))
