@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations
 
 from galcli.training.networks.deconvolution import Deconv2d, fold
 
@@ -265,7 +265,10 @@ def prepare_for_export(module: nn.Module) -> None:
     fold(module)
     for part in list(module.modules()):
         if isinstance(part, SelfAttention):
-            parametrize.remove_parametrizations(part.mix, "weight")
+            # A new layer: removing the parametrisation would change the class, which copies of the network share.
+            plain = nn.Linear(part.mix.in_features, part.mix.out_features, bias=False)
+            plain.weight = nn.Parameter(part.mix.weight.detach().clone())
+            part.mix = plain
         for name, child in part.named_children():
             if isinstance(child, nn.Mish):
                 setattr(part, name, PlainMish())
