@@ -211,6 +211,17 @@ def test_rows_wider_than_a_window_stand_alone(spectra: Survey, galcli: Run, monk
     assert spectra.out.read_bytes() == whole
 
 
+def test_leaves_of_wide_rows_hold_fewer(spectra: Survey, galcli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {}
+    for most in (10**9, 10 * 4100):
+        monkeypatch.setattr("galcli.predict.hats.LEAF_BYTES", most)
+        out = spectra.root / f"hats-{most}"
+        galcli(*predict(spectra, "--layout", "hats", "--order", 5, out=out))
+        rows[most] = [pq.read_metadata(leaf).num_rows for leaf in out.glob("dataset/Norder=*/**/*.parquet")]
+        assert sum(rows[most]) == 48
+    assert max(rows[10**9]) > 10 >= max(rows[10 * 4100])
+
+
 def test_forecast_counts_the_width(spectra: Survey, galcli: Run) -> None:
     words = [word for word in predict(spectra, "--json") if word not in ("-o", str(spectra.out))]
     expected = json.loads(galcli("plan", *words[1:]).out)
