@@ -260,20 +260,20 @@ def _chained_file(model: ModelFile, link: Chain) -> ModelFile:
 
 def _require_bindings(feeding: Session, fed: Session, link: Chain) -> None:
     """Refuse a chain whose tensors do not exist, or do not fit, before any work is done."""
+    if fault := next(_binding_faults(feeding, fed, link), None):
+        raise ModelError(fault, "export both models together")
+
+
+def _binding_faults(feeding: Session, fed: Session, link: Chain) -> Iterator[str]:
     name, wanted = feeding.model.name, {tensor.name: tensor for tensor in fed.model.card.inputs}
-    missing = sorted(set(link.bindings) - set(feeding.outputs))
-    faults = [f"{name} has no output {', '.join(missing)} to feed {link.name}"] if missing else []
-    if not faults and sorted(link.bindings.values()) != sorted(wanted):
+    if missing := sorted(set(link.bindings) - set(feeding.outputs)):
+        yield f"{name} has no output {', '.join(missing)} to feed {link.name}"
+    if sorted(link.bindings.values()) != sorted(wanted):
         bound, inputs = (", ".join(sorted(names)) or "none" for names in (link.bindings.values(), wanted))
-        faults = [f"{name} feeds {link.name} with {bound}, but its inputs are {inputs}"]
-    if not faults:
-        faults = [
-            f"{name} cannot feed input {target} of {link.name}: {source} {fault}"
-            for source, target in link.bindings.items()
-            if (fault := library.feeding_fault(feeding.outputs[source], wanted[target]))
-        ]
-    if faults:
-        raise ModelError(faults[0], "export both models together")
+        yield f"{name} feeds {link.name} with {bound}, but its inputs are {inputs}"
+    for source, target in link.bindings.items():
+        if fault := library.feeding_fault(feeding.outputs[source], wanted[target]):
+            yield f"{name} cannot feed input {target} of {link.name}: {source} {fault}"
 
 
 def batches_gb(source: CutoutSource, batch_size: int, lanes: int, cutout_gb: float) -> float:

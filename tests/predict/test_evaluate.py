@@ -14,7 +14,7 @@ from galcli.models.card import Label
 from galcli.predict.evaluate import components, label_values, score
 from tests.average import write_average
 from tests.survey import Survey, make_survey, write_catalog
-from tests.tiny_models import write_classes, write_logarithm
+from tests.tiny_models import write_chain, write_classes, write_logarithm
 
 Run = Callable[..., Any]
 
@@ -124,6 +124,16 @@ def test_vectors_are_scored_component_by_component(tmp_path: Path, galcli: Run) 
         assert found["sigma_mad"] == pytest.approx(0, abs=1e-5)
         assert found["coverage"] is None
     assert "AVG_FLUX[2]" in galcli(*words).out
+
+
+def test_outputs_on_request_can_be_scored(tmp_path: Path, galcli: Run) -> None:
+    survey = make_survey(tmp_path / "s", 20)
+    total = survey.means.sum(axis=1)
+    write_catalog(survey.catalog, OBJECT_ID=survey.ids, RA=survey.ra, DEC=survey.dec, total=total)
+    encoder, _ = write_chain(survey.root)
+    words = ("evaluate", encoder, "--catalog", survey.catalog, "--label", "ENC_MORE=total", "--json", "--threads", 1)
+    (found,) = json.loads(galcli(*words).out)["scores"]
+    assert found["rmse"] < 1e-4
 
 
 def test_each_component_has_its_own_error() -> None:
