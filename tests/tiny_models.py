@@ -52,7 +52,9 @@ def save(
         ]
     if card.get("columns"):
         inputs.append(info("columns", TensorProto.FLOAT, ["N", len(card["columns"])]))
-    inputs += [info(tensor["name"], _TYPES[tensor["dtype"]], ["N", *tensor["shape"]]) for tensor in card.get("inputs", ())]
+    inputs += [
+        info(tensor["name"], _TYPES[tensor["dtype"]], ["N", *tensor["shape"]]) for tensor in card.get("inputs", ())
+    ]
     wanted = [info(name, kind, ["N", *shape]) for name, (kind, shape) in outputs.items()]
     held = [numpy_helper.from_array(values, name) for name, values in constants.items()]
     graph = helper.make_graph(nodes, card["name"], inputs, wanted, held)
@@ -186,6 +188,50 @@ def write_chain(folder: Path, size: int = 16) -> tuple[Path, Path]:
     tensors = {"inner/latent": (TensorProto.FLOAT, [3]), "sum": (TensorProto.FLOAT, [])}
     encoder = save(folder / "encoder.onnx", nodes, tensors, {"axes": np.array([2, 3]), "one": np.array([1])}, card)
     return encoder, readers["doubler"]
+
+
+#: Wavelengths of `write_decoder`: lambda_j = 10^(LOGLAM0 + j DLOGLAM) Angstrom.
+LOGLAM0, DLOGLAM = 3.53, 0.00039
+
+
+def spectrum_header(loglam0: float = LOGLAM0) -> list[dict[str, Any]]:
+    """Header cards of a column of spectra: its wavelengths by their own names, and as FITS has them (WAVE-LOG)."""
+    first = 10**loglam0
+    cards = {
+        "LOGLAM0": loglam0, "DLOGLAM": DLOGLAM, "1CTYP#": "WAVE-LOG", "1CUNI#": "Angstrom", "1CRPX#": 1.0,
+        "1CRVL#": first, "1CDLT#": first * DLOGLAM * np.log(10.0),
+    }  # fmt: skip
+    return [{"keyword": key, "value": value, "comment": "of the spectra"} for key, value in cards.items()]
+
+
+def write_decoder(
+    folder: Path, size: int = 16, points: int = 1000, name: str = "latents", loglam0: float = LOGLAM0
+) -> Path:
+    """A model of three latents (the mean per band) with, on request, a decoder that makes spectra of them.
+
+    The spectrum is latent 0 times `spectrum_basis`, and the first latent stands in a column of its own.
+    """
+    columns = [
+        output("flux", "SPEC_FLUX", shape=(points,), header=spectrum_header(loglam0)), output("first", "SPEC_FIRST"),
+    ]  # fmt: skip
+    card = card_of(f"{name}-decoder", "DEC", columns, inputs=[tensor_input("latent", (3,))], **NO_PIXELS)
+    nodes = [
+        helper.make_node("Gather", ["latent", "zero"], ["first"], axis=1),
+        helper.make_node("Unsqueeze", ["first", "one"], ["column"]),
+        helper.make_node("Mul", ["column", "basis"], ["flux"]),
+    ]
+    constants = {"zero": np.array(0), "one": np.array([1]), "basis": spectrum_basis(points)[None]}
+    tensors: dict[str, tuple[Any, Shape]] = {"flux": (TensorProto.FLOAT, [points]), "first": (TensorProto.FLOAT, [])}
+    decoder = save(folder / f"{name}-decoder.onnx", nodes, tensors, constants, card)
+    link = {"name": decoder.stem, "sha256": sha256(decoder), "bindings": {"latent": "latent"}, "group": "spectra"}
+    card = card_of(name, "LAT", [output("latent", "SPEC_LATENT", shape=(3,))], size, chain=[link])
+    node = helper.make_node("ReduceMean", ["pixels", "axes"], ["latent"], keepdims=0)
+    return save(folder / f"{name}.onnx", [node], {"latent": (TensorProto.FLOAT, [3])}, {"axes": np.array([2, 3])}, card)
+
+
+def spectrum_basis(points: int) -> NDArray[np.float32]:
+    """Shape of the spectra of `write_decoder`, (points,)."""
+    return (1 + np.arange(points, dtype=np.float32) / points).astype(np.float32)
 
 
 #: What the card of a model says that sees no pixels.

@@ -20,7 +20,11 @@ from galcli.errors import UsageError
     help="Labelled catalogue; repeat for more (default: the embedded sample).",
 )  # fmt: skip
 @click.option(
-    "--label", "labels", multiple=True, metavar="OUTPUT=COLUMN", help="Label column of an output (default: the card's)."
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="OUTPUT=COLUMN",
+    help="Label column of an output, number for number or vector for vector (default: the card's).",
 )
 @shared.cutout_options
 @shared.device_options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -29,6 +29,7 @@ from galcli.predict.runner import Columns, ModelRunner, Taken, bind_outputs
 from galcli.predict.stream import DEPTH, prefetch, side_by_side
 from galcli.progress import silent
 from galcli.sky.catalog import Catalog
+from galcli.tables.columns import Column
 
 #: Cutouts per batch: enough to amortise a call, few enough for a network's activations to stay near the processor's
 #: cache (a ResNet-18 at 144 pixels on two cores: 294 images/s at 32, 272 at 64, 252 at 128).
@@ -40,6 +41,8 @@ LANES = 2
 #: Memory of the program itself with one model loaded, GB, and of one image inside a ResNet-sized model, GB (measured).
 BASE_GB = 0.4
 IMAGE_GB = 0.008
+#: Rows of a tile at most, unless all stand at one position, and how often a tile is in memory while it is written.
+TILE_ROWS, TILE_COPIES = 4096, 3
 #: Memory of a cutout of 144 pixels in three bands, GB.
 CUTOUT_GB = 3 * 144 * 144 * 4 / 1e9
 
@@ -180,7 +183,8 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
         if group not in known:
             names = ", ".join(sorted(name for name in known if name)) or "none"
             raise UsageError(f"no model has the optional group {group!r}", f"groups of the chosen models: {names}")
-    engine = Engine(source, tuple(runners), _share_memory(options, source, device), note=note)
+    tile = tile_gb(TILE_ROWS, [column for runner in runners for column in runner.columns])
+    engine = Engine(source, tuple(runners), _share_memory(options, source, device, BASE_GB + tile), note=note)
     if device.gpu:
         # TensorRT compiles a model for each size of batch: there is one.
         least = engine.batch_size if device.kind == "tensorrt" else 1
@@ -256,20 +260,20 @@ def _chained_file(model: ModelFile, link: Chain) -> ModelFile:
 
 def _require_bindings(feeding: Session, fed: Session, link: Chain) -> None:
     """Refuse a chain whose tensors do not exist, or do not fit, before any work is done."""
+    if fault := next(_binding_faults(feeding, fed, link), None):
+        raise ModelError(fault, "export both models together")
+
+
+def _binding_faults(feeding: Session, fed: Session, link: Chain) -> Iterator[str]:
     name, wanted = feeding.model.name, {tensor.name: tensor for tensor in fed.model.card.inputs}
-    missing = sorted(set(link.bindings) - set(feeding.outputs))
-    faults = [f"{name} has no output {', '.join(missing)} to feed {link.name}"] if missing else []
-    if not faults and sorted(link.bindings.values()) != sorted(wanted):
+    if missing := sorted(set(link.bindings) - set(feeding.outputs)):
+        yield f"{name} has no output {', '.join(missing)} to feed {link.name}"
+    if sorted(link.bindings.values()) != sorted(wanted):
         bound, inputs = (", ".join(sorted(names)) or "none" for names in (link.bindings.values(), wanted))
-        faults = [f"{name} feeds {link.name} with {bound}, but its inputs are {inputs}"]
-    if not faults:
-        faults = [
-            f"{name} cannot feed input {target} of {link.name}: {source} {fault}"
-            for source, target in link.bindings.items()
-            if (fault := library.feeding_fault(feeding.outputs[source], wanted[target]))
-        ]
-    if faults:
-        raise ModelError(faults[0], "export both models together")
+        yield f"{name} feeds {link.name} with {bound}, but its inputs are {inputs}"
+    for source, target in link.bindings.items():
+        if fault := library.feeding_fault(feeding.outputs[source], wanted[target]):
+            yield f"{name} cannot feed input {target} of {link.name}: {source} {fault}"
 
 
 def batches_gb(source: CutoutSource, batch_size: int, lanes: int, cutout_gb: float) -> float:
@@ -279,8 +283,13 @@ def batches_gb(source: CutoutSource, batch_size: int, lanes: int, cutout_gb: flo
     return rows * cutout_gb + batch_size * inside
 
 
-def _share_memory(options: PredictOptions, source: CutoutSource, device: Device) -> int:
-    """Batch size that stays below ``--max-memory`` (`batches_gb`).
+def tile_gb(rows: int, columns: Iterable[Column]) -> float:
+    """Memory of a tile while it is written, GB."""
+    return TILE_COPIES * rows * sum(column.row_bytes for column in columns) / 1e9
+
+
+def _share_memory(options: PredictOptions, source: CutoutSource, device: Device, fixed: float) -> int:
+    """Batch size that stays below ``--max-memory`` (`batches_gb`), where ``fixed`` GB are needed whatever the batch.
 
     Large images that stamps are cut from may keep a half of what there is beside the program.
     """
@@ -288,7 +297,7 @@ def _share_memory(options: PredictOptions, source: CutoutSource, device: Device)
     if options.max_memory is None:
         return most
     shares = 2 if isinstance(source, CoaddSource) else 1
-    left = (options.max_memory - BASE_GB) / shares
+    left = (options.max_memory - fixed) / shares
     if isinstance(source, CoaddSource):
         source.kept_bytes = min(source.kept_bytes, int(left * 1e9))
     needed = partial(batches_gb, source, lanes=LANES if device.gpu else 0, cutout_gb=CUTOUT_GB)
@@ -296,6 +305,6 @@ def _share_memory(options: PredictOptions, source: CutoutSource, device: Device)
     if not fits:
         raise UsageError(
             f"--max-memory {options.max_memory} GB is less than the program itself needs",
-            f"give at least {math.ceil(100 * (BASE_GB + shares * needed(1))) / 100} GB",
+            f"give at least {math.ceil(100 * (fixed + shares * needed(1))) / 100} GB",
         )
     return options.batch_size or fits[-1]

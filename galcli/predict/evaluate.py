@@ -67,7 +67,7 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
     Parameters
     ----------
     options : PredictOptions
-        ``models``, ``out`` and ``columns`` are set here.
+        ``models``, ``out``, ``columns`` and ``groups`` are set here.
     model : str
     labels : dict of str to str
         Output column -> label column, instead of those the card names.
@@ -94,9 +94,11 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
     if not wanted:
         raise InputError(f"the card of {card.name} names no labels", "name them with --label OUTPUT=COLUMN")
     columns = tuple(dict.fromkeys(name for label in wanted for name in (label.column, label.error) if name))
+    compared = {label.output for label in wanted}
+    groups = tuple(sorted({output.group for output in card.outputs if output.group and output.column in compared}))
     with tempfile.TemporaryDirectory(prefix="galcli-evaluate-") as folder:
         out = Path(folder) / "predictions.fits"
-        predict(dataclasses.replace(options, models=(model,), out=out, columns=columns), Quiet(progress))
+        predict(dataclasses.replace(options, models=(model,), out=out, columns=columns, groups=groups), Quiet(progress))
         table = read_table(out)
     status = table[f"{card.prefix}_STATUS"]
     # As in training, a row counts when all its labels are usable: bright lines alone would be another sample.
@@ -165,7 +167,8 @@ def score(
     variance = float(np.var(target))
     part = "" if component is None else f"[{component}]"
     return Scores(
-        column=f"{label.output}{part}", label=f"{label.column}{part}", objects=int(both.sum()), unpredicted=int((usable & ~both).sum()),
+        column=f"{label.output}{part}", label=f"{label.column}{part}",
+        objects=int(both.sum()), unpredicted=int((usable & ~both).sum()),
         rmse=float(np.sqrt(np.mean(residual**2))), bias=float(np.mean(residual)), sigma_mad=mad,
         scatter=variance**0.5, r2=1 - float(np.mean(residual**2)) / variance if variance else 0.0,
         outliers=float(np.mean(np.abs(residual - center) > OUTLIER * mad)), coverage=coverage,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import tempfile
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CutoutRequest, Failures
 from galcli.cutouts.coadds import CoaddSource
-from galcli.predict.engine import BASE_GB, Engine, batches_gb
+from galcli.predict.engine import BASE_GB, Engine, batches_gb, tile_gb
 from galcli.predict.inputs import open_inputs
 from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan, make_plan
@@ -101,11 +100,9 @@ def forecast(options: PredictOptions) -> Forecast:
         probed, found, rate, image_bytes = _measure(plan, engine)
         sizes = [tile.stop - tile.start for tile in plan.tiles]
         rows = len(plan.catalog)
-        row_bytes = _row_bytes(plan.table.columns)
-        further = sum(len(hdu.data[hdu.columns[0].name]) * _row_bytes(hdu.columns) for hdu in plan.table.further_hdus())
+        further = sum(len(h.data[h.columns[0].name]) * _row_bytes(h.columns) for h in plan.table.further_hdus())
         bad = sum(tile.stop - tile.start for tile in plan.tiles if tile.order < 0)
         orders = Counter(tile.order for tile in plan.tiles if tile.order >= 0)
-        tile_gb = max(sizes, default=0) * row_bytes / 1e9
     batch_gb = batches_gb(engine.source, engine.batch_size, len(engine.lanes), image_bytes / 1e9)
     images_gb = engine.source.kept_bytes / 1e9 if isinstance(engine.source, CoaddSource) else 0.0
     return Forecast(
@@ -113,13 +110,14 @@ def forecast(options: PredictOptions) -> Forecast:
         tiles_by_order=dict(orders), models=[runner.model.name for runner in engine.all_runners()],
         cutouts=engine.source.describe(), probed=probed, found=found, rows_per_second=rate,
         where="in one process" if site is None else "in one process on the CPU of this machine, not at the site",
-        seconds=rows / rate if rate else 0.0, memory_gb=BASE_GB + images_gb + batch_gb + 2 * tile_gb,
-        output_mb=(rows * row_bytes + further) / 1e6,
+        seconds=rows / rate if rate else 0.0, memory_gb=BASE_GB + images_gb + batch_gb
+        + tile_gb(max(sizes, default=0), plan.table.columns),
+        output_mb=(rows * _row_bytes(plan.table.columns) + further) / 1e6,
     )  # fmt: skip
 
 
 def _row_bytes(columns: Iterable[Column]) -> int:
-    return sum(column.numpy.itemsize * math.prod(column.shape) for column in columns)
+    return sum(column.row_bytes for column in columns)
 
 
 def _measure(plan: Plan, engine: Engine) -> tuple[int, int, float, float]:

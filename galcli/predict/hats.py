@@ -20,8 +20,8 @@ from galcli.predict.existing import require_replaceable
 from galcli.predict.hats_files import file_table
 from galcli.predict.hats_tree import MAP_ORDERS, HatsTree, write_maps, write_partitions, write_properties
 from galcli.predict.layout import HPX
-from galcli.predict.leaves import LEAF_ROWS, Leaf, join_tiles
-from galcli.predict.merge import Counts, read_tile
+from galcli.predict.leaves import LEAF_BYTES, LEAF_ROWS, Leaf, join_tiles
+from galcli.predict.merge import Counts, read_tile, row_type
 from galcli.predict.options import HATS
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import Plan
@@ -55,7 +55,8 @@ def write_hats(plan: Plan, out: Path) -> Counts:
     """
     paths, layout = RunPaths(out), plan.table.layout
     tree = HatsTree.of_layout(paths.building, layout)
-    leaves = join_tiles(plan.tiles, LEAF_ROWS if layout == HATS else 0)
+    most = min(LEAF_ROWS, LEAF_BYTES // row_type(plan.table).itemsize)
+    leaves = join_tiles(plan.tiles, most if layout == HATS else 0)
     counts = Counts()
     try:
         shutil.rmtree(tree.root, ignore_errors=True)

@@ -10,8 +10,8 @@ import numpy as np
 from galcli.sky.healpix import ORDER_MAX
 from galcli.sky.tiles import Tile
 
-#: Rows of a leaf at most, unless all stand in one tile.
-LEAF_ROWS = 1_000_000
+#: Rows of a leaf at most, unless all stand in one tile, and their bytes: readers hold a leaf in memory.
+LEAF_ROWS, LEAF_BYTES = 1_000_000, 1_000_000_000
 
 
 @dataclass(frozen=True)

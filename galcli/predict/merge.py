@@ -1,7 +1,8 @@
 """Joining tiles into one table in catalogue order, with memory that does not grow with the catalogue.
 
 The table is cut into windows of consecutive catalogue rows. One pass over the tiles appends each row to the spill file
-of its window; then each window is put into order in memory and written, one after the other.
+of its window; then each window is put into order in memory and written, one after the other. Windows of a table so
+large that they would fill the memory are themselves cut into windows first.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from galcli.tables.status import ModelStatus, RowStatus
 
 #: Bytes of a window; the merge holds a few times as much, whatever the size of the catalogue.
 WINDOW_BYTES = 2_000_000
-#: Spill files open at a time; larger tables take wider windows.
+#: Spill files open at a time; larger tables take larger windows,
 MAX_WINDOWS = 400
+#: up to this many bytes; beyond, a second pass costs less than the memory.
+MAX_WINDOW_BYTES = 32_000_000
 
 
 @dataclass
@@ -131,47 +134,68 @@ def row_type(spec: TableSpec) -> np.dtype[Any]:
 @contextlib.contextmanager
 def _windows(plan: Plan) -> Iterator[Iterator[NDArray[Any]]]:
     """Rows of all tiles in catalogue order, in windows; spill files are removed at the end."""
-    dtype, total = row_type(plan.table), len(plan.rows)
-    width = max(WINDOW_BYTES // dtype.itemsize, -(-total // MAX_WINDOWS), 1)
-    spilled = np.dtype([("row", np.int64), ("values", dtype)])
+    spilled = np.dtype([("row", np.int64), ("values", row_type(plan.table))])
     folder = plan.paths.spill
     try:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        _spill(plan, folder, width, spilled)
-        yield (
-            _ordered(folder / str(window), start, min(width, total - start), spilled)
-            for window, start in enumerate(range(0, total, width))
-        )
+        yield _ordered(_tiles(plan, spilled), folder, 0, len(plan.rows), spilled)
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror}", "free space; the tiles are kept") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _spill(plan: Plan, folder: Path, width: int, spilled: np.dtype[Any]) -> None:
-    """Append every row of every tile to the file of its window."""
+def _tiles(plan: Plan, spilled: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """The rows of each tile with their numbers."""
+    for tile in plan.tiles:
+        part = np.empty(len(tile), spilled)
+        part["row"], part["values"] = plan.rows[tile.start : tile.stop], read_tile(plan, tile)
+        yield part
+
+
+def _ordered(
+    parts: Iterator[NDArray[Any]], folder: Path, start: int, length: int, spilled: np.dtype[Any]
+) -> Iterator[NDArray[Any]]:
+    """The rows ``start`` to ``start + length`` in catalogue order, in windows."""
+    width = max(WINDOW_BYTES // spilled.itemsize, -(-length // MAX_WINDOWS), 1)
+    starts = range(start, start + length, width)
+    folder.mkdir(parents=True)
+    _spill(parts, [folder / str(first) for first in starts], start, width)
+    for first in starts:
+        path, rows = folder / str(first), min(width, start + length - first)
+        if rows <= max(1, MAX_WINDOW_BYTES // spilled.itemsize):
+            yield _window(path, first, rows, spilled)
+        else:
+            yield from _ordered(_spilled(path, spilled), folder / f"{first}.cut", first, rows, spilled)
+        path.unlink()
+
+
+def _spill(parts: Iterator[NDArray[Any]], paths: list[Path], start: int, width: int) -> None:
+    """Append every row to the file of its window."""
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context((folder / str(w)).open("wb")) for w in range(-(-len(plan.rows) // width))]
-        for tile in plan.tiles:
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for part in parts:
             interrupts.check()
-            rows = np.asarray(plan.rows[tile.start : tile.stop])
-            part = np.empty(len(rows), spilled)
-            part["row"], part["values"] = rows, read_tile(plan, tile)
-            window = rows // width
+            window = (part["row"] - start) // width
             # A tile's rows ascend, so that those of a window stand together.
-            for begin, end in pairwise([0, *(np.flatnonzero(np.diff(window)) + 1), len(rows)]):
+            for begin, end in pairwise([0, *(np.flatnonzero(np.diff(window)) + 1), len(part)]):
                 files[window[begin]].write(part[begin:end].tobytes())
 
 
-def _ordered(path: Path, start: int, length: int, spilled: np.dtype[Any]) -> NDArray[Any]:
+def _spilled(path: Path, spilled: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """What a spill file holds, some rows at a time."""
+    with path.open("rb") as file:
+        while len(part := np.fromfile(file, spilled, max(1, WINDOW_BYTES // spilled.itemsize))):
+            yield part
+
+
+def _window(path: Path, start: int, length: int, spilled: np.dtype[Any]) -> NDArray[Any]:
     """A window in catalogue order."""
     found = np.fromfile(path, spilled)
     if len(found) != length or len(np.unique(found["row"])) != length:
         raise InputError(f"rows {start} to {start + length - 1} are not all in the tiles", "run again with --restart")
     window = np.empty(length, spilled["values"])
     window[found["row"] - start] = found["values"]
-    path.unlink()
     return window
 
 

@@ -64,5 +64,5 @@ def rows_and_nulls(path: Path, columns: Sequence[str] | None = None) -> Iterator
         yield from batches(path, STEP, columns)
         return
     with opened(path) as table:
-        for start in range(0, table.nrows, STEP):
-            yield table.read(start, min(start + STEP, table.nrows), list(columns or table.fields)), None
+        for start, stop in table.steps():
+            yield table.read(start, stop, list(columns or table.fields)), None

@@ -21,7 +21,7 @@ from galcli.errors import InputError
 from galcli.models import runtime
 from galcli.models.session import Session
 from galcli.predict import lease
-from galcli.predict.engine import Engine
+from galcli.predict.engine import TILE_ROWS, Engine
 from galcli.predict.identity import Identity, flatten, require_same
 from galcli.predict.layout import HPX, ROW_NUMBER, Layout
 from galcli.predict.options import PredictOptions
@@ -34,9 +34,6 @@ from galcli.sky.systems import HourCheck
 from galcli.sky.tiles import Tile, make_tiles
 from galcli.tables.atomic import atomic_write, output_error
 from galcli.tables.columns import Column
-
-#: Rows of a tile at most, unless all stand at one position.
-TILE_ROWS = 4096
 
 
 @dataclass(frozen=True)

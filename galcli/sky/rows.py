@@ -29,6 +29,7 @@ from galcli.sky.table import says_yes
 
 _BLOCK = 1 << 22  # bytes read at a time: large enough for full disk speed, small enough to stay in a cache
 _GAP = 1 << 12  # bytes worth reading rather than seeking over
+_STEP_ROWS, _STEP_BYTES = 1 << 16, 1 << 25
 _FITS_BLOCK = 2880
 _TABLES = ("BINTABLE", "TABLE")
 
@@ -135,6 +136,11 @@ class FitsTable:
                 self._read_into(block[:used], first * self.width + low)
                 self._decode(block, self.width, low, fields, out, slice(first - start, last - start))
         return out
+
+    def steps(self) -> Iterator[tuple[int, int]]:
+        """Row ranges for who reads all rows and keeps none: few enough rows for memory, however wide they are."""
+        step = max(1, min(_STEP_ROWS, _STEP_BYTES // max(1, self.width)))
+        return ((start, min(start + step, self.nrows)) for start in range(0, self.nrows, step))
 
     def take(self, rows: NDArray[np.int64], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Columns of single rows, in the order given.

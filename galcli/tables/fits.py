@@ -328,7 +328,7 @@ def _windows(columns: Sequence[Column], data: Data) -> Iterator[NDArray[Any]]:
 
 def _table_parts(hdu: TableHDU) -> list[bytes]:
     rows = [window.tobytes() for window in _windows(hdu.columns, hdu.data)]
-    raw = pad(b"".join(rows))
+    raw = b"".join([*rows, b"\0" * (-sum(map(len, rows)) % BLOCK)])  # no copy more than needed: tiles may be wide
     nrows = len(hdu.data) if isinstance(hdu.data, np.ndarray) else len(next(iter(hdu.data.values()), ()))
     cards = table_cards(hdu.name, hdu.columns, nrows, hdu.header)
     return [sealed_header(cards, add_sum(raw)), raw]

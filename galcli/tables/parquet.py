@@ -143,7 +143,7 @@ def batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iter
     ----------
     path : Path
     rows : int
-        Rows at a time.
+        Rows at a time at most.
     columns : sequence of str, optional
         Columns wanted, as FITS calls them; by default all.
 
@@ -162,12 +162,13 @@ def batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iter
 
     with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         names = None if columns is None else [HEALPIX if name == "HPX" else name for name in columns]
-        for batch in file.iter_batches(batch_size=rows, columns=names):
-            values, nulls = {}, {}
-            for field, array in zip(batch.schema, batch.columns, strict=True):
-                name = _fits_name(field.name)
-                values[name], nulls[name] = _values(array, field)
-            yield values, nulls
+        for group in range(file.num_row_groups):  # groups are small however wide a row is
+            for batch in file.iter_batches(batch_size=rows, row_groups=[group], columns=names):
+                values, nulls = {}, {}
+                for field, array in zip(batch.schema, batch.columns, strict=True):
+                    name = _fits_name(field.name)
+                    values[name], nulls[name] = _values(array, field)
+                yield values, nulls
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from galcli.sky.rows import FitsTable, open_table
 from galcli.tables.rules import RuleBook, cards_of, column_problems
 from galcli.tables.structure import check_file
 
-_WINDOW = 65536  # rows checked at a time
-
 
 def verify(path: str | Path, nrows: int | None = None) -> list[str]:
     """Everything that can be checked about an output table.
@@ -52,6 +50,6 @@ def _contents(path: Path, table: FitsTable, nrows: int | None) -> Iterator[str]:
         yield from wrong
         return
     book = RuleBook(table, cards)
-    for start in range(0, table.nrows, _WINDOW):
-        book.check(table.read(start, min(start + _WINDOW, table.nrows), list(table.fields)), start)
+    for start, stop in table.steps():
+        book.check(table.read(start, stop, list(table.fields)), start)
     yield from book.problems()

@@ -3,6 +3,8 @@ import json
 
 import jsonschema
 import pytest
+from astropy.io import fits
+from pydantic import ValidationError
 
 from galcli.models.card import Card
 from galcli.schemas.__main__ import SCHEMAS, schema_text
@@ -24,3 +26,64 @@ def test_schema_accepts_a_card_and_refuses_faults(fields):
     for fault in ({"prefix": "lower"}, {"unknown": 1}, {"outputs": [{"tensor": "x"}]}, {"name": "No Spaces"}):
         with pytest.raises(jsonschema.ValidationError):
             validator.validate(good | fault)
+
+
+def tensor(name):
+    return {"name": name, "shape": [6], "description": "latents"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fronts": []}, "at least one front"),
+        ({"inputs": [tensor("z")]}, "neither fronts"),
+        ({"fronts": [], "columns": [{"name": "m", "quantity": "mag"}], "inputs": [tensor("z")]}, "neither fronts"),
+        ({"fronts": [], "inputs": [tensor("z"), tensor("z")]}, "same name"),
+        ({"fronts": [], "inputs": [tensor("z") | {"dtype": "f8"}]}, "dtype"),
+    ],
+)
+def test_a_model_is_fed_in_one_way(fields, changes, words):
+    with pytest.raises(ValidationError, match=words):
+        Card.model_validate(fields(**changes))
+
+
+def with_header(fields, *cards):
+    return Card.model_validate(fields(outputs=[fields()["outputs"][0] | {"header": list(cards)}]))
+
+
+@pytest.mark.parametrize("value", [True, 1, 1.0, 3.9e-4, "WAVE-LOG", "", "it's"])
+def test_header_cards_keep_value_and_type(fields, value):
+    card = with_header(fields, {"keyword": "1CTYP#", "value": value, "comment": "of the spectra"})
+    again = Card.model_validate_json(card.model_dump_json())
+    (found,) = again.outputs[0].header
+    assert (found.value, type(found.value)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"keyword": "lower"}, {"keyword": "TOO-LONG-1"}, {"keyword": "SIXSIX#"}, {"keyword": "FIVES#A"},
+        {"keyword": "#"}, {"keyword": "A##"}, {"keyword": "TTYPE#"}, {"keyword": "TCOMM7"}, {"keyword": "MODEL#"},
+        {"keyword": ""}, {"keyword": "A B"}, {"value": float("nan")}, {"value": float("inf")}, {"value": None},
+        {"value": "x" * 69}, {"value": "\N{ANGSTROM SIGN}"}, {"value": "blank at the end "}, {"value": [1]},
+        {"comment": "\n"}, {"other": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_header_cards_that_no_table_can_hold_are_refused(fields, fault):
+    good = {"keyword": "1CTYP#", "value": 1}
+    with_header(fields, good)
+    with pytest.raises(ValidationError):
+        with_header(fields, good | fault)
+    with pytest.raises(ValidationError, match="twice"):
+        with_header(fields, good, good)
+
+
+def test_no_card_takes_the_place_of_one_that_galcli_or_fits_writes(fields, survey, galcli):
+    """Every keyword in the header of a real table is refused."""
+    galcli(*survey.predict())
+    header = fits.getheader(survey.out, 1)
+    assert {"NAXIS1", "TTYPE5", "TNULL4", "IDENTITY", "MMOCK1", "EXTNAME", "CHECKSUM", "HPXORDER"} <= set(header)
+    for keyword in [*header, *fits.getheader(survey.out, 0), "END"]:
+        with pytest.raises(ValidationError):
+            with_header(fields, {"keyword": keyword, "value": 1})

@@ -130,12 +130,31 @@ def test_custom_operator_and_future_opset(build, fields, tmp_path):
     refused(path, "not a usable ONNX model")
 
 
+def tensor(name, shape, dtype="f4"):
+    return {"name": name, "dtype": dtype, "shape": list(shape), "description": name}
+
+
+def test_tensors_that_feed_a_model_must_be_those_of_its_graph(build, fields, tmp_path):
+    path = tmp_path / "m.onnx"
+    right = [tensor("pixels", (3, 32, 32)), tensor("valid", (1, 32, 32)), tensor("front", (), "i8")]
+    path.write_bytes(build(fields(fronts=[], inputs=right)))
+    assert [item.name for item in library.find(path).card.inputs] == ["pixels", "valid", "front"]
+    for wrong, words in (
+        (tensor("front", ()), "input front is int64, not float32"),
+        (tensor("front", (2,), "i8"), "input front has 1 axes, not 2"),
+        (tensor("other", (), "i8"), "not ['other', 'pixels', 'valid']"),
+    ):
+        path.write_bytes(build(fields(fronts=[], inputs=[*right[:2], wrong])))
+        refused(path, "does not fit its card", words)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"size": [64, 64]}, "input pixels"),
         ({"fronts": [{"name": "flux:g", "bands": ["g"]}]}, "input pixels"),
         ({"columns": [{"name": "MAG", "quantity": "mag"}]}, "inputs"),
+        ({"fronts": [], "inputs": [tensor("pixels", (3, 32, 32))]}, "inputs"),
         ({"outputs": [{"tensor": "x", "column": "X", "dtype": "f4", "description": ""}]}, "no output x"),
         ({"outputs": [{"tensor": "mean", "column": "X", "dtype": "i4", "null": -1, "description": ""}]}, "float32"),
         ({"outputs": [{"tensor": "mean", "column": "X", "dtype": "f4", "shape": [4], "description": ""}]}, "axes"),

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from galcli.models.card import Label
-from galcli.predict.evaluate import label_values, score
+from galcli.predict.evaluate import components, label_values, score
 from tests.average import write_average
 from tests.survey import Survey, make_survey, write_catalog
-from tests.tiny_models import write_classes, write_logarithm
+from tests.tiny_models import write_chain, write_classes, write_logarithm
 
 Run = Callable[..., Any]
 
@@ -106,6 +106,43 @@ def test_null_labels_are_no_truth(tmp_path: Path, galcli: Run) -> None:
     (found,) = json.loads(answer.out)["scores"]
     assert found["objects"] == 19
     assert found["rmse"] < 1
+
+
+def test_vectors_are_scored_component_by_component(tmp_path: Path, galcli: Run) -> None:
+    survey = make_survey(tmp_path / "s", 20)
+    truth = survey.means + np.array([0.1, 0.2, 0.3])
+    truth[4, 1] = np.nan  # a row counts when all its labels are usable
+    write_catalog(survey.catalog, OBJECT_ID=survey.ids, RA=survey.ra, DEC=survey.dec, means=truth)
+    words = ["evaluate", survey.model, "--catalog", survey.catalog, "--label", "AVG_FLUX=means", "--threads", 1]
+    scores = json.loads(galcli(*words, "--json").out)["scores"]
+    assert [(found["column"], found["label"]) for found in scores] == [
+        (f"AVG_FLUX[{i}]", f"means[{i}]") for i in range(3)
+    ]
+    for found, shift in zip(scores, (0.1, 0.2, 0.3), strict=True):
+        assert found["objects"] == 19
+        assert found["bias"] == pytest.approx(-shift, abs=1e-5)
+        assert found["sigma_mad"] == pytest.approx(0, abs=1e-5)
+        assert found["coverage"] is None
+    assert "AVG_FLUX[2]" in galcli(*words).out
+
+
+def test_outputs_on_request_can_be_scored(tmp_path: Path, galcli: Run) -> None:
+    survey = make_survey(tmp_path / "s", 20)
+    total = survey.means.sum(axis=1)
+    write_catalog(survey.catalog, OBJECT_ID=survey.ids, RA=survey.ra, DEC=survey.dec, total=total)
+    encoder, _ = write_chain(survey.root)
+    words = ("evaluate", encoder, "--catalog", survey.catalog, "--label", "ENC_MORE=total", "--json", "--threads", 1)
+    (found,) = json.loads(galcli(*words).out)["scores"]
+    assert found["rmse"] < 1e-4
+
+
+def test_each_component_has_its_own_error() -> None:
+    table = table_of(np.zeros((4, 2)), np.array([[0.5, 5], [1.5, 5], [-0.5, 0.5], [-1.5, 5]]), Y_ERR=np.ones((4, 2)))
+    label = Label(output="Y", column="T")
+    pairs = components(table, label)
+    assert pairs == [(label, 0), (label, 1)]
+    scores = [score(table, label, np.zeros(4, np.int32), np.ones(4, bool), part) for _, part in pairs]
+    assert [found.coverage for found in scores] == [0.5, 0.25]
 
 
 @pytest.mark.parametrize(

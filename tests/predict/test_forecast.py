@@ -174,7 +174,7 @@ def test_images_and_batches_share_the_memory(survey: Survey) -> None:
     with open_inputs(options) as (_, _, engine):
         assert isinstance(engine.source, CoaddSource)
         kept, batches = engine.source.kept_bytes / 1e9, engine.batch_size * IMAGE_GB
-    assert kept == pytest.approx((1.0 - BASE_GB) / 2)
+    assert kept == pytest.approx((1.0 - BASE_GB) / 2, rel=1e-3)  # a tile of narrow rows is little
     assert BASE_GB + kept + batches <= 1.0
     assert forecast(options).memory_gb > BASE_GB + kept
 

@@ -11,12 +11,25 @@ import numpy as np
 import onnx
 import pytest
 from astropy.io import fits
+from onnx import TensorProto
 
 from galcli.predict.paths import RunPaths
 from galcli.tables.status import ModelStatus, RowStatus
 from tests.average import write_average
 from tests.survey import Survey, make_survey, raw_rows, read_predictions, write_stacks
-from tests.tiny_models import write_chain, write_classes, write_corners, write_index, write_logarithm
+from tests.tiny_models import (
+    NO_PIXELS,
+    card_of,
+    output,
+    save,
+    sha256,
+    tensor_input,
+    write_chain,
+    write_classes,
+    write_corners,
+    write_index,
+    write_logarithm,
+)  # fmt: skip
 
 Run = Callable[..., Any]
 
@@ -137,23 +150,48 @@ def test_chained_row_is_null_where_its_encoder_is(survey: Survey, galcli: Run) -
     galcli("validate", survey.out)
 
 
-@pytest.mark.parametrize("fault", ["absent", "another version", "tensor", "input"])
-def test_broken_chain_is_refused_before_any_work(survey: Survey, galcli: Run, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("absent", "no model named 'doubler'"),
+        ("another version", "another version of doubler"),
+        ("tensor", "encoder has no output inner/nothing to feed doubler"),
+        ("input", "encoder feeds doubler with pixels, but its inputs are latent"),
+        ("twice", "encoder feeds doubler with latent, latent, but its inputs are latent"),
+        ("shape", "encoder cannot feed input latent of doubler: inner/latent has the shape ('N', 3), not (None, 4)"),
+        ("type", "encoder cannot feed input latent of doubler: inner/latent is float32, not int64"),
+        ("pixels", "encoder feeds average with latent, but its inputs are none"),
+    ],
+)
+def test_broken_chain_is_refused_before_any_work(survey: Survey, galcli: Run, fault: str, words: str) -> None:
     encoder, reader = write_chain(survey.root)
+    changed: dict[str, Any] = {}
     if fault == "absent":
         reader.unlink()
     elif fault == "another version":
         model = onnx.load(reader)
         model.producer_name = "somebody else"
         onnx.save(model, reader)
+    elif fault in ("shape", "type"):
+        fed = tensor_input("latent", (4,)) if fault == "shape" else tensor_input("latent", (3,), "i8")
+        kind = TensorProto.FLOAT if fault == "shape" else TensorProto.INT64
+        columns = [output("double", "DBL_VALUE", "f4" if fault == "shape" else "i8", fed["shape"], null=-1)]
+        node = onnx.helper.make_node("Add", ["latent", "latent"], ["double"])
+        card = card_of("doubler", "DBL", columns, inputs=[fed], **NO_PIXELS)
+        save(reader, [node], {"double": (kind, fed["shape"])}, {}, card)
+        changed = {"sha256": sha256(reader)}
+    elif fault == "pixels":
+        changed = {"name": "average", "sha256": sha256(survey.model)}
     else:
+        bindings = {"tensor": {"inner/nothing": "latent"}, "input": {"inner/latent": "pixels"}}
+        changed = {"bindings": bindings.get(fault, {"inner/latent": "latent", "sum": "latent"})}
+    if changed:
         model = onnx.load(encoder)
         card = json.loads(model.metadata_props[0].value)
-        card["chain"][0]["bindings"] = {"inner/nothing": "latent"} if fault == "tensor" else {"inner/latent": "pixels"}
+        card["chain"][0] |= changed
         model.metadata_props[0].value = json.dumps(card)
         onnx.save(model, encoder)
-    result = galcli(*predict(survey, encoder), code=5)
-    assert "doubler" in result.error
+    assert words in galcli(*predict(survey, encoder), code=5).error
     assert not survey.out.with_name("predictions.fits.run").exists()
 
 
@@ -206,8 +244,34 @@ def test_forced_front_leaves_out_default_models_that_lack_it(survey: Survey, gal
 
 
 def test_model_that_wants_catalogue_columns_is_refused(survey: Survey, galcli: Run) -> None:
-    _, reader = write_chain(survey.root)
-    galcli(*predict(survey, reader), code=5)
+    card = card_of("sums", "SUM", [output("sum", "SUM")], columns=[{"name": "mag", "quantity": "mag"}] * 2, **NO_PIXELS)
+    node = onnx.helper.make_node("ReduceSum", ["columns", "axis"], ["sum"], keepdims=0)
+    path = save(survey.root / "sums.onnx", [node], {"sum": (TensorProto.FLOAT, [])}, {"axis": np.array([1])}, card)
+    assert "wants catalogue columns" in galcli(*predict(survey, path), code=5).error
+
+
+def test_model_that_another_one_feeds_is_refused_alone(
+    survey: Survey, galcli: Run, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    write_chain(tiny_weights)
+    write_index(tiny_weights, {"encoder": False, "doubler": False, "spectra": False})
+    for words in (predict(survey, "doubler"), ["plan", str(survey.catalog), "--model", "doubler"]):
+        result = galcli(*words, code=5)
+        assert "doubler is fed by another model, not by cutouts" in result.error
+        assert "models list" in result.hint
+    assert not RunPaths(survey.out).root.exists()
+    shown = galcli("models", "show", "doubler").out
+    assert "another model, with latent f4[3]: tensor latent" in shown
+    assert "fronts" not in shown
+    listed = " ".join(galcli("models", "list").out.split())
+    assert listed.count("(fed by encoder)") == 2
+    entries = json.loads(galcli("models", "list", "--json").out)
+    assert {entry["name"]: entry["inputs"] for entry in entries} == {
+        "encoder": [], "doubler": ["latent"], "spectra": ["latent"],
+    }  # fmt: skip
+    assert "doubler: good" in galcli("models", "verify").out
+    assert "model doubler: SHA-256, card and graph fit" in galcli("doctor").out
 
 
 def test_failing_batch_costs_only_the_rows_that_fail(
