@@ -1,4 +1,4 @@
-"""What is done to a stamp on its way into a training batch: square symmetries and display images."""
+"""What is done to a stamp on its way into a training batch: square symmetries and small rotations."""
 
 from __future__ import annotations
 
@@ -36,3 +36,36 @@ def draw_d4(n: int, p: float, generator: torch.Generator) -> Tensor:
     element = torch.randint(8, (n,), generator=generator)
     chosen = torch.rand(n, generator=generator) < p
     return torch.where(chosen, element, 0)
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Turn each image about its centre by bilinear interpolation; what comes in at the corners is reflected.
+
+    Parameters
+    ----------
+    images : Tensor (N, C, S, S), float32
+        Square images without NaN.
+    degrees : Tensor (N,)
+        Angles; images of angle 0 are left exactly as they are.
+
+    Returns
+    -------
+    Tensor (N, C, S, S)
+    """
+    turned = torch.nonzero(degrees)[:, 0]
+    angle = torch.deg2rad(degrees[turned])
+    cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    matrix = torch.stack([torch.stack([cos, -sin, none], 1), torch.stack([sin, cos, none], 1)], 1)
+    grid = torch.nn.functional.affine_grid(matrix, list(images[turned].shape), align_corners=False)
+    out = images.clone()
+    out[turned] = torch.nn.functional.grid_sample(
+        images[turned], grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    return out
+
+
+def draw_angles(n: int, p: float, largest: float, generator: torch.Generator) -> Tensor:
+    """Angles [degrees] for ``rotate``: with probability p within +-largest, else 0."""
+    angle = (2 * torch.rand(n, generator=generator) - 1) * largest
+    chosen = torch.rand(n, generator=generator) < p
+    return torch.where(chosen, angle, 0.0)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galcli.training.augment import d4, draw_d4
+from galcli.training.augment import d4, draw_angles, draw_d4, rotate
 from galcli.training.mock import display
 from galcli.training.pixels import DISPLAY, FRONTS, VIEWER_PIXEL_SCALE, VIEWERS
 from galcli.training.seeds import generator, mix
@@ -23,6 +23,8 @@ from galcli.training.seeds import generator, mix
 HELD_OUT = 0.2
 #: Order of the HEALPix tiles of the sky-disjoint split (3.7 degrees).
 SPLIT_ORDER = 4
+#: Largest angle of a small rotation, degrees.
+MAX_ANGLE = 10.0
 
 
 @dataclass
@@ -241,6 +243,8 @@ class Feed:
         Part of the flux stamps that is turned into display images.
     servers : bool
         As for ``as_display``.
+    rotation : float
+        Probability that a stamp is turned by up to ``MAX_ANGLE``.
     """
 
     stamps: Stamps
@@ -251,6 +255,7 @@ class Feed:
     d4: float = 1.0
     display: float = 1 / 3
     servers: bool = True
+    rotation: float = 0.0
     _order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -269,6 +274,8 @@ class Feed:
         chosen = torch.rand(len(rows), generator=random) < self.display
         seed = mix(self.seed, 2, step)
         mix_display(self.stamps, (pixels, valid, front), rows, chosen, seed, self.servers)
+        if self.rotation:
+            pixels = rotate(pixels, draw_angles(len(rows), self.rotation, MAX_ANGLE, random))
         return Batch(pixels, valid, front, torch.from_numpy(self.target[rows]), torch.from_numpy(rows))
 
 

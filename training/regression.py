@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,33 +29,34 @@ def rmse(y: Tensor, target: Tensor) -> Tensor:
     return ((y - target).square().mean() + 1e-12).sqrt()
 
 
-def normalisation(feed: Feed) -> tuple[list[float], list[float]]:
+def normalisation(feed: Feed, mapped: Callable[[Batch], Tensor]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation per channel of the mapped training images (Welford's running sums).
 
     Parameters
     ----------
     feed : Feed
         Training batches; one pass, or as much of it as holds ``NORMALISE`` images.
+    mapped : callable
+        Images (N, C, H, W) of a batch, as they come before normalisation.
 
     Returns
     -------
-    mean, std : list of 3 float
-        Of values 0 to 1, blue to red.
+    mean, std : list of C float
+        Blue to red.
     """
-    pixels = Pixels(FRONTS, (0.0,) * 3, (1.0,) * 3)
-    count, mean, squares = 0, torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    images = 0
+    count, images = 0, 0
+    mean = squares = torch.zeros(1, dtype=torch.float64)
     for step in range(feed.steps_per_epoch):
         if images >= NORMALISE:
             break
         batch = feed.batch(step)
         images += len(batch)
-        values = pixels(batch.pixels, batch.valid, batch.front).transpose(0, 1).flatten(1).double()
+        values = mapped(batch).transpose(0, 1).flatten(1).double()
         new = values.shape[1]
         delta = values.mean(1) - mean
         count += new
-        mean += delta * (new / count)
-        squares += values.var(1, correction=0) * new + delta.square() * (new * (count - new) / count)
+        mean = mean + delta * (new / count)
+        squares = squares + values.var(1, correction=0) * new + delta.square() * (new * (count - new) / count)
     return mean.tolist(), (squares / count).sqrt().tolist()
 
 

@@ -26,6 +26,8 @@ from galcli.training.data import Stamps
 
 Labels = dict[str, NDArray[np.float32]]
 _READ = 256
+#: Label that is 1 where a row has usable pixels, else NaN.
+USABLE = "usable"
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class SurveyStamps:
         front = choose_front(card, self.source.kind, self.source.bands, self.source.survey)
         say(f"{self.source.describe()}: {len(self.rows)} labelled rows seen through {card.fronts[front].name}")
         resampler = open_resampler("cpu")
-        names = tuple(self.labels)
+        names = (USABLE, *self.labels)
         facts = {
             "catalog": self.catalog.fingerprint(), "cutouts": self.source.fingerprint(), "front": front,
             "rows": _digest(self.rows, *self.labels.values()),
@@ -154,7 +156,8 @@ class SurveyStamps:
         request = CutoutRequest(table["id"], table["ra"], table["dec"], rows, columns)
         height, width = card.size or (0, 0)
         pixels = np.full((len(rows), len(card.fronts[front].bands), height, width), np.nan, np.float32)
-        labels = np.stack([values[part] for values in self.labels.values()], axis=1)
+        known = [values[part] for values in self.labels.values()]
+        labels = np.stack([np.ones(len(rows), np.float32), *known], axis=1)
         usable = np.zeros(len(rows), np.bool_)
         for batch in self.source.read(request, _READ):
             if isinstance(batch, Failures):

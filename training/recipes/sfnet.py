@@ -15,13 +15,15 @@ import torch
 from galcli.errors import InputError, UsageError
 from galcli.training import checkpoint
 from galcli.training.data import Feed
-from galcli.training.fit import STATE, Fit, Settings, require_new, seconds_per_step
+from galcli.training.fit import STATE, Fit, Settings, require_new
 from galcli.training.fit import Feed as AnyFeed
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.pixels import FRONTS, Pixels
 from galcli.training.progress import say
-from galcli.training.recipes.sfnet_data import Sample, Source, Split, gather
-from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Stage, Target
+from galcli.training.recipes.sample import Sample
+from galcli.training.recipes.sfnet_data import Source, Split, fronts_of, gather
+from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target
+from galcli.training.recipes.stages import STREAMED_EPOCH, Stage, steps_of
 from galcli.training.regression import Regression, normalisation
 from galcli.training.seeds import mix
 from galcli.training.sources import MockStream
@@ -29,10 +31,6 @@ from galcli.training.survey import Reading
 
 #: Files of a finished training.
 WEIGHTS, METRICS = "weights.safetensors", "metrics.json"
-#: Part of a given time that is spent on steps; the rest is for validation and files.
-STEPPING = 0.93
-#: Streamed galaxies between two validations.
-STREAMED_EPOCH = 50_000
 _T = TypeVar("_T")
 
 
@@ -140,7 +138,8 @@ def train(
     if reading.told:
         identity["reading"] = reading.told
     settled = resume and (out / STATE).exists()  # then the steps of each stage stand in the state
-    steps = _steps(plan, feeds, network, task, None if settled else minutes, device, stream)
+    left = None if settled else minutes
+    steps = steps_of(plan.stages, plan.batch, feeds, network, task, device, left, stream)
     settings = Settings(steps, plan.lr, plan.schedule, seed=seed, device=device, identity=identity)
     fit = Fit(network, task, feeds, settings, out)
     fit.run(resume)
@@ -194,7 +193,8 @@ def _normalisation(out: Path, feed: AnyFeed, resume: bool) -> tuple[list[float],
     if resume and path.exists():
         stored = json.loads(path.read_text())
         return stored["mean"], stored["std"]
-    mean, std = normalisation(feed)
+    pixels = Pixels(FRONTS, (0.0,) * 3, (1.0,) * 3)
+    mean, std = normalisation(feed, lambda batch: pixels(batch.pixels, batch.valid, batch.front))
     out.mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(path, {"mean": mean, "std": std})
     return mean, std
@@ -206,26 +206,8 @@ def _task(
     rows = [sample.rows(stage, held=True) for stage in range(len(plan.stages))]
     return Regression(
         Pixels(FRONTS, *scaling), sample.stamps, rows, sample.target, target.outputs,
-        fronts=sample.fronts(plan.display), servers=plan.servers, seed=seed,
+        fronts=fronts_of(sample, plan.display), servers=plan.servers, seed=seed,
     )  # fmt: skip
-
-
-def _steps(
-    plan: Preset, feeds: list[AnyFeed], network: SFNet, task: Regression, minutes: float | None, device: str,
-    stream: int | None,
-) -> tuple[int, ...]:  # fmt: skip
-    """Steps of each stage: the preset's epochs, the galaxies of a stream, or what fits into the time."""
-    if stream is not None and minutes is None:
-        return tuple(max(1, int(stream * stage.share / plan.batch)) for stage in plan.stages)
-    if minutes is None:
-        return tuple(round(stage.epochs * feed.steps_per_epoch) for stage, feed in zip(plan.stages, feeds, strict=True))
-    steps = []
-    for stage, feed in zip(plan.stages, feeds, strict=True):
-        pace = seconds_per_step(network, task, feed, device)
-        steps.append(max(1, int(60 * minutes * STEPPING * stage.share / pace)))
-        epochs = steps[-1] / feed.steps_per_epoch
-        say(f"{stage.size} px: {plan.batch / pace:.0f} img/s, {steps[-1]} steps, {epochs:.1f} epochs")
-    return tuple(steps)
 
 
 def _write(out: Path, fit: Fit, task: Regression, sample: Sample, facts: dict[str, Any]) -> Path:

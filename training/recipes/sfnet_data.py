@@ -14,6 +14,7 @@ from galcli.training.data import Stamps, split_by_seed, split_by_tile
 from galcli.training.pixels import DISPLAY, FRONTS
 from galcli.training.progress import say
 from galcli.training.recipes import sfnet_card
+from galcli.training.recipes.sample import Sample
 from galcli.training.recipes.sfnet_plan import TARGETS, Labels, Preset, Target
 from galcli.training.sources import SHAPES, mock_labels, mock_stamps
 from galcli.training.survey import Reading, SurveyStamps
@@ -51,40 +52,11 @@ class Source:
     reading: Reading = field(default_factory=Reading)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Stamps of every stage with their split and targets.
-
-    Attributes
-    ----------
-    stamps : list of Stamps
-        One per stage; later ones may be the beginning of the first.
-    held : ndarray (N,), bool
-        Rows of the first that are held out.
-    target : ndarray (N, T), float32
-        Targets of its rows.
-    usable : ndarray (N,), bool
-        Rows with labels.
-    mock : bool
-        Whether the galaxies are simulated.
-    """
-
-    stamps: list[Stamps]
-    held: NDArray[np.bool_]
-    target: NDArray[np.float32]
-    usable: NDArray[np.bool_]
-    mock: bool
-
-    def rows(self, stage: int, held: bool) -> NDArray[np.int64]:
-        """Training or held-out rows of a stage."""
-        n = len(self.stamps[stage])
-        return np.flatnonzero(self.usable[:n] & (self.held[:n] == held))
-
-    def fronts(self, display: float) -> tuple[str, ...]:
-        """Fronts that training galaxies are seen through, of which that part is shown as display images."""
-        each = [stamps.front[self.rows(stage, held=False)] for stage, stamps in enumerate(self.stamps)]
-        seen = {FRONTS[number] for number in np.unique(np.concatenate(each))} if display < 1 else {DISPLAY}
-        return tuple(name for name in FRONTS if name in seen or (name == DISPLAY and display > 0))
+def fronts_of(sample: Sample, display: float) -> tuple[str, ...]:
+    """Fronts that training galaxies are seen through, of which that part is shown as display images."""
+    each = [stamps.front[sample.rows(stage, held=False)] for stage, stamps in enumerate(sample.stamps)]
+    seen = {FRONTS[number] for number in np.unique(np.concatenate(each))} if display < 1 else {DISPLAY}
+    return tuple(name for name in FRONTS if name in seen or (name == DISPLAY and display > 0))
 
 
 def gather(target: Target, plan: Preset, source: Source, split: Split) -> Sample:

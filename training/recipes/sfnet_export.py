@@ -16,9 +16,10 @@ from galcli.models import library
 from galcli.training import checkpoint
 from galcli.training.data import Stamps
 from galcli.training.progress import say
+from galcli.training.recipes.sample import Sample
 from galcli.training.recipes.sfnet import train
 from galcli.training.recipes.sfnet_card import KINDS
-from galcli.training.recipes.sfnet_data import Sample, Source, Split, gather, recall
+from galcli.training.recipes.sfnet_data import Source, Split, gather, recall
 from galcli.training.recipes.sfnet_int8 import export_int8, rebuild
 from galcli.training.recipes.sfnet_model import Samples, export_sfnet, views
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from galcli.training.optim import ScheduleName
 from galcli.training.pixels import VIEWER_PIXEL_SCALE
+from galcli.training.recipes.stages import Stage
 
 Labels = dict[str, NDArray[np.float32]]
 _LINES = ("nii_6584", "h_alpha", "oiii_5007", "h_beta")
@@ -77,31 +78,6 @@ TARGETS = {
         _log_fluxes,
     ),
 }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Part of a training on stamps of one size.
-
-    Attributes
-    ----------
-    size : int
-        Pixels along a side.
-    pixel_scale : float
-        Arcsec per pixel.
-    epochs : float
-        Passes over the stage's objects.
-    share : float
-        Part of the time, where a time is given.
-    objects : float
-        Part of the set that gets stamps of this size.
-    """
-
-    size: int
-    pixel_scale: float
-    epochs: float
-    share: float = 1.0
-    objects: float = 1.0
 
 
 #: All recipes end on the grid of the published networks: 37.7 arcsec at the viewer's scale.
