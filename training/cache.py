@@ -123,7 +123,7 @@ def build(folder: Path, recipe: Recipe, make: Callable[[int, int], Chunk], say: 
     healpix = np.array(arrays["healpix"])
     known = healpix if len(healpix) and (healpix >= 0).all() else None
     front = np.array(arrays["front"]).astype(np.int64)
-    return Stamps(arrays["pixels"], front, named, recipe.pixel_scale, recipe.name, known)
+    return Stamps(arrays["pixels"], front, named, recipe.pixel_scale, recipe.name, known, key=recipe.key)
 
 
 @contextlib.contextmanager

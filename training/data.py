@@ -79,6 +79,8 @@ class Stamps:
         NESTED order-29 pixel of each object where positions are known.
     model_scale : float
         Pixel scale [arcsec] of the model's grid, to which the brightness of these stamps is brought.
+    key : str
+        Hash of what determines the content; '' where they are not kept.
     """
 
     pixels: NDArray[np.float16]
@@ -88,6 +90,7 @@ class Stamps:
     name: str
     healpix: NDArray[np.int64] | None = None
     model_scale: float = VIEWER_PIXEL_SCALE
+    key: str = ""
 
     def __len__(self) -> int:
         return len(self.front)

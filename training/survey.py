@@ -185,6 +185,15 @@ class SurveyStamps:
         return labels
 
 
+def catalogue_rows(path: Path, reading: Reading) -> NDArray[Any]:
+    """Identifiers and positions of all rows: fields ``id``, ``ra`` and ``dec`` [degrees] of a structured array."""
+    catalog = open_catalog(path, reading.hdu, reading.id_column, reading.ra_column, reading.dec_column)
+    try:
+        return np.concatenate(list(catalog.chunks()))
+    finally:
+        catalog.close()
+
+
 def _numbers(values: NDArray[Any], null: int | None, column: str) -> NDArray[np.float32]:
     if values.dtype.kind not in "iuf" or values.ndim != 1:
         raise InputError(f"column {column} holds {values.dtype}, not one number per row", "check --label-columns")

@@ -76,6 +76,106 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
     click.echo(f"next: galcli predict CATALOG --model {model}")
 
 
+@command.command("vae")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("spectra-vae"), show_default=True,
+    help="Folder for state, weights, metrics and the two model files.",
+)  # fmt: skip
+@click.option(
+    "--spectra", multiple=True, type=click.Path(),
+    help="SDSS spec-*.fits or DESI coadd-*.fits, a folder or a glob; repeat for more (default: mock spectra).",
+)  # fmt: skip
+@click.option(
+    "--preset", type=click.Choice(["l6", "published", "quick"]), default="l6", show_default=True,
+    help="l6: six latents; published: six principal components of ten latents; quick: a minute.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=256, show_default=True, help="Seed of split, weights and every epoch.")
+@click.option(
+    "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
+)
+@click.option("--objects", type=click.IntRange(min=64), help="Spectra at most.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def vae(out: Path, **arguments: Any) -> None:
+    """Train the autoencoder that describes a galaxy's spectrum by six numbers.
+
+    Its encoder and decoder are exported to ONNX. Without --spectra it trains on the mock survey and says so.
+    """
+    need_training("galcli train")
+    from galcli.training.recipes.vae import train_vae
+
+    decoder = train_vae(out, **arguments)
+    click.echo(f"models: {decoder} and its encoder beside it")
+    click.echo(f"next: galcli train spectra --vae {out}")
+
+
+@command.command("spectra")
+@click.option(
+    "--network",
+    type=click.Choice(["xresnet18-hybrid", "xresnet18", "xresnet18-deconv", "simple-cnn", "simple-deconv"]),
+    default="xresnet18-hybrid", show_default=True, help="hybrid: network deconvolution in the stem, batch norm above.",
+)  # fmt: skip
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("spectra"), show_default=True,
+    help="Folder for state, weights, metrics and the model file.",
+)  # fmt: skip
+@click.option("--vae", type=click.Path(path_type=Path), help="Folder of `galcli train vae` (default: the shipped one).")
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path),
+    help="Survey with spectra (default: the mock survey, made on the fly).",
+)
+@click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
+@click.option(
+    "--spectra", multiple=True, type=click.Path(),
+    help="Its spectra: files, a folder or a glob; matched by identifier, else by position.",
+)  # fmt: skip
+@shared.pixel_options
+@shared.table_options
+@click.option(
+    "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
+    help="published: as the authors ran it; quick: minutes on two cores.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=256, show_default=True, help="Seed of weights and every step.")
+@click.option(
+    "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training, instead of the preset's epochs."
+)
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Epochs, instead of the preset's.")
+@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
+@click.option("--stream", type=click.IntRange(min=64), help="Learn from N mock galaxies, each seen once (for a GPU).")
+@click.option(
+    "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
+    help="Share of the last features left out; adds SPEC_LATENT_SCATTER, the scatter of 32 such networks.",
+)  # fmt: skip
+@click.option(
+    "--split", type=click.Choice(["seed", "tile"]), default="seed", show_default=True,
+    help="Hold out galaxies at random, or whole HEALPix tiles.",
+)  # fmt: skip
+@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def spectra(
+    out: Path, vae: Path | None, catalog: Path | None, cutouts: Path | None, spectra: tuple[str, ...], seed: int,
+    objects: int | None, cache: Path | None, **arguments: Any,
+) -> None:  # fmt: skip
+    """Train a network that predicts galaxy spectra from images, and export it to ONNX with its card.
+
+    Images come in the bands g r i z y. Without --catalog it trains on the mock survey and says so.
+    """
+    need_training("galcli train")
+    from galcli.training.recipes.spectra_data import Source
+    from galcli.training.recipes.spectra_export import train_and_export
+    from galcli.training.recipes.vae_coder import open_coder
+    from galcli.training.survey import Reading
+
+    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    source = Source(cache or out / "cache", seed, objects, catalog, cutouts, spectra, reading)
+    model = train_and_export(out, source, open_coder(vae), **arguments)
+    click.echo(f"model: {model}")
+    click.echo(f"next: galcli predict CATALOG --model {model} --with spectra")
+
+
 @command.command("int8")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(

@@ -126,18 +126,9 @@ def prepared(
     held[order[: int(HELD_OUT * len(spectra))]] = True
     if filler is None:
         filler = gaps.fit_filler(spectra.flux[~held], spectra.good[~held], seed)
-    filled, norm = filled_in_parts(filler, spectra)
+    filled, norm = gaps.fill_in_parts(filler, spectra.flux, spectra.good)
     if truth is not None:
         truth = (truth / norm[:, None]).astype(np.float32)
     mean = filled[~held].mean(0, dtype=np.float64).astype(np.float32)
     digest = hashlib.sha256(filled.tobytes()).hexdigest()[:16]
     return Sample(spectra, filled, weights(spectra, norm), norm, truth, filler, held, mean, name, mock, digest)
-
-
-def filled_in_parts(filler: Filler, spectra: Spectra, part: int = 4096) -> tuple[NDArray[np.float32], Floats]:
-    """Filled spectra (N, 1000) and norms (N,), a part at a time so that memory holds the rest."""
-    filled, norm = np.empty(spectra.flux.shape, np.float32), np.empty(len(spectra))
-    for first in range(0, len(spectra), part):
-        rows = slice(first, first + part)
-        filled[rows], norm[rows] = filler.fill(spectra.flux[rows], spectra.good[rows])
-    return filled, norm

@@ -118,6 +118,17 @@ def fit_filler(flux: NDArray[np.floating], good: NDArray[np.bool_], seed: int = 
     return filler
 
 
+def fill_in_parts(
+    filler: Filler, flux: NDArray[np.floating], good: NDArray[np.bool_], part: int = 4096
+) -> tuple[NDArray[np.float32], Floats]:
+    """What ``filler.fill`` gives, a part at a time and in float32, so that memory holds large sets."""
+    filled, norm = np.empty(flux.shape, np.float32), np.empty(len(flux))
+    for first in range(0, len(flux), part):
+        rows = slice(first, first + part)
+        filled[rows], norm[rows] = filler.fill(flux[rows], good[rows])
+    return filled, norm
+
+
 def _components(filled: Floats) -> Filler:
     """Mean and leading eigenvectors of the covariance; their signs are fixed by their largest entries."""
     mean = filled.mean(0)
