@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,19 +125,24 @@ def has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def make_fabric(device: str) -> Fabric:
-    """Fabric on one device, in bfloat16 where the hardware has it.
+def pick_device(name: str) -> torch.device:
+    """The device of a name: auto, cpu or cuda.
 
     Raises
     ------
     DeviceError
-        If ``cuda`` is asked for and there is none.
+        If ``cuda`` is asked for and there is none, or the name is another.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise DeviceError(f"unknown device {device!r}", "use auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
+    if name not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f"unknown device {name!r}", "use auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
         raise DeviceError("no CUDA device was found", "train with --device cpu, or install torch with CUDA")
-    gpu = device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def make_fabric(device: str) -> Fabric:
+    """Fabric on one device (`pick_device`), in bfloat16 where the hardware has it."""
+    gpu = pick_device(device).type == "cuda"
     precision: Precision = "bf16-mixed" if gpu or has_bfloat16() else "32-true"
     return Fabric(accelerator="cuda" if gpu else "cpu", devices=1, precision=precision)
 
@@ -180,6 +185,28 @@ def require_new(out: Path) -> None:
     """
     if (out / STATE).exists():
         raise InputError(f"{out} already holds a training", "go on with --resume, or choose another --out")
+
+
+def require_same(out: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse to go on with a training of other settings.
+
+    Parameters
+    ----------
+    out : Path
+        Its folder.
+    there, asked : mapping
+        Identity on disk, and that of the training to go on with.
+
+    Raises
+    ------
+    IdentityError
+        Naming what differs.
+    """
+    asked = json.loads(json.dumps(asked))
+    differing = [key for key in sorted({*there, *asked}) if there.get(key) != asked.get(key)]
+    if differing:
+        what = "; ".join(f"{key}: {there.get(key)} there, {asked.get(key)} asked" for key in differing)
+        raise IdentityError(f"{out} holds another training ({what})", "choose another --out")
 
 
 class Fit:
@@ -318,11 +345,7 @@ class Fit:
         if not resume:
             require_new(self.out)
         tensors, info = checkpoint.load(path)
-        there, asked = info["identity"], json.loads(json.dumps(self.settings.identity))
-        differing = [key for key in sorted(there | asked) if there.get(key) != asked.get(key)]
-        if differing:
-            what = "; ".join(f"{key}: {there.get(key)} there, {asked.get(key)} asked" for key in differing)
-            raise IdentityError(f"{self.out} holds another training ({what})", "choose another --out")
+        require_same(self.out, info["identity"], self.settings.identity)
         checkpoint.unpack(self.module, optimizer, tensors, info)
         self.steps = tuple(info["steps"])
         self.losses = info["losses"]

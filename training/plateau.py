@@ -6,7 +6,6 @@ a killed and resumed training ends in the same bits.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -17,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from galcli.errors import DeviceError, GalcliError, IdentityError, Interrupted, ModelError
+from galcli.errors import GalcliError, Interrupted, ModelError
 from galcli.training import checkpoint
-from galcli.training.fit import STATE, require_new
+from galcli.training.fit import STATE, require_new, require_same
 from galcli.training.progress import Reporter, stop_requests
 from galcli.training.seeds import generator
 
@@ -84,19 +83,6 @@ class Progress:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
-def pick_device(name: str) -> torch.device:
-    """The device of a name: auto, cpu or cuda.
-
-    Raises
-    ------
-    DeviceError
-        If ``cuda`` is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("no CUDA device was found", "train with --device cpu, or install torch with CUDA")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 class PlateauFit:
     """One training, from scratch or from its state on disk.
 
@@ -141,7 +127,7 @@ class PlateauFit:
             If a loss is not finite.
         """
         self._open(resume)
-        with stop_requests() as stop, Reporter(self.settings.epochs, self.progress.epoch) as reporter:
+        with stop_requests() as stop, Reporter(self.settings.epochs, self.progress.epoch, "rows") as reporter:
             while not self._ended():
                 began = time.monotonic()
                 self._epoch(reporter)
@@ -212,11 +198,7 @@ class PlateauFit:
         if not resume:
             require_new(self.out)
         tensors, info = checkpoint.load(path)
-        there, asked = info["identity"], json.loads(json.dumps(self.settings.identity))
-        differing = [key for key in sorted(there | asked) if there.get(key) != asked.get(key)]
-        if differing:
-            what = "; ".join(f"{key}: {there.get(key)} there, {asked.get(key)} asked" for key in differing)
-            raise IdentityError(f"{self.out} holds another training ({what})", "choose another --out")
+        require_same(self.out, info["identity"], self.settings.identity)
         try:
             self._unpack(tensors)
         except (KeyError, RuntimeError) as error:

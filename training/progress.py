@@ -29,11 +29,13 @@ class Reporter:
         Steps of the whole training.
     start : int
         Steps already done.
+    what : str
+        What is counted.
     """
 
-    def __init__(self, total: int, start: int) -> None:
+    def __init__(self, total: int, start: int, what: str = "img") -> None:
         self.console = Console(stderr=True)
-        self.total, self.start = total, start
+        self.total, self.start, self.what = total, start, what
         self.began = self.said = time.monotonic()
         self.images = 0
         self.loss = 0.0
@@ -59,7 +61,7 @@ class Reporter:
         self.loss = loss if first else 0.98 * self.loss + 0.02 * loss
         now = time.monotonic()
         rate = self.images / max(now - self.began, 1e-9)
-        text = f"loss {self.loss:.4f}  lr {lr:.2e}  {rate:.0f} img/s"
+        text = f"loss {self.loss:.4f}  lr {lr:.2e}  {rate:.0f} {self.what}/s"
         if self.bar:
             self.bar.update(self.task, completed=step + 1, description=text)
         elif first or now - self.said >= LINE_SECONDS or step + 1 == self.total:

@@ -101,9 +101,13 @@ def shipped(precision: Stored = "fp32") -> list[ModelFile]:
 
 
 def default_models(precision: str = "auto") -> list[ModelFile]:
-    """The models that `galcli predict` runs without being asked; ``precision`` as for `find`."""
+    """The models that `galcli predict` runs without being asked; ``precision`` as for `find`, float32 without a twin."""
     stored = _shipped_precision(precision)
-    return [_shipped(name, entry, stored) for name, entry in _index().items() if entry["default"]]
+    return [
+        _shipped(name, entry, stored if stored in _precisions(entry) else "fp32")
+        for name, entry in _index().items()
+        if entry["default"]
+    ]
 
 
 def verify() -> dict[str, str]:

@@ -167,6 +167,9 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
     candidates = asked or library.default_models(options.precision)
     if any(model.card.precision == "int8" for model in candidates):
         options = replace(options, device=int8_device(options.device))
+        whole = [model.name for model in candidates if model.card.precision != "int8"]
+        if whole:
+            note(f"note: computed in float32, for want of an int8 twin: {', '.join(whole)}")
     source = find_source(
         catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale,
         bricks=options.bricks, field=max((model.card.field for model in candidates), default=0.0) or FIELD,
@@ -233,10 +236,10 @@ def _choose_models(
 
 
 def _open_runner(model: ModelFile, front: int, options: PredictOptions, resampler: Graph, taken: Taken) -> ModelRunner:
-    session = Session(model, options.device, options.precision, options.threads)
+    # Models without a twin, and what a twin is chained to, stay in float32 beside int8.
+    precision = "auto" if options.precision == "int8" != model.card.precision else options.precision
+    session = Session(model, options.device, precision, options.threads)
     outputs, status, tables = bind_outputs(model, options.groups, taken)
-    if options.precision == "int8":  # a twin is chained to what its original is chained to
-        options = replace(options, precision="auto")
     children = []
     for link in model.card.chain:
         if link.group is None or link.group in options.groups:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from galcli.errors import UsageError
 from galcli.training import checkpoint
-from galcli.training.fit import require_new
+from galcli.training.fit import pick_device, require_new
 from galcli.training.networks.vae import SpectrumVAE, loss_of
-from galcli.training.plateau import PlateauFit, Settings, pick_device
+from galcli.training.plateau import PlateauFit, Settings
 from galcli.training.progress import say
 from galcli.training.recipes import vae_data, vae_export
 from galcli.training.recipes.vae_data import Sample

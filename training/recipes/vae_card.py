@@ -42,7 +42,7 @@ def decoder_fields(latents: int) -> dict[str, Any]:
         "inputs": [_latent_input(latents)],
         "outputs": [
             {"tensor": "flux", "column": "SPEC_FLUX", "dtype": "f4", "shape": (POINTS,), "ucd": "phot.flux.density",
-             "description": f"rest-frame flux density, sum of squares 1; wavelengths in the header and in {_GRID}",
+             "description": f"rest-frame flux density over its norm (root of the sum of squares); wavelengths in {_GRID}",
              "header": grid_cards()},
             {"tensor": "ew_ha", "column": "SPEC_EW_HA", "dtype": "f4", "unit": "Angstrom",
              "ucd": "spect.line.eqWidth;em.line.Halpha",
