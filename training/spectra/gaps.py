@@ -55,17 +55,17 @@ class Filler:
         filled : ndarray (N, 1000)
             Of unit norm (l2).
         norm : ndarray (N,)
-            What the data are divided by.
+            What the data are divided by. A spectrum without data is the mean; one that is zero without gaps stays zero.
         """
         measured = np.where(good, flux, 0.0)
         scale = (measured @ self.mean) / np.maximum(good @ self.mean**2, np.finfo(float).tiny)
         filled = np.where(good, flux, np.abs(scale)[:, None] * self.mean)
-        norm = np.linalg.norm(filled, axis=1)
+        norm = _lengths(filled)
         inverse = self._normal(good)
         for _ in range(iterations):
             filled = self._refill(measured, good, norm, inverse)
-            norm = norm * np.linalg.norm(filled, axis=1)
-        return np.where(good, flux / norm[:, None], filled / np.linalg.norm(filled, axis=1)[:, None]), norm
+            norm = norm * _lengths(filled)
+        return np.where(good, flux / norm[:, None], filled / _lengths(filled)[:, None]), norm
 
     def _normal(self, good: NDArray[np.bool_]) -> Floats:
         """Inverse of the normal matrix of each spectrum's fit, (N, k, k): its eigenvectors where it has data."""
@@ -89,7 +89,8 @@ def fit_filler(flux: NDArray[np.floating], good: NDArray[np.bool_], seed: int = 
     flux : ndarray (N, 1000)
         In any unit.
     good : ndarray (N, 1000), bool
-        Where there is data; every pixel of the grid in at least one spectrum.
+        Where there is data; every pixel of the grid in at least one spectrum. Spectra that are zero everywhere tell
+        nothing and are left out.
     seed : int
         Chooses ``FITTED`` of more spectra.
 
@@ -101,6 +102,8 @@ def fit_filler(flux: NDArray[np.floating], good: NDArray[np.bool_], seed: int = 
         rows = np.random.default_rng(seed).permutation(len(flux))[:FITTED]
         flux, good = flux[rows], good[rows]
     flux = np.where(good, flux, 0.0).astype(np.float64)
+    told = flux.any(axis=1)
+    flux, good = flux[told], good[told]
     norm = np.linalg.norm(flux, axis=1)
     seen = np.maximum(good.sum(0), 1)
     mean = np.zeros(flux.shape[1])
@@ -116,6 +119,12 @@ def fit_filler(flux: NDArray[np.floating], good: NDArray[np.bool_], seed: int = 
         norm, filled = norm * length, filled / length[:, None]
         filler = _components(filled)
     return filler
+
+
+def _lengths(filled: Floats) -> Floats:
+    """Norms of spectra (N,), 1 where it is zero."""
+    norm = np.linalg.norm(filled, axis=1)
+    return np.where(norm > 0, norm, 1.0)
 
 
 def _components(filled: Floats) -> Filler:
