@@ -12,6 +12,7 @@ from galcli.cutouts.match import IdIndex
 from galcli.errors import InputError
 from galcli.training.spectra.hdus import (
     SpectrumFile,
+    double,
     numbers,
     opened,
     read_image,
@@ -73,13 +74,13 @@ def read_targets(file: SpectrumFile, path: Path) -> list[Target]:
 
 def _read_arm(file: SpectrumFile, arm: str, rows: int) -> tuple[NDArray[Any], ...]:
     """Wavelengths (n,), flux, inverse variance and bad pixels (rows, n) of an arm."""
-    wavelength = read_image(file, f"{arm}_WAVELENGTH", 1).astype(np.float64)
+    wavelength = double(read_image(file, f"{arm}_WAVELENGTH", 1))
     require_wavelengths(wavelength)
     flux, ivar = read_image(file, f"{arm}_FLUX", 2), read_image(file, f"{arm}_IVAR", 2)
     mask = read_image(file, f"{arm}_MASK", 2) if f"{arm}_MASK" in file.names else np.zeros(flux.shape, np.int32)
     if not flux.shape == ivar.shape == mask.shape == (rows, len(wavelength)):
         raise InputError(f"extensions {arm}_FLUX, {arm}_IVAR, {arm}_MASK and FIBERMAP differ in shape", _HINT)
-    return wavelength, flux.astype(np.float64), ivar.astype(np.float64), mask != 0
+    return wavelength, double(flux), double(ivar), mask != 0
 
 
 def _redshifts(path: Path, ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -42,7 +42,8 @@ def read(file: SpectrumFile, path: Path) -> Spectra:
         raise InputError(f"its wavelengths are not the grid's {POINTS} from 10^{LOGLAM0} Angstrom", _HINT)
     table = read_table(file, "SPECTRA", ["TARGETID", "FLUX", "IVAR"])
     ids = whole_numbers(table, "TARGETID")
-    flux, ivar = table["FLUX"].astype(np.float32), table["IVAR"].astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        flux, ivar = table["FLUX"].astype(np.float32), table["IVAR"].astype(np.float32)
     if not flux.shape == ivar.shape == (len(ids), POINTS):
         raise InputError(f"columns FLUX and IVAR do not hold {POINTS} numbers per row", _HINT)
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)

@@ -205,7 +205,13 @@ def numbers(columns: Mapping[str, NDArray[Any]], name: str) -> Floats:
     """
     if columns[name].dtype.kind not in "fiu" or columns[name].ndim != 1:
         raise InputError(f"column {name} does not hold one number per row", _HINT)
-    return columns[name].astype(np.float64)
+    return double(columns[name])
+
+
+def double(values: NDArray[Any]) -> Floats:
+    """Numbers as float64; a damaged one may be a NaN of the kind that signals."""
+    with np.errstate(invalid="ignore"):
+        return values.astype(np.float64)
 
 
 def whole_numbers(columns: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.int64]:
