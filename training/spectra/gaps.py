@@ -101,9 +101,9 @@ def fit_filler(flux: NDArray[np.floating], good: NDArray[np.bool_], seed: int = 
     if len(flux) > FITTED:
         rows = np.random.default_rng(seed).permutation(len(flux))[:FITTED]
         flux, good = flux[rows], good[rows]
-    flux = np.where(good, flux, 0.0).astype(np.float64)
-    told = flux.any(axis=1)
+    told = (good & (flux != 0)).any(axis=1)
     flux, good = flux[told], good[told]
+    flux = np.where(good, flux, 0.0).astype(np.float64)
     norm = np.linalg.norm(flux, axis=1)
     seen = np.maximum(good.sum(0), 1)
     mean = np.zeros(flux.shape[1])
