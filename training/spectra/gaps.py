@@ -103,18 +103,18 @@ def fit_filler(flux: NDArray[np.floating], good: NDArray[np.bool_], seed: int = 
         flux, good = flux[rows], good[rows]
     told = (good & (flux != 0)).any(axis=1)
     flux, good = flux[told], good[told]
-    flux = np.where(good, flux, 0.0).astype(np.float64)
-    norm = np.linalg.norm(flux, axis=1)
+    measured: Floats = np.where(good, flux, 0.0).astype(np.float64)
+    norm = np.linalg.norm(measured, axis=1)
     seen = np.maximum(good.sum(0), 1)
-    mean = np.zeros(flux.shape[1])
+    mean = np.zeros(measured.shape[1])
     for _ in range(ITERATIONS):  # the mean of the sample is the first guess, and sets the norms
-        mean = (flux / norm[:, None]).sum(0) / seen
+        mean = (measured / norm[:, None]).sum(0) / seen
         gaps = np.where(good, 0.0, mean)
-        norm = norm * np.sqrt(((flux / norm[:, None]) ** 2).sum(1) + (gaps**2).sum(1))
-    filled = np.where(good, flux / norm[:, None], mean)
+        norm = norm * np.sqrt(((measured / norm[:, None]) ** 2).sum(1) + (gaps**2).sum(1))
+    filled = np.where(good, measured / norm[:, None], mean)
     filler = _components(filled)
     for _ in range(ITERATIONS):
-        filled = filler._refill(flux, good, norm, filler._normal(good))
+        filled = filler._refill(measured, good, norm, filler._normal(good))
         length = np.linalg.norm(filled, axis=1)
         norm, filled = norm * length, filled / length[:, None]
         filler = _components(filled)
