@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.training.spectra.gaps import Filler
-from galcli.training.spectra.grid import DLOGLAM, LOGLAM0, POINTS, SIGMA_MIN, wavelengths
+from galcli.training.spectra.grid import DLOGLAM, LOGLAM0, POINTS, wavelengths
+from galcli.training.spectra.sdss import SIGMA_MIN
 
 ENCODER, DECODER = "spectra-vae-encoder", "spectra-vae-decoder"
 VERSION = "1"
@@ -63,7 +64,7 @@ def encoder_fields(latents: int, filler: Filler) -> dict[str, Any]:
         shape | {"name": "VECTORS", "description": "eigenvectors that gaps are filled with, orthonormal",
                  "values": [short(row) for row in filler.vectors.T]},
     ]  # fmt: skip
-    rule = f"least squares where there is data; errors below {SIGMA_MIN} [1e-17 erg/s/cm2/Angstrom] are not believed"
+    rule = f"least squares where there is data; errors of SDSS below {SIGMA_MIN} [1e-17 erg/s/cm2/Angstrom] are not believed"
     return {
         "name": ENCODER, "description": "Six numbers that describe the spectrum of a galaxy", "prefix": "SPECENC",
         "inputs": [{"name": "spectrum", "dtype": "f4", "shape": (POINTS,),

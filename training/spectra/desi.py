@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from galcli.cutouts.match import IdIndex
 from galcli.errors import InputError
-from galcli.training.spectra.hdus import names as names_of
 from galcli.training.spectra.hdus import (
+    SpectrumFile,
+    double,
     numbers,
     opened,
     read_image,
@@ -24,6 +25,10 @@ from galcli.training.spectra.target import Arm, Target
 _ARMS = ("B", "R", "Z", "BRZ")
 #: Where redshifts are: first word of the file's name, and the extension; the second is of releases before 2022.
 _REDSHIFTS = (("redrock", "REDSHIFTS"), ("zbest", "ZBEST"))
+#: What is wrong with the fibre, in all exposures of the target.
+_FIBRE = "COADD_FIBERSTATUS"
+#: All its errors are believed: most are below what is believed of SDSS's.
+_SIGMA_MIN = 0.0
 _HINT = "download it again, with its redrock file"
 
 
@@ -32,12 +37,12 @@ def recognises(names: list[str]) -> bool:
     return any(f"{arm}_WAVELENGTH" in names for arm in _ARMS)
 
 
-def read_targets(file: Any, path: Path) -> list[Target]:
+def read_targets(file: SpectrumFile, path: Path) -> list[Target]:
     """All targets of a file; those without redshift have NaN there.
 
     Parameters
     ----------
-    file : fitsio.FITS
+    file : SpectrumFile
     path : Path
 
     Returns
@@ -49,33 +54,33 @@ def read_targets(file: Any, path: Path) -> list[Target]:
     InputError
         If there are no redshifts beside it, an extension or a column is missing, or their numbers of rows differ.
     """
-    fibres = read_table(file, "FIBERMAP", ["TARGETID", "TARGET_RA", "TARGET_DEC", "OBJTYPE?"])
+    fibres = read_table(file, "FIBERMAP", ["TARGETID", "TARGET_RA", "TARGET_DEC", "OBJTYPE?", f"{_FIBRE}|FIBERSTATUS?"])
     ids = whole_numbers(fibres, "TARGETID")
     z, zwarning, kind = _redshifts(path, ids)
     if "OBJTYPE" in fibres:  # blank sky gets a redshift, too
         kind = np.where(np.char.strip(fibres["OBJTYPE"]) == "SKY", "SKY", kind)
     ra, dec = numbers(fibres, "TARGET_RA"), numbers(fibres, "TARGET_DEC")
-    known = names_of(file)
-    arms = [_read_arm(file, arm, len(ids), known) for arm in _ARMS if f"{arm}_WAVELENGTH" in known]
+    fibre = whole_numbers(fibres, _FIBRE) if _FIBRE in fibres else np.zeros_like(ids)
+    arms = [_read_arm(file, arm, len(ids)) for arm in _ARMS if f"{arm}_WAVELENGTH" in file.names]
     return [
         Target(
             f"{path} row {row}", int(ids[row]), float(ra[row]), float(dec[row]),
-            float(z[row]), int(zwarning[row]), str(kind[row]).strip().upper(),
+            float(z[row]), int(zwarning[row]), str(kind[row]).strip().upper(), int(fibre[row]), _SIGMA_MIN,
             tuple(Arm(wave, flux[row], ivar[row], bad[row]) for wave, flux, ivar, bad in arms),
         )
         for row in range(len(ids))
     ]  # fmt: skip
 
 
-def _read_arm(file: Any, arm: str, rows: int, known: list[str]) -> tuple[NDArray[Any], ...]:
+def _read_arm(file: SpectrumFile, arm: str, rows: int) -> tuple[NDArray[Any], ...]:
     """Wavelengths (n,), flux, inverse variance and bad pixels (rows, n) of an arm."""
-    wavelength = read_image(file, f"{arm}_WAVELENGTH", 1).astype(np.float64)
+    wavelength = double(read_image(file, f"{arm}_WAVELENGTH", 1))
     require_wavelengths(wavelength)
     flux, ivar = read_image(file, f"{arm}_FLUX", 2), read_image(file, f"{arm}_IVAR", 2)
-    mask = read_image(file, f"{arm}_MASK", 2) if f"{arm}_MASK" in known else np.zeros(flux.shape, np.int32)
+    mask = read_image(file, f"{arm}_MASK", 2) if f"{arm}_MASK" in file.names else np.zeros(flux.shape, np.int32)
     if not flux.shape == ivar.shape == mask.shape == (rows, len(wavelength)):
         raise InputError(f"extensions {arm}_FLUX, {arm}_IVAR, {arm}_MASK and FIBERMAP differ in shape", _HINT)
-    return wavelength, flux.astype(np.float64), ivar.astype(np.float64), mask != 0
+    return wavelength, double(flux), double(ivar), mask != 0
 
 
 def _redshifts(path: Path, ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

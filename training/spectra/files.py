@@ -6,14 +6,14 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from galcli.errors import InputError
+from galcli.training.progress import track
 from galcli.training.spectra import desi, gridded, sdss
 from galcli.training.spectra.grid import Spectra, concatenate
-from galcli.training.spectra.hdus import names, opened
+from galcli.training.spectra.hdus import SpectrumFile, opened
 from galcli.training.spectra.target import require_coverage, to_grid
 
 #: What is looked for in folders.
@@ -63,7 +63,8 @@ def read_spectra(paths: Sequence[str | Path]) -> tuple[Spectra, list[Problem]]:
     """
     found: list[Spectra] = []
     problems: list[Problem] = []
-    for path in dict.fromkeys(path for text in paths for path in _listed(text)):
+    files = list(dict.fromkeys(path for text in paths for path in _listed(text)))
+    for path in track(files, "files of spectra", lambda _: 1):
         for result in _read(path):
             if isinstance(result, Problem):
                 problems.append(result)
@@ -99,8 +100,8 @@ def _read(path: Path) -> Iterator[Spectra | Problem]:
         yield Problem(str(path), error.message)
 
 
-def _rows(file: Any, path: Path) -> Iterator[Spectra | Problem]:
-    known = names(file)
+def _rows(file: SpectrumFile, path: Path) -> Iterator[Spectra | Problem]:
+    known = file.names
     if gridded.recognises(known):
         yield from _covering(gridded.read(file, path))
         return

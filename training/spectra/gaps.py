@@ -55,17 +55,17 @@ class Filler:
         filled : ndarray (N, 1000)
             Of unit norm (l2).
         norm : ndarray (N,)
-            What the data are divided by.
+            What the data are divided by. A spectrum without data is the mean; one that is zero without gaps stays zero.
         """
         measured = np.where(good, flux, 0.0)
         scale = (measured @ self.mean) / np.maximum(good @ self.mean**2, np.finfo(float).tiny)
         filled = np.where(good, flux, np.abs(scale)[:, None] * self.mean)
-        norm = np.linalg.norm(filled, axis=1)
+        norm = _lengths(filled)
         inverse = self._normal(good)
         for _ in range(iterations):
             filled = self._refill(measured, good, norm, inverse)
-            norm = norm * np.linalg.norm(filled, axis=1)
-        return np.where(good, flux / norm[:, None], filled / np.linalg.norm(filled, axis=1)[:, None]), norm
+            norm = norm * _lengths(filled)
+        return np.where(good, flux / norm[:, None], filled / _lengths(filled)[:, None]), norm
 
     def _normal(self, good: NDArray[np.bool_]) -> Floats:
         """Inverse of the normal matrix of each spectrum's fit, (N, k, k): its eigenvectors where it has data."""
@@ -89,7 +89,8 @@ def fit_filler(flux: NDArray[np.floating], good: NDArray[np.bool_], seed: int = 
     flux : ndarray (N, 1000)
         In any unit.
     good : ndarray (N, 1000), bool
-        Where there is data; every pixel of the grid in at least one spectrum.
+        Where there is data; every pixel of the grid in at least one spectrum. Spectra that are zero everywhere tell
+        nothing and are left out.
     seed : int
         Chooses ``FITTED`` of more spectra.
 
@@ -100,18 +101,20 @@ def fit_filler(flux: NDArray[np.floating], good: NDArray[np.bool_], seed: int = 
     if len(flux) > FITTED:
         rows = np.random.default_rng(seed).permutation(len(flux))[:FITTED]
         flux, good = flux[rows], good[rows]
-    flux = np.where(good, flux, 0.0).astype(np.float64)
-    norm = np.linalg.norm(flux, axis=1)
+    told = (good & (flux != 0)).any(axis=1)
+    flux, good = flux[told], good[told]
+    measured: Floats = np.where(good, flux, 0.0).astype(np.float64)
+    norm = np.linalg.norm(measured, axis=1)
     seen = np.maximum(good.sum(0), 1)
-    mean = np.zeros(flux.shape[1])
+    mean = np.zeros(measured.shape[1])
     for _ in range(ITERATIONS):  # the mean of the sample is the first guess, and sets the norms
-        mean = (flux / norm[:, None]).sum(0) / seen
+        mean = (measured / norm[:, None]).sum(0) / seen
         gaps = np.where(good, 0.0, mean)
-        norm = norm * np.sqrt(((flux / norm[:, None]) ** 2).sum(1) + (gaps**2).sum(1))
-    filled = np.where(good, flux / norm[:, None], mean)
+        norm = norm * np.sqrt(((measured / norm[:, None]) ** 2).sum(1) + (gaps**2).sum(1))
+    filled = np.where(good, measured / norm[:, None], mean)
     filler = _components(filled)
     for _ in range(ITERATIONS):
-        filled = filler._refill(flux, good, norm, filler._normal(good))
+        filled = filler._refill(measured, good, norm, filler._normal(good))
         length = np.linalg.norm(filled, axis=1)
         norm, filled = norm * length, filled / length[:, None]
         filler = _components(filled)
@@ -127,6 +130,12 @@ def fill_in_parts(
         rows = slice(first, first + part)
         filled[rows], norm[rows] = filler.fill(flux[rows], good[rows])
     return filled, norm
+
+
+def _lengths(filled: Floats) -> Floats:
+    """Norms of spectra (N,), 1 where it is zero."""
+    norm = np.linalg.norm(filled, axis=1)
+    return np.where(norm > 0, norm, 1.0)
 
 
 def _components(filled: Floats) -> Filler:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LOGLAM0, DLOGLAM, POINTS = 3.53, 0.00039, 1000
-#: Pixels whose native error is below this are not believed [1e-17 erg/s/cm2/Angstrom].
-SIGMA_MIN = 0.25
 #: What is added to the squared errors of normalised spectra.
 SOFTENING = 1 / 2e6
 
@@ -39,8 +37,8 @@ class Spectra:
         1e-17 erg/s/cm2/Angstrom; 0 where there is no data.
     ivar : ndarray (N, 1000), float32
         Inverse variance; 0 where there is no data.
-    native_sigma : ndarray (N, 1000), float32
-        Error of the spectrograph's own pixels before resampling, in the observed frame; 0 where there is no data.
+    believed : ndarray (N, 1000), bool
+        Whether there is data whose errors are as the survey tells.
     z : ndarray (N,), float64
         Redshift.
     ra, dec : ndarray (N,), float64
@@ -53,7 +51,7 @@ class Spectra:
 
     flux: NDArray[np.float32]
     ivar: NDArray[np.float32]
-    native_sigma: NDArray[np.float32]
+    believed: NDArray[np.bool_]
     z: Floats
     ra: Floats
     dec: Floats
@@ -93,8 +91,8 @@ def weights(spectra: Spectra, norm: Floats) -> NDArray[np.float32]:
     Returns
     -------
     ndarray (N, 1000), float32
-        0 where there is no data, and where the native error is below ``SIGMA_MIN``.
+        0 where there is no data, and where its errors are not believed.
     """
-    believed = spectra.good & (spectra.native_sigma >= SIGMA_MIN)
+    believed = spectra.believed
     variance = 1 / np.where(believed, spectra.ivar, 1) / norm[:, None] ** 2
     return np.where(believed, 1 / (variance + SOFTENING), 0).astype(np.float32)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from galcli.errors import InputError
 from galcli.training.spectra.grid import LOGLAM0, POINTS, Spectra, wavelengths
-from galcli.training.spectra.hdus import numbers, read_table, whole_numbers
+from galcli.training.spectra.hdus import SpectrumFile, numbers, read_table, whole_numbers
+from galcli.training.spectra.sdss import SIGMA_MIN
 
 _HINT = "write it again with galcli mock"
 
@@ -19,18 +19,18 @@ def recognises(names: list[str]) -> bool:
     return {"SPECTRA", "WAVELENGTH"} <= set(names)
 
 
-def read(file: Any, path: Path) -> Spectra:
+def read(file: SpectrumFile, path: Path) -> Spectra:
     """All spectra of a file; neither redshift nor position is known.
 
     Parameters
     ----------
-    file : fitsio.FITS
+    file : SpectrumFile
     path : Path
 
     Returns
     -------
     Spectra
-        With the errors on the grid as ``native_sigma``: their pixels are the grid's.
+        Their pixels are the grid's, so that it is the errors on the grid that are believed or not.
 
     Raises
     ------
@@ -42,13 +42,15 @@ def read(file: Any, path: Path) -> Spectra:
         raise InputError(f"its wavelengths are not the grid's {POINTS} from 10^{LOGLAM0} Angstrom", _HINT)
     table = read_table(file, "SPECTRA", ["TARGETID", "FLUX", "IVAR"])
     ids = whole_numbers(table, "TARGETID")
-    flux, ivar = table["FLUX"].astype(np.float32), table["IVAR"].astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        flux, ivar = table["FLUX"].astype(np.float32), table["IVAR"].astype(np.float32)
     if not flux.shape == ivar.shape == (len(ids), POINTS):
         raise InputError(f"columns FLUX and IVAR do not hold {POINTS} numbers per row", _HINT)
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
+    sigma = (good / np.sqrt(np.where(good, ivar, 1))).astype(np.float32)
     unknown = np.full(len(ids), np.nan)
     return Spectra(
         flux=np.where(good, flux, 0), ivar=np.where(good, ivar, 0),
-        native_sigma=(good / np.sqrt(np.where(good, ivar, 1))).astype(np.float32),
+        believed=good & (sigma >= SIGMA_MIN),
         z=unknown, ra=unknown, dec=unknown, id=ids, name=tuple(f"{path} row {row}" for row in range(len(ids))),
     )  # fmt: skip

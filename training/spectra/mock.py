@@ -11,6 +11,7 @@ from galcli.training.mock import spectra as mock
 from galcli.training.seeds import generator, mix
 from galcli.training.sources import SHAPES, Labels, mock_population
 from galcli.training.spectra.grid import Spectra, concatenate
+from galcli.training.spectra.sdss import SIGMA_MIN
 
 
 def every(labels: Labels) -> NDArray[np.bool_]:
@@ -39,7 +40,7 @@ def observe_spectra(galaxies: dict[str, Tensor], seed: int) -> tuple[Spectra, ND
     flux, ivar, truth = (values.cpu().numpy() for values in (seen.flux, seen.ivar, seen.model))
     sigma = np.where(ivar > 0, 1 / np.sqrt(np.where(ivar > 0, ivar, 1)) / (1 + z[:, None]), 0).astype(np.float32)
     nowhere, name = np.full(len(z), np.nan), tuple(f"mock galaxy {row}" for row in range(len(z)))
-    return Spectra(flux, ivar, sigma, z, nowhere, nowhere, np.full(len(z), -1), name), truth
+    return Spectra(flux, ivar, sigma >= SIGMA_MIN, z, nowhere, nowhere, np.full(len(z), -1), name), truth
 
 
 def mock_spectra(n: int, seed: int) -> tuple[Spectra, NDArray[np.float32]]:

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.training.spectra.hdus import numbers, read_table, require_wavelengths, whole_numbers
+from galcli.training.spectra.hdus import SpectrumFile, numbers, read_table, require_wavelengths, whole_numbers
 from galcli.training.spectra.target import Arm, Target
 
 #: Bits of ``and_mask`` that make a pixel unusable: FULLREJECT, BRIGHTSKY, NODATA, COMBINEREJ, BADFLUXFACTOR,
 #: BADSKYCHI, REDMONSTER (https://www.sdss.org/dr17/algorithms/bitmasks, SPPIXMASK).
 UNUSABLE = functools.reduce(operator.or_, (1 << bit for bit in (19, 23, 24, 25, 26, 27, 28)))
+
+#: Errors of pixels below this are not believed [1e-17 erg/s/cm2/Angstrom] (Portillo et al. 2020); the mock survey, whose
+#: spectrograph is SDSS's, keeps to it.
+SIGMA_MIN = 0.25
 
 #: The extension that tells of the target: SPECOBJ, SPALL in BOSS and eBOSS.
 _TARGET = 2
@@ -27,12 +31,12 @@ def recognises(names: list[str]) -> bool:
     return "COADD" in names
 
 
-def read_targets(file: Any, path: Path) -> list[Target]:
+def read_targets(file: SpectrumFile, path: Path) -> list[Target]:
     """The file's one target.
 
     Parameters
     ----------
-    file : fitsio.FITS
+    file : SpectrumFile
     path : Path
 
     Returns
@@ -59,6 +63,8 @@ def read_targets(file: Any, path: Path) -> list[Target]:
             z=float(numbers(about, "Z")[0]),
             zwarning=int(whole_numbers(about, "ZWARNING")[0]),
             kind=str(about["CLASS"][0]).strip().upper(),
+            fibre=0,  # a fault of the fibre is a bit of ZWARNING
+            sigma_min=SIGMA_MIN,
             arms=(Arm(wavelength, numbers(pixels, "FLUX"), numbers(pixels, "IVAR"), bad),),
         )
     ]

@@ -56,6 +56,10 @@ class Target:
         What the redshift fit warns of; 0 = nothing.
     kind : str
         ``GALAXY``, ``QSO``, ``STAR`` or ``SKY``.
+    fibre : int
+        What is wrong with the fibre; 0 = nothing.
+    sigma_min : float
+        Errors of the spectrograph's pixels below this are not believed; unit of the flux.
     arms : tuple of Arm
     """
 
@@ -66,6 +70,8 @@ class Target:
     z: float
     zwarning: int
     kind: str
+    fibre: int
+    sigma_min: float
     arms: tuple[Arm, ...]
 
 
@@ -84,8 +90,10 @@ def to_grid(target: Target) -> Spectra:
     Raises
     ------
     InputError
-        If it is no galaxy or quasar, has no trustworthy redshift, or covers less than ``MIN_COVERAGE`` of the grid.
+        If its fibre was faulty, it is no galaxy or quasar, has no trustworthy redshift, or covers less than ``MIN_COVERAGE`` of the grid.
     """
+    if target.fibre:
+        raise InputError(f"fibre was faulty: status = {target.fibre}", _HINT)
     if not (np.isfinite(target.z) and target.z >= 0):
         raise InputError(f"redshift is {target.z:.6g}", _HINT)
     if target.zwarning:
@@ -96,7 +104,7 @@ def to_grid(target: Target) -> Spectra:
     flux, ivar, native_sigma = _single_precision(on_grid)
     require_coverage(int(np.count_nonzero(ivar)))
     return Spectra(
-        flux=flux[None], ivar=ivar[None], native_sigma=native_sigma[None],
+        flux=flux[None], ivar=ivar[None], believed=((ivar > 0) & (native_sigma >= target.sigma_min))[None],
         z=np.array([target.z]), ra=np.array([target.ra]), dec=np.array([target.dec]),
         id=np.array([target.id]), name=(target.name,),
     )  # fmt: skip

@@ -44,9 +44,10 @@ def write_sdss(
 
 
 def write_desi(
-    path: Path, ids: list[int], flux: list[float], arms: dict[str, tuple[float, float]] = ARMS, order: str = "="
-) -> Path:
-    """Write spectra of constant flux, error 0.5."""
+    path: Path, ids: list[int], flux: list[float], arms: dict[str, tuple[float, float]] = ARMS, order: str = "=",
+    sigma: float = 0.5,
+) -> Path:  # fmt: skip
+    """Write spectra of constant flux and error."""
     with fitsio.FITS(str(path), "rw", clobber=True) as file:
         file.write(None)
         where = np.linspace(10, 20, len(ids))
@@ -56,7 +57,7 @@ def write_desi(
             shape = (len(ids), len(wave))
             file.write(wave.astype(f"{order}f8"), extname=f"{arm}_WAVELENGTH")
             file.write(np.broadcast_to(np.array(flux, f"{order}f4")[:, None], shape).copy(), extname=f"{arm}_FLUX")
-            file.write(np.full(shape, 4, f"{order}f4"), extname=f"{arm}_IVAR")
+            file.write(np.full(shape, sigma**-2, f"{order}f4"), extname=f"{arm}_IVAR")
             file.write(np.zeros(shape, "i4"), extname=f"{arm}_MASK")
     return path
 

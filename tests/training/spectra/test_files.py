@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,9 @@ import numpy as np
 import pytest
 
 from galcli.errors import InputError
+from galcli.training import progress
 from galcli.training.spectra.files import Problem, read_spectra
-from galcli.training.spectra.grid import Spectra, wavelengths
+from galcli.training.spectra.grid import SOFTENING, Spectra, wavelengths, weights
 from galcli.training.spectra.sdss import UNUSABLE
 from tests.training.spectra.made_files import (
     LOGLAM,
@@ -50,7 +54,7 @@ def check_plain(spectra: Spectra) -> None:
     inside = spectra.good[0]
     assert inside[5:-5].all()
     np.testing.assert_allclose(spectra.flux[0, inside], 10 * (1 + Z), rtol=1e-6)
-    np.testing.assert_allclose(spectra.native_sigma[0, inside], 0.5, rtol=1e-6)
+    np.testing.assert_array_equal(spectra.believed, spectra.good)
     pixels = np.median(spectra.ivar[0, inside]) * (1 + Z) ** 2 / 4
     assert 3.9 < pixels < 4.9  # 0.00039 dex hold 3.9 pixels, and those at the borders count for two points
     for value, dtype in zip((spectra.flux, spectra.z, spectra.id), "fdq", strict=True):
@@ -162,7 +166,7 @@ def test_a_lying_header_allocates_nothing(tmp_path: Path) -> None:
     lie = whole.replace(b"NAXIS2  =                 4300", b"NAXIS2  =       99999999999999", 1)
     assert lie != whole
     (tmp_path / "bad.fits").write_bytes(lie)
-    assert refused(tmp_path / "bad.fits").startswith("truncated file: its header tells of")
+    assert refused(tmp_path / "bad.fits") == "truncated or damaged: file is shorter than its header says"
 
 
 def test_desi_redshifts_by_identifier(tmp_path: Path) -> None:
@@ -257,13 +261,100 @@ def test_sky_fibres(tmp_path: Path) -> None:
     assert problems == [Problem(f"{path} row 1", "is SKY, not GALAXY or QSO")]
 
 
+def test_faulty_fibres_and_redshifts(tmp_path: Path) -> None:
+    path = write_desi(tmp_path / "coadd-a.fits", [5, 6, 7, 8], [7, 7, 7, 7])
+    changed = {"ZWARN": np.array([0, 0, 1 << 9, 0]), "SPECTYPE": np.array(["GALAXY", "QSO", "GALAXY", "STAR"])}
+    write_redrock(tmp_path / "redrock-a.fits", [5, 6, 7, 8], [0.1, 0.1, 0.1, 0.1], **changed)
+    others = [
+        Problem(f"{path} row 2", "redshift is not sure: ZWARNING = 512"),
+        Problem(f"{path} row 3", "is STAR, not GALAXY or QSO"),
+    ]
+    assert read_spectra([path])[1] == others
+    with fitsio.FITS(str(path), "rw") as file:
+        file["FIBERMAP"].insert_column("COADD_FIBERSTATUS", np.array([0, 1 << 16, 0, 0], "i4"))
+    spectra, problems = read_spectra([path])
+    assert spectra.id.tolist() == [5]
+    assert problems == [Problem(f"{path} row 1", "fibre was faulty: status = 65536"), *others]
+
+
+def test_errors_are_believed_as_the_survey_says(tmp_path: Path) -> None:
+    write_redrock(tmp_path / "redrock-a.fits", [5], [Z])
+    small = only(write_desi(tmp_path / "coadd-a.fits", [5], [10], sigma=0.1))
+    np.testing.assert_array_equal(small.believed, small.good)
+    ivar = np.where(LOGLAM < 3.7, 0.24**-2, 0.26**-2).astype("f4")
+    partly = only(write_sdss(tmp_path / "a.fits", sdss_columns(ivar=ivar)))
+    red = wavelengths() * (1 + Z) > 10**3.7 + 5
+    np.testing.assert_array_equal(partly.believed[:, red], partly.good[:, red])
+    blue = wavelengths() * (1 + Z) < 10**3.7 - 5
+    assert partly.good[:, blue].any()
+    assert not partly.believed[:, blue].any()
+    for spectra in (small, partly):
+        weight = weights(spectra, np.array([300.0]))
+        np.testing.assert_array_equal(weight > 0, spectra.believed)
+        variance = 1 / (spectra.ivar[spectra.believed] * 300.0**2) + SOFTENING
+        np.testing.assert_allclose(weight[spectra.believed], 1 / variance, rtol=1e-5)
+
+
+def test_packed_tables_are_refused(tmp_path: Path) -> None:
+    path = write_sdss(tmp_path / "a.fits")
+    with fitsio.FITS(str(path), "rw") as file:
+        file["COADD"].write_key("ZTABLE", True)
+    assert refused(path) == "extension COADD is a table packed with fpack"
+
+
+def test_damage_never_ends_the_process(tmp_path: Path) -> None:
+    """Bytes of headers and data are changed at random; the values that are left are finite."""
+    random = np.random.default_rng(0)
+    whole = write_sdss(tmp_path / "whole.fits").read_bytes()
+    header = np.flatnonzero(np.frombuffer(whole, "S80") == b"END".ljust(80)) * 80
+    for count in range(60):
+        data = bytearray(whole)
+        for at in random.integers(0, len(whole) if count % 2 else header[1], random.choice([1, 3, 20])):
+            data[at] = random.choice(list(b"019 ABEFX=T-'/\xff"))
+        (tmp_path / "bad.fits").write_bytes(data)
+        spectra, problems = read_spectra([tmp_path / "whole.fits", tmp_path / "bad.fits"])
+        assert len(spectra) + len(problems) == 2
+        assert all("\n" not in problem.reason for problem in problems)
+        assert np.isfinite(spectra.flux).all()
+        assert np.isfinite(spectra.ivar).all()
+
+
+def test_a_nan_that_signals_is_a_bad_pixel(tmp_path: Path) -> None:
+    columns = sdss_columns()
+    columns["flux"].view(np.uint32)[2000:2100] = 0x7F800001
+    spectra = only(write_sdss(tmp_path / "a.fits", columns))
+    np.testing.assert_allclose(spectra.flux[spectra.good], 10 * (1 + Z), rtol=1e-6)
+
+
+def test_reading_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    path = write_sdss(tmp_path / "spec-0.fits")
+    for number in range(1, 3):
+        (tmp_path / f"spec-{number}.fits").write_bytes(path.read_bytes())
+    only(tmp_path)
+    assert capsys.readouterr().err.splitlines()[-1] == "files of spectra: 3 of 3"
+
+
+def test_reading_is_interrupted(tmp_path: Path) -> None:
+    path = write_sdss(tmp_path / "a.fits")
+    many = [tmp_path / f"{number}.fits" for number in range(10_000)]
+    for copy in many:
+        copy.symlink_to(path)
+    begun = time.monotonic()
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        read_spectra(many)
+    assert time.monotonic() - begun < 5
+
+
 def test_spectra_on_the_grid_already(tmp_path: Path) -> None:
     spectra = only(SAMPLE)
     table = fitsio.read(str(SAMPLE / "spectra.fits"), ext="SPECTRA")
     np.testing.assert_array_equal(spectra.flux, table["FLUX"])
     np.testing.assert_array_equal(spectra.ivar, table["IVAR"])
     np.testing.assert_array_equal(spectra.id, table["TARGETID"])
-    np.testing.assert_allclose(spectra.native_sigma[spectra.good] ** -2, spectra.ivar[spectra.good], rtol=1e-5)
+    np.testing.assert_array_equal(spectra.believed, (spectra.ivar > 0) & (spectra.ivar <= 16))
     assert np.isnan(spectra.z).all()
     table["IVAR"][0, 500:] = 0
     for shift, reason in ((1, "covers"), (1.001, "its wavelengths are not the grid's")):
