@@ -150,7 +150,7 @@ class PlateauFit:
         order = self.rows[torch.randperm(len(self.rows), generator=random)]
         self.module.train()
         total = 0.0
-        for batch in order.split(self.settings.batch):
+        for batch in torch.split(order, self.settings.batch):
             self.optimizer.zero_grad()
             loss = self.loss(batch, random)
             if not math.isfinite(float(loss.detach())):
@@ -158,7 +158,7 @@ class PlateauFit:
                     f"loss is {float(loss.detach())} in epoch {number + 1} (rows {batch[:8].tolist()} ...)",
                     "look at these spectra or rows",
                 )
-            loss.backward()
+            torch.autograd.backward(loss)
             self.optimizer.step()
             total += float(loss.detach())
         held = self.held_loss()
@@ -172,7 +172,7 @@ class PlateauFit:
         random = generator(self.settings.seed, 2)
         self.module.eval()
         with torch.no_grad():
-            parts = [float(self.loss(batch, random)) for batch in self.held.split(self.settings.batch)]
+            parts = [float(self.loss(batch, random)) for batch in torch.split(self.held, self.settings.batch)]
         return math.fsum(parts) / max(len(self.held), 1)
 
     def _judge(self, held: float) -> None:

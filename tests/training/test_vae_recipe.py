@@ -24,7 +24,7 @@ from galcli.training.spectra.mock import mock_spectra
 def trained(request, tmp_path_factory):
     """Folder of a finished training, and its preset."""
     out = tmp_path_factory.mktemp("vae") / request.param
-    changed = vae.Preset(**{**vars(vae.PRESETS[request.param]), "epochs": 15})
+    changed = vae.Preset(**{**vars(vae.PRESETS[request.param]), "epochs": 40})
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(vae.PRESETS, request.param, changed)
         vae.train_vae(out, preset=request.param, objects=400, seed=3)

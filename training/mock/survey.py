@@ -27,6 +27,7 @@ from galcli.tables.fits import Card, TableHDU, write_table
 from galcli.training.mock import catalogue, instrument, planted, population, positions, spectra
 from galcli.training.mock.instrument import SURVEYS, UGRIZY
 from galcli.training.progress import track
+from galcli.training.spectra.grid import POINTS
 
 BANDS = "ugrizy"
 
@@ -213,7 +214,7 @@ def _write_spectra(
 ) -> None:
     observed = spectra.observe(pop, torch.Generator().manual_seed(options.seed + 1))
     unit = "10**(-17) erg s-1 cm-2 Angstrom-1"
-    shape = (spectra.POINTS,)
+    shape = (POINTS,)
     columns = [
         Column("TARGETID", "i8", ucd="meta.id;meta.main", description="galaxy of catalog.fits", null=-1),
         Column("FLUX", "f4", shape, unit=unit, description="rest-frame spectrum through a 3 arcsec fibre; 0 = no data"),

@@ -88,7 +88,8 @@ class ExportedEncoder(nn.Module):
     def forward(self, spectrum: Tensor) -> Tensor:
         """Latents (N, K) of spectra (N, 1000) of unit norm."""
         mean = self.encoder(spectrum - self.mean)[:, : self.latents]
-        return (mean - self.center) @ self.matrix
+        numbers: Tensor = (mean - self.center) @ self.matrix
+        return numbers
 
 
 class ExportedDecoder(nn.Module):

@@ -154,7 +154,7 @@ def _pixels(out: Path, sample: Sample, plan: Preset, feed: AnyFeed, resume: bool
     softening = _softening(sample.stamps[0], sample.rows(0, held=False)) if plan.asinh else None
     idle = FluxPixels([0.0] * bands, [1.0] * bands, softening)
     mean, std = normalisation(feed, lambda batch: idle.compress(batch.pixels, batch.valid))
-    stored = {"mean": mean, "std": std, "softening": softening}
+    stored: dict[str, Any] = {"mean": mean, "std": std, "softening": softening}
     out.mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(path, stored)
     return FluxPixels(**stored)

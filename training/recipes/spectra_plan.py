@@ -42,7 +42,7 @@ class Preset:
 PRESETS = {
     # The published field of view at half the resolution: the seeing of ground-based surveys is still sampled, and
     # four times as many galaxies are learned from (and predicted) in the same time.
-    "default": Preset((Stage(56, 1.0, 10.0, 0.5), Stage(112, 0.5, 5.0, 0.5))),
+    "default": Preset((Stage(56, 1.0, 8.0, 0.5), Stage(112, 0.5, 3.0, 0.5))),
     "published": Preset((Stage(224, 0.25, 50.0),), asinh=False, d4=0.5, rotation=0.75),
     "quick": Preset((Stage(56, 1.0, 5.0),), batch=64, mock_objects=4_096),
 }

@@ -76,10 +76,12 @@ class EquivalentWidth(nn.Module):
 
     def forward(self, flux: Tensor) -> Tensor:
         """Widths (N,) of spectra (N, 1000) in any unit."""
-        blue, red = (flux @ self.sides).split(1, dim=1)
-        continuum = blue + (red - blue) * self.along
+        sides = flux @ self.sides
+        blue, red = sides[:, :1], sides[:, 1:]
+        continuum: Tensor = blue + (red - blue) * self.along
         part = flux[:, self.first : self.first + _SPAN]
-        return ((part / continuum - 1) * self.window).sum(1)
+        width: Tensor = ((part / continuum - 1) * self.window).sum(1)
+        return width
 
 
 class Break(nn.Module):
@@ -94,8 +96,8 @@ class Break(nn.Module):
 
     def forward(self, flux: Tensor) -> Tensor:
         """Breaks (N,) of spectra (N, 1000), f_lambda in any unit."""
-        blue, red = (flux @ self.bands).split(1, dim=1)
-        return (red / blue)[:, 0]
+        means: Tensor = flux @ self.bands
+        return means[:, 1] / means[:, 0]
 
 
 def _tensor(values: Floats) -> Tensor:
