@@ -1,0 +1,141 @@
+"""The filters with which a model looks at its pixels first, out of its own file (models.md 3.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from galcli.errors import ModelError
+from galcli.models.library import ModelFile
+from galcli.training.interpret.style import BANDS, FAINT, INK, look
+
+Floats = NDArray[np.float64]
+
+#: Filters in a line of the picture, and spatial frequencies of the response.
+_COLUMNS, _FREQUENCIES = 16, 33
+
+
+@dataclass(frozen=True)
+class Stem:
+    """The first convolution of a model, with whatever whitening or normalisation was folded into it.
+
+    Attributes
+    ----------
+    weights : ndarray (F, B, k, k)
+        Sorted by descending norm; row 0 as in the pixels (south).
+    bands : tuple of str
+        Blue to red.
+    """
+
+    weights: Floats
+    bands: tuple[str, ...]
+
+    @property
+    def centre_surround(self) -> Floats:
+        """(c - s) / (|c| + |s|) of each filter and band, (F, B).
+
+        c is the weight of the centre, s the mean of its neighbours. Between -1 and 1: positive for filters that
+        look for bright centres, 0 for flat ones; 1 and -1 where centre and neighbours are of opposite sign.
+        """
+        middle = self.weights.shape[-1] // 2
+        centre = self.weights[:, :, middle, middle]
+        around = (self.weights.sum((2, 3)) - centre) / (self.weights[0, 0].size - 1)
+        total = np.abs(centre) + np.abs(around)
+        return np.divide(centre - around, total, out=np.zeros_like(total), where=total > 0)
+
+    @property
+    def index(self) -> Floats:
+        """The centre-surround index of each filter in its strongest band, (F,)."""
+        strongest = np.square(self.weights).sum((2, 3)).argmax(1)
+        return self.centre_surround[np.arange(len(strongest)), strongest]
+
+    def response(self) -> tuple[Floats, Floats]:
+        """How strongly all filters together answer to waves of each band.
+
+        Returns
+        -------
+        frequency : ndarray (33,)
+            Cycles per pixel of the model's grid, 0 to 0.5, along rows.
+        amplitude : ndarray (B, 33)
+            Root of the summed squares over the filters; mean of both axes of the image.
+        """
+        frequency = np.linspace(0, 0.5, _FREQUENCIES)
+        wave = np.exp(-2j * np.pi * frequency[:, None] * np.arange(self.weights.shape[-1]))
+        power = [np.square(np.abs(self.weights.sum(axis) @ wave.T)).sum(0) for axis in (2, 3)]
+        return frequency, np.sqrt(np.mean(power, axis=0))
+
+
+def read_stem(model: ModelFile) -> Stem:
+    """The first convolution on the path from pixels to outputs.
+
+    Raises
+    ------
+    ModelError
+        If the graph has no convolution with stored weights.
+    """
+    graph = onnx.load(str(model.path)).graph
+    stored = {constant.name: constant for constant in graph.initializer}
+    # Weights are stored in half precision, with a cast behind each.
+    casts = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
+    for node in graph.node:
+        name = casts.get(node.input[1], node.input[1]) if node.op_type == "Conv" else ""
+        if name in stored:
+            weights = numpy_helper.to_array(stored[name]).astype(np.float64)
+            break
+    else:
+        raise ModelError(f"{model.path}: its graph has no convolution", "give a model of `galcli train spectra`")
+    bands = model.card.fronts[0].bands
+    if weights.shape[1] != len(bands):
+        raise ModelError(
+            f"{model.path}: its first convolution reads {weights.shape[1]} channels, not the {len(bands)} bands",
+            "give a model of `galcli train spectra`",
+        )
+    order = np.argsort(-np.square(weights).sum((1, 2, 3)), kind="stable")
+    return Stem(weights[order], tuple(bands))
+
+
+def filters_figure(stem: Stem, figure: Figure) -> None:
+    """Draw every filter in every band, strongest first: lines of bands, columns of filters."""
+    count, bands = stem.weights.shape[:2]
+    blocks = -(-count // _COLUMNS)
+    with look():
+        panels = figure.subplots(
+            blocks * (bands + 1) - 1, min(count, _COLUMNS), squeeze=False,
+            height_ratios=[*([1] * bands + [0.55]) * (blocks - 1), *[1] * bands],
+        )  # fmt: skip
+        for axes in panels.flat:
+            axes.set_axis_off()
+        for number in range(count):
+            block, column = divmod(number, _COLUMNS)
+            full = np.abs(stem.weights[number]).max() or 1.0
+            for band in range(bands):
+                axes = panels[block * (bands + 1) + band, column]
+                axes.imshow(stem.weights[number, band], origin="lower", cmap="PuOr_r",
+                            norm=TwoSlopeNorm(0, -full, full), interpolation="nearest")  # fmt: skip
+                if column == 0:
+                    axes.text(-0.25, 0.5, stem.bands[band], transform=axes.transAxes, ha="right", va="center")
+                if band == 0:
+                    axes.set_title(f"{stem.index[number]:+.2f}".replace("-", "\N{MINUS SIGN}"), fontsize=9.5, pad=3)
+
+
+def response_figure(stem: Stem, figure: Figure, pixel_scale: float) -> None:
+    """Draw the centre-surround indices as a histogram, and the response to waves."""
+    with look():
+        left, right = figure.subplots(1, 2)
+        left.hist(stem.index, np.linspace(-1, 1, 17), color=FAINT, edgecolor="white")
+        left.axvline(0, color=INK, lw=0.8)
+        left.set(xlim=(-1.05, 1.05), xlabel="centre-surround index, strongest band", ylabel="filters",
+                 title="dark centres (< 0) and bright centres (> 0)")  # fmt: skip
+        frequency, amplitude = stem.response()
+        for band, line in zip(stem.bands, amplitude, strict=True):
+            colour, dash = BANDS.get(band, (INK, "-"))
+            right.plot(frequency, line, dash, color=colour, lw=1.8, label=band)
+        right.set(xlim=(0, 0.5), ylim=(0, None), xlabel=f"cycles per pixel of {pixel_scale:g} arcsec",
+                  ylabel="response of all filters [1 / pixel value]", title="response to waves")  # fmt: skip
+        right.legend(ncols=5, loc="best", handlelength=1.6)
