@@ -14,7 +14,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-
        padding: 0 1.2em; }
 h1 { font-size: 1.7em; margin-bottom: 0.2em; } h2 { font-size: 1.25em; margin-top: 2.2em; }
 p, li { max-width: 48em; } .warning { background: #fff3d6; border-left: 5px solid #d98a00; padding: 0.6em 1em; }
-figure { margin: 1.2em 0; } figure img { width: 100%; height: auto; } figcaption { color: #555; font-size: 0.92em; }
+figure { margin: 1.2em 0; } figure img { max-width: 100%; height: auto; } figcaption { color: #555; font-size: 0.92em; }
 table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25em 0.9em; border-bottom: 1px solid #ddd; text-align: right; }
 th:first-child, td:first-child { text-align: left; } th { border-bottom: 2px solid #888; font-weight: 600; }

@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure, SubFigure
-from numpy.typing import NDArray
+from matplotlib.figure import Figure
 
 from galcli.training.interpret.predictions import seen_images
 from galcli.training.interpret.spectra_compare import Comparison, Singles
@@ -17,6 +16,7 @@ from galcli.training.interpret.spectra_numbers import REACH, Traversal
 from galcli.training.interpret.style import FAINT, INK, PREDICTED, look
 from galcli.training.spectra.grid import POINTS, wavelengths
 from galcli.training.spectra.measure import LINES
+from galcli.training.spectra.quality import breaks
 
 #: Draws for the band of a predicted spectrum, and its limits in per cent.
 DRAWS, BAND = 100, (16.0, 84.0)
@@ -54,6 +54,8 @@ class Example:
 def choose(comparison: Comparison, count: int, seed: int) -> list[int]:
     """Galaxies over the whole range of the 4000 Angstrom break: one drawn at random of each of ``count`` equal groups.
 
+    It is the break of the decoded observed spectra, or of the predicted ones where nothing was observed.
+
     Parameters
     ----------
     comparison : Comparison
@@ -66,8 +68,11 @@ def choose(comparison: Comparison, count: int, seed: int) -> list[int]:
     list of int
         Rows of the table, bluest first.
     """
-    rows = comparison.predicted if comparison.observed is None else comparison.observed.rows
-    order = rows[np.argsort(comparison.column("SPEC_D4000", rows), kind="stable")]
+    seen = comparison.observed
+    rows, d4000 = (
+        (comparison.predicted, comparison.column("SPEC_D4000")) if seen is None else (seen.rows, breaks(seen.decoded))
+    )
+    order = rows[np.argsort(d4000, kind="stable")]
     draw = np.random.default_rng(seed)
     return [int(draw.choice(group)) for group in np.array_split(order, min(count, len(order)))]
 
@@ -87,12 +92,18 @@ def examples_figure(comparison: Comparison, rows: list[int], seed: int, figure: 
     images = seen_images(comparison.table, comparison.model.card.prefix, comparison.options, rows)
     scale = comparison.model.card.pixel_scale or 1.0
     with look():
-        parts = figure.subfigures(len(rows), 1, hspace=0.02, squeeze=False)[:, 0]
-        for number, (part, row) in enumerate(zip(parts, rows, strict=True)):
-            left, right = part.subfigures(1, 2, width_ratios=(1.0, 4.3), wspace=0.0)
-            _image(left, images.get(row), scale, _title(comparison, row))
-            _spectrum(right, comparison, example(comparison, row, seed), first=number == 0,
-                      last=number == len(rows) - 1)  # fmt: skip
+        grid = figure.add_gridspec(3 * len(rows), 2, width_ratios=(1.0, 4.4), height_ratios=(3, 1, 0.3) * len(rows))
+        for number, row in enumerate(rows):
+            first = 3 * number
+            _image(figure.add_subplot(grid[first : first + 2, 0]), images.get(row), scale, _title(comparison, row))
+            upper = figure.add_subplot(grid[first, 1])
+            lower = figure.add_subplot(grid[first + 1, 1], sharex=upper)
+            _spectrum(upper, lower, comparison, example(comparison, row, seed))
+            if number == 0:
+                _mark(upper)
+                upper.legend(loc="upper right", ncols=4, handlelength=1.4, columnspacing=1.2, fontsize=9)
+            if number == len(rows) - 1:
+                lower.set_xlabel(_LABEL)
 
 
 def _title(comparison: Comparison, row: int) -> str:
@@ -103,9 +114,8 @@ def _title(comparison: Comparison, row: int) -> str:
     return name + ("\nout of domain" if comparison.ood[row] else "")
 
 
-def _image(part: SubFigure, image: NDArray[np.float32] | None, scale: float, title: str) -> None:
+def _image(axes: Axes, image: Singles | None, scale: float, title: str) -> None:
     """The galaxy as the model saw it, north up and east to the left."""
-    axes = part.subplots()
     axes.set_axis_off()
     axes.set_title(title, fontsize=9.5)
     if image is not None:
@@ -114,23 +124,19 @@ def _image(part: SubFigure, image: NDArray[np.float32] | None, scale: float, tit
         axes.text(3 + 5 / scale, 4.5, '10"', color="white", fontsize=9, ha="center", va="bottom")
 
 
-def _spectrum(part: SubFigure, comparison: Comparison, one: Example, *, first: bool, last: bool) -> None:
-    upper, lower = part.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+def _spectrum(upper: Axes, lower: Axes, comparison: Comparison, one: Example) -> None:
     wave, seen = wavelengths(), comparison.observed
     target = None
     if seen is not None:
         at = int(np.flatnonzero(seen.rows == one.row)[0])
         target = seen.decoded[at]
         observed = np.where(seen.good[at], seen.flux[at], np.nan)
-        upper.plot(wave, observed * UNIT, color="#bdbdbd", lw=0.6, label="observed")
+        upper.plot(wave, observed * UNIT, color="#a0a0a0", lw=0.6, label="observed")
         upper.plot(wave, target * UNIT, color="black", lw=1.0, label="decoded from the observed")
     upper.fill_between(wave, one.low * UNIT, one.high * UNIT, color=PREDICTED, alpha=0.25, lw=0, label="68 %")
     upper.plot(wave, one.flux * UNIT, color=PREDICTED, lw=1.0, label="predicted from the image")
     drawn = [one.flux, one.high, *([] if target is None else [target])]
     upper.set(xlim=_X, ylim=(0, 1.12 * UNIT * max(float(flux.max()) for flux in drawn)), ylabel=r"$f_\lambda$ / rms")
-    if first:
-        _mark(upper)
-        upper.legend(loc="upper right", ncols=4, handlelength=1.4, columnspacing=1.2, fontsize=9)
     reference = one.flux if target is None else target
     lower.axhline(0, color=INK, lw=0.7)
     low, high = (100 * (flux / reference - 1) for flux in (one.low, one.high))
@@ -138,11 +144,10 @@ def _spectrum(part: SubFigure, comparison: Comparison, one: Example, *, first: b
     if target is not None:
         lower.plot(wave, 100 * (one.flux / target - 1), color=PREDICTED, lw=0.8)
     lower.set(ylim=(-45, 45), yticks=(-30, 0, 30), ylabel="diff. [%]")
+    upper.tick_params(labelbottom=False)
     for axes in (upper, lower):
         for centre in (wavelength for several in MARKS.values() for wavelength in several):
             axes.axvline(centre, color=FAINT, lw=0.5, ls=":", zorder=0)
-    if last:
-        lower.set_xlabel(_LABEL)
 
 
 def _mark(axes: Axes) -> None:
@@ -179,4 +184,3 @@ def traversal_figure(moved: Traversal, figure: Figure) -> None:
                 axes.set_ylim(limits[:, 0].min(), limits[:, 1].max())
         figure.colorbar(colours, ax=panels[:, 0].tolist(), location="left", aspect=60, pad=0.01, fraction=0.03,
                         label="value of the latent, the others 0 [standard deviations]")  # fmt: skip
-

@@ -20,9 +20,11 @@ from galcli.training.spectra.quality import breaks, figures, line_widths, scatte
 REACH, STEPS = 3.0, 25
 #: Ranges without strong lines, for the slope of the continuum [Angstrom].
 _BLUE, _RED = (4150.0, 4290.0), (6800.0, 7000.0)
+#: A latent that changes the spectrum by a smaller part than this from end to end is not used by the decoder.
+_IDLE = 0.01
 #: A rank correlation weaker than this is not worth a sentence; fewer galaxies give none.
 _WEAK, _FEWEST = 0.3, 8
-EW, BREAK, RATIO, SLOPE = "EW(H\u03b1)", "D4000", "log [O III]/H\u03b2", "slope of the continuum"
+EW, BREAK, RATIO, SLOPE = "EW(H\u03b1)", "D4000", "log [O III]/H\u03b2", "the slope of the continuum"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class Traversal:
     flux: Singles
     ew_ha: Floats
     d4000: Floats
+
+    @property
+    def change(self) -> Floats:
+        """Root mean square change of the spectrum from -3 to 3 over its own root mean square, (K,)."""
+        ends = self.flux[:, [0, -1]].astype(np.float64)
+        norm: Floats = np.sqrt(np.square(ends).mean((1, 2)))
+        return np.asarray(np.sqrt(np.square(ends[:, 1] - ends[:, 0]).mean(1)) / norm)
 
 
 def traverse(coder: Coder) -> Traversal:
@@ -95,6 +104,11 @@ def sentence(number: int, found: dict[str, float | None], moved: Traversal) -> s
     strong = [f"{name} ({_signed(value, 2)})" for size, name, value in ranked if size >= _WEAK]
     follows = " and ".join(strong[:2]) if strong else "none of the four properties closely"
     change = np.abs(moved.flux[number, -1] - moved.flux[number, 0])
+    if moved.change[number] < _IDLE:
+        return (
+            f"Latent {number} changes the spectrum by no more than {100 * moved.change[number]:.1g} %: the decoder does "
+            f"not use it, and its value tells nothing about a galaxy."
+        )
     ew, d4000 = moved.ew_ha[number], moved.d4000[number]
     return (
         f"Latent {number} follows {follows}. From \u22123 to +3, {EW} goes from {_signed(ew[0], 1)} to "

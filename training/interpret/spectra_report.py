@@ -114,8 +114,8 @@ class _Pages:
     def __init__(self, folder: Path, comparison: Comparison) -> None:
         card = comparison.model.card
         self.folder, self.comparison = folder, comparison
-        self.mock = " ".join(_mock_words(comparison))
-        self.report = Report(f"{card.name} {card.version}: spectra from images")
+        self.mock = " and ".join(words.partition(":")[0] for words in _mock_words(comparison))
+        self.report = Report(f"Model {card.name} {card.version}: spectra from images")
 
     def draw(self, name: str, size: tuple[float, float], caption: str, draw: Callable[[Figure], None]) -> None:
         """Make a picture of a size in inches, and add it to the page."""
@@ -127,7 +127,7 @@ class _Pages:
                 head, part = figure.subfigures(2, 1, height_ratios=(strip, size[1]))  # type: ignore[assignment]
                 head.text(0.008, 0.45, self.mock, color=PREDICTED, weight="bold", fontsize=10, va="center")
             draw(part)
-        mock = f"{self.mock} " if self.mock else ""
+        mock = f"{self.mock}. " if self.mock else ""
         self.report.picture(save(figure, self.folder / f"{name}.png", dpi=110), mock + caption)
 
 
@@ -135,16 +135,16 @@ def _mock_words(comparison: Comparison) -> list[str]:
     """What is simulated."""
     words = []
     if comparison.mock:
-        words.append("MOCK galaxies: images and spectra are simulated.")
+        words.append("MOCK galaxies: images and spectra are simulated; nothing here is about real ones.")
     if comparison.model.card.training.mock:
-        words.append("MOCK training: the model learned from a simulated survey.")
+        words.append("MOCK training: the model learned from a simulated survey and never saw a real galaxy.")
     return words
 
 
 def _head(pages: _Pages, numbers: dict[str, Any]) -> None:
     report, sample, card = pages.report, numbers["sample"], pages.comparison.model.card
-    for words in _mock_words(pages.comparison):
-        report.text(f"{words} Nothing here says how well it does on real galaxies.", warning=True)
+    if words := _mock_words(pages.comparison):
+        report.text(" ".join(words), warning=True)
     report.text(
         f"Model {card.name} {card.version} (SHA-256 {pages.comparison.model.sha256[:12]}), learned from "
         f"{card.training.data}, {card.training.objects:,} galaxies. Catalogue: {', '.join(sample['catalogs'])}, "
@@ -188,7 +188,7 @@ def _examples(pages: _Pages, asked: Asked) -> None:
     rows = choose(comparison, asked.examples, asked.seed)
     pages.report.heading("Predicted and observed spectra" if comparison.observed else "Predicted spectra")
     caption = (
-        f"{len(rows)} galaxies in order of their predicted 4000 \u00c5 break, drawn at random from as many equal groups "
+        f"{len(rows)} galaxies in order of their 4000 \u00c5 break, drawn at random from as many equal groups "
         f"(seed {asked.seed}); no choice by quality. Image as the model saw it, north up. "
     )
     if comparison.observed:
@@ -244,10 +244,10 @@ def _stem(pages: _Pages, stem: Stem) -> None:
         "\u22120.5); the others for edges, colours or plain light."
     )
     blocks = -(-count // 16)
-    pages.draw("filters", (13.5, blocks * (0.85 * len(stem.bands) + 0.45)),
+    pages.draw("filters", (13.5, blocks * (0.83 * len(stem.bands) + 0.35)),
                "Every filter in every band, strongest first, each on its own scale: orange positive, violet negative, white 0. "
-               "Number: centre-surround index (c \u2212 s) / (|c| + |s|) in its strongest band, c the weight of the centre, "
-               "s the mean of its neighbours.", lambda figure: filters_figure(stem, figure))  # fmt: skip
+               "Number: centre-surround index, the cosine between the filter in its strongest band and the pattern of 1 in the "
+               "centre and \u22121/8 around it.", lambda figure: filters_figure(stem, figure))  # fmt: skip
     pages.draw("response", (12.0, 4.4), "Left: indices of all filters. Right: how strongly all filters together answer to "
                "waves on the sky; what falls to the right smooths, what rises sharpens.",
                lambda figure: response_figure(stem, figure, card.pixel_scale or 1.0))  # fmt: skip
@@ -255,7 +255,7 @@ def _stem(pages: _Pages, stem: Stem) -> None:
 
 def _traversals(moved: Traversal, found: list[dict[str, float | None]]) -> list[dict[str, Any]]:
     return [
-        {"latent": number, "rank_correlations": one, "ew_ha": moved.ew_ha[number].tolist(),
+        {"latent": number, "change": float(moved.change[number]), "rank_correlations": one, "ew_ha": moved.ew_ha[number].tolist(),
          "d4000": moved.d4000[number].tolist(), "sentence": sentence(number, one, moved)}
         for number, one in enumerate(found)
     ]  # fmt: skip

@@ -77,7 +77,7 @@ def ensemble_figure(comparison: Comparison, seen: Observed, figure: Figure) -> N
         middle = [float(np.median(spread[group])) for group in bins]
         axes.plot(middle, [float(np.sqrt(np.mean(residual[group] ** 2))) for group in bins], "o-", color=PREDICTED,
                   label="root mean square in bins")  # fmt: skip
-        top = float(max(spread.max(), 1e-6)) * 1.04
+        top = float(max(np.percentile(spread, 100 - _TAIL), 1e-6)) * (1 + _MARGIN)
         axes.plot([0, top], [0, top], color=INK, lw=0.9, label="1 : 1")
         axes.set(xlim=(0, top), ylim=(0, float(np.percentile(residual, 100 - _TAIL)) * (1 + _MARGIN)),
                  xlabel="SPEC_LATENT_SCATTER, scatter of the dropout ensemble", ylabel="|predicted \u2212 encoded|")  # fmt: skip

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -38,16 +37,17 @@ class Stem:
 
     @property
     def centre_surround(self) -> Floats:
-        """(c - s) / (|c| + |s|) of each filter and band, (F, B).
+        """Cosine between each filter in each band and the pattern of 1 in the centre and -1/8 around it, (F, B).
 
-        c is the weight of the centre, s the mean of its neighbours. Between -1 and 1: positive for filters that
-        look for bright centres, 0 for flat ones; 1 and -1 where centre and neighbours are of opposite sign.
+        With c the weight of the centre and s the mean of its n neighbours: (c - s) / (|w| sqrt(1 + 1/n)). 1: a bright
+        centre on a dark surround; -1: a dark centre; near 0: edges, and flat filters.
         """
         middle = self.weights.shape[-1] // 2
+        neighbours = self.weights[0, 0].size - 1
         centre = self.weights[:, :, middle, middle]
-        around = (self.weights.sum((2, 3)) - centre) / (self.weights[0, 0].size - 1)
-        total = np.abs(centre) + np.abs(around)
-        return np.divide(centre - around, total, out=np.zeros_like(total), where=total > 0)
+        around = (self.weights.sum((2, 3)) - centre) / neighbours
+        length = np.sqrt(np.square(self.weights).sum((2, 3)) * (1 + 1 / neighbours))
+        return np.divide(centre - around, length, out=np.zeros_like(length), where=length > 0)
 
     @property
     def index(self) -> Floats:
@@ -102,26 +102,29 @@ def read_stem(model: ModelFile) -> Stem:
 
 def filters_figure(stem: Stem, figure: Figure) -> None:
     """Draw every filter in every band, strongest first: lines of bands, columns of filters."""
-    count, bands = stem.weights.shape[:2]
-    blocks = -(-count // _COLUMNS)
+    count, bands, size = stem.weights.shape[:3]
+    columns = min(count, _COLUMNS)
     with look():
-        panels = figure.subplots(
-            blocks * (bands + 1) - 1, min(count, _COLUMNS), squeeze=False,
-            height_ratios=[*([1] * bands + [0.55]) * (blocks - 1), *[1] * bands],
-        )  # fmt: skip
-        for axes in panels.flat:
+        panels = figure.subplots(-(-count // columns), 1, squeeze=False)[:, 0]
+        for block, axes in enumerate(panels):
+            rows = range(block * columns, min((block + 1) * columns, count))
+            axes.imshow(_mosaic(stem.weights[rows.start : rows.stop], columns), origin="upper", cmap="PuOr_r",
+                        vmin=-1, vmax=1, interpolation="nearest")  # fmt: skip
             axes.set_axis_off()
-        for number in range(count):
-            block, column = divmod(number, _COLUMNS)
-            full = np.abs(stem.weights[number]).max() or 1.0
-            for band in range(bands):
-                axes = panels[block * (bands + 1) + band, column]
-                axes.imshow(stem.weights[number, band], origin="lower", cmap="PuOr_r",
-                            norm=TwoSlopeNorm(0, -full, full), interpolation="nearest")  # fmt: skip
-                if column == 0:
-                    axes.text(-0.25, 0.5, stem.bands[band], transform=axes.transAxes, ha="right", va="center")
-                if band == 0:
-                    axes.set_title(f"{stem.index[number]:+.2f}".replace("-", "\N{MINUS SIGN}"), fontsize=9.5, pad=3)
+            for band, name in enumerate(stem.bands[:bands]):
+                axes.text(-1.2, band * (size + 1) + (size - 1) / 2, name, ha="right", va="center")
+            for column, number in enumerate(rows):
+                index = f"{stem.index[number]:+.2f}".replace("-", "\N{MINUS SIGN}")
+                axes.text(column * (size + 1) + (size - 1) / 2, -0.8, index, fontsize=9.5, ha="center", va="bottom")
+
+
+def _mosaic(weights: Floats, columns: int) -> Floats:
+    """Filters (n, B, k, k) over their largest weights as one image, bands below each other, north up, gaps NaN."""
+    size, bands = weights.shape[-1], weights.shape[1]
+    image = np.full((bands, size + 1, columns, size + 1), np.nan)
+    scaled = weights / np.maximum(np.abs(weights).max((1, 2, 3), keepdims=True), np.finfo(float).tiny)
+    image[:, :size, : len(weights), :size] = scaled[:, :, ::-1].transpose(1, 2, 0, 3)
+    return image.reshape(bands * (size + 1), -1)[:-1, :-1]
 
 
 def response_figure(stem: Stem, figure: Figure, pixel_scale: float) -> None:
