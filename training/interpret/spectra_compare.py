@@ -183,7 +183,9 @@ def compare(
             f"{where}: no galaxy got a prediction", "see the reasons with `galcli predict`, given the same options"
         )
     ood = (table.columns[f"{prefix}_STATUS"] & int(ModelStatus.OUT_OF_DOMAIN)) != 0
-    with open_catalog(options.catalogs, options.hdu, options.id_column, options.ra_column, options.dec_column) as catalog:
+    with open_catalog(
+        options.catalogs, options.hdu, options.id_column, options.ra_column, options.dec_column
+    ) as catalog:
         id_name, mock = catalog.id_name, catalog.mock
     found = Comparison(model, coder, options, table, id_name, predicted, ood, mock, None)
     if not spectra:

@@ -16,12 +16,14 @@ from galcli.training.recipes.vae_coder import Coder
 from galcli.training.spectra.grid import Floats, wavelengths
 from galcli.training.spectra.quality import breaks, figures, line_widths, scatter
 
+#: Lines weaker than this have no ratio [Angstrom].
+_FAINTEST = 0.5
 #: How far latents are moved, in their standard deviations, and in how many steps.
 REACH, STEPS = 3.0, 25
 #: Ranges without strong lines, for the slope of the continuum [Angstrom].
 _BLUE, _RED = (4150.0, 4290.0), (6800.0, 7000.0)
 #: A latent that changes the spectrum by a smaller part than this from end to end is not used by the decoder.
-_IDLE = 0.01
+IDLE = 0.01
 #: A rank correlation weaker than this is not worth a sentence; fewer galaxies give none.
 _WEAK, _FEWEST = 0.3, 8
 EW, BREAK, RATIO, SLOPE = "EW(H\u03b1)", "D4000", "log [O III]/H\u03b2", "the slope of the continuum"
@@ -67,13 +69,13 @@ def traverse(coder: Coder) -> Traversal:
 def properties(flux: Singles) -> dict[str, Floats]:
     """What spectra (N, 1000) are described by, each (N,); NaN where it is not defined.
 
-    The slope is d log f_lambda / d log lambda between 4220 and 6900 Angstrom.
+    The ratio is that of the equivalent widths, of lines of 0.5 Angstrom and more; the slope is d log f_lambda / d log lambda between 4220 and 6900 Angstrom.
     """
     widths, wave = line_widths(flux), wavelengths()
     blue, red = (flux[:, (wave >= low) & (wave <= high)].mean(1, dtype=np.float64) for low, high in (_BLUE, _RED))
     span = np.log10(np.mean(_RED) / np.mean(_BLUE))
     return {
-        EW: widths["HA"], BREAK: breaks(flux), RATIO: _log(widths["OIII"]) - _log(widths["HB"]),
+        EW: widths["HA"], BREAK: breaks(flux), RATIO: _log(widths["OIII"], _FAINTEST) - _log(widths["HB"], _FAINTEST),
         SLOPE: (_log(red) - _log(blue)) / span,
     }  # fmt: skip
 
@@ -94,8 +96,13 @@ def _rank(x: Singles, y: Floats) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _log(values: Floats) -> Floats:
-    return np.log10(np.where(values > 0, values, np.nan))
+def _log(values: Floats, least: float = 0.0) -> Floats:
+    return np.log10(np.where(values > least, values, np.nan))
+
+
+def name_of(number: int, change: float) -> str:
+    """What a latent is called where numbers about it are shown."""
+    return f"latent {number}" + (" (not used)" if change < IDLE else "")
 
 
 def sentence(number: int, found: dict[str, float | None], moved: Traversal) -> str:
@@ -104,7 +111,7 @@ def sentence(number: int, found: dict[str, float | None], moved: Traversal) -> s
     strong = [f"{name} ({_signed(value, 2)})" for size, name, value in ranked if size >= _WEAK]
     follows = " and ".join(strong[:2]) if strong else "none of the four properties closely"
     change = np.abs(moved.flux[number, -1] - moved.flux[number, 0])
-    if moved.change[number] < _IDLE:
+    if moved.change[number] < IDLE:
         return (
             f"Latent {number} changes the spectrum by no more than {100 * moved.change[number]:.1g} %: the decoder does "
             f"not use it, and its value tells nothing about a galaxy."
@@ -164,7 +171,9 @@ def measure(comparison: Comparison) -> dict[str, Any]:
 def _latents(comparison: Comparison) -> Iterator[dict[str, Any]]:
     seen = comparison.observed
     assert seen is not None
-    value, error = (comparison.column(name, seen.rows).astype(np.float64) for name in ("SPEC_LATENT", "SPEC_LATENT_ERR"))
+    value, error = (
+        comparison.column(name, seen.rows).astype(np.float64) for name in ("SPEC_LATENT", "SPEC_LATENT_ERR")
+    )
     truth = seen.latent.astype(np.float64)
     for number in range(truth.shape[1]):
         residual = value[:, number] - truth[:, number]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from galcli.errors import UsageError
@@ -20,7 +19,7 @@ from galcli.tables.fits import TableHDU, write_table
 from galcli.training.interpret.report import Report
 from galcli.training.interpret.spectra_compare import Comparison, Observed, compare, find_models
 from galcli.training.interpret.spectra_figures import choose, examples_figure, traversal_figure
-from galcli.training.interpret.spectra_numbers import Traversal, correlations, measure, sentence, traverse
+from galcli.training.interpret.spectra_numbers import Traversal, correlations, measure, name_of, sentence, traverse
 from galcli.training.interpret.spectra_scatter import ensemble_figure, latents_figure, properties_figure
 from galcli.training.interpret.stem import Stem, filters_figure, read_stem, response_figure
 from galcli.training.interpret.style import PREDICTED, look, save
@@ -122,11 +121,10 @@ class _Pages:
         strip = _STRIP if self.mock else 0.0
         with look():
             figure = Figure(figsize=(size[0], size[1] + strip), layout="constrained")
-            part = figure
+            parts = figure.subfigures(2, 1, height_ratios=(strip, size[1]), squeeze=False)[:, 0] if strip else [figure]
             if strip:
-                head, part = figure.subfigures(2, 1, height_ratios=(strip, size[1]))  # type: ignore[assignment]
-                head.text(0.008, 0.45, self.mock, color=PREDICTED, weight="bold", fontsize=10, va="center")
-            draw(part)
+                parts[0].text(0.008, 0.45, self.mock, color=PREDICTED, weight="bold", fontsize=10, va="center")
+            draw(parts[-1])
         mock = f"{self.mock}. " if self.mock else ""
         self.report.picture(save(figure, self.folder / f"{name}.png", dpi=110), mock + caption)
 
@@ -158,7 +156,8 @@ def _head(pages: _Pages, numbers: dict[str, Any]) -> None:
         return
     report.table(
         ("number", "galaxies", "RMSE", "bias", "sigma_MAD", "scatter of the observed", "within the error bar"),
-        [*(_line(f"latent {number}", one) for number, one in enumerate(numbers["latents"])),
+        [*(_line(name_of(at["latent"], at["change"]), one)
+           for at, one in zip(numbers["traversals"], numbers["latents"], strict=True)),
          *(_line(f"{name}{unit}", numbers["properties"][name])
            for name, unit in (("SPEC_EW_HA", " [\u00c5]"), ("SPEC_D4000", "")))],
     )  # fmt: skip

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from galcli.training.interpret.spectra_compare import Comparison, Observed
+from galcli.training.interpret.spectra_numbers import name_of
 from galcli.training.interpret.style import FAINT, INK, OTHER, PREDICTED, look
 from galcli.training.spectra.grid import Floats
 
@@ -30,7 +31,7 @@ def latents_figure(comparison: Comparison, seen: Observed, numbers: dict[str, An
     seen : Observed
         Its observed spectra.
     numbers : dict
-        Of `spectra_numbers.measure`.
+        Of ``metrics.json``.
     figure : Figure
     """
     value, error = (comparison.column(name, seen.rows) for name in ("SPEC_LATENT", "SPEC_LATENT_ERR"))
@@ -44,7 +45,7 @@ def latents_figure(comparison: Comparison, seen: Observed, numbers: dict[str, An
             _points(axes, x, y, comparison.ood[seen.rows], error[:, number])
             _text(axes, [f"RMSE {one['rmse']:.2f}", f"bias {_minus(one['bias'])}",
                          f"{100 * one['coverage']:.0f} % within error"])  # fmt: skip
-            axes.set(title=f"latent {number}", xlabel="encoded from the observed spectrum",
+            axes.set(title=name_of(number, numbers["traversals"][number]["change"]), xlabel="encoded from the observed spectrum",
                      ylabel="predicted from the image")  # fmt: skip
         _legend(panels.flat[0], comparison.ood[seen.rows])
 

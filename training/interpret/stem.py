@@ -47,13 +47,13 @@ class Stem:
         centre = self.weights[:, :, middle, middle]
         around = (self.weights.sum((2, 3)) - centre) / neighbours
         length = np.sqrt(np.square(self.weights).sum((2, 3)) * (1 + 1 / neighbours))
-        return np.divide(centre - around, length, out=np.zeros_like(length), where=length > 0)
+        return np.asarray((centre - around) / np.maximum(length, np.finfo(float).tiny))
 
     @property
     def index(self) -> Floats:
         """The centre-surround index of each filter in its strongest band, (F,)."""
         strongest = np.square(self.weights).sum((2, 3)).argmax(1)
-        return self.centre_surround[np.arange(len(strongest)), strongest]
+        return np.asarray(self.centre_surround[np.arange(len(strongest)), strongest])
 
     def response(self) -> tuple[Floats, Floats]:
         """How strongly all filters together answer to waves of each band.
