@@ -25,6 +25,7 @@ COMMANDS = {
     "models": "List, show and verify model files.",
     "cutouts": "Cut, pack and download cutouts.",
     "evaluate": "Measure a model on a labelled catalogue, through the same runtime as predict.",
+    "explain": "Show on an HTML page with plots what a model does, beside observed data.",
     "mock": "Write a mock survey of any size, with known truth.",
     "train": "Train a model and export it.",
 }

@@ -14,3 +14,11 @@ def tiny_sfnet(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     given = samples({"metallicity": 1, "lines": 4}[request.param])
     return *exported(request.param, given, tmp_path_factory.mktemp("sfnet")), given
+
+
+@pytest.fixture(scope="session")
+def tiny_spectra(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small model from images to spectra with its autoencoder (read only)."""
+    from tests.training import tiny_spectra
+
+    return tiny_spectra.make(tmp_path_factory.mktemp("spectra"))

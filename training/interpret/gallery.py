@@ -14,6 +14,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
+from galcli.predict.options import PredictOptions
 from galcli.training.interpret.predictions import Columns, Predictions, read_predictions, seen_images
 from galcli.training.interpret.style import FAINT, look
 
@@ -139,7 +140,7 @@ def gallery_figure(
         problem = f"{predictions}: no feature of {card.name} is active in {FEWEST} galaxies"
         raise InputError(problem, "predict more galaxies")
     rows = [example.row for feature in found for example in feature.examples]
-    images = seen_images(table, prefix, catalog, rows, cutouts)
+    images = seen_images(table, prefix, PredictOptions((catalog,), predictions, cutouts), rows)
     quantity = card.outputs[0].column
     values = table.columns[quantity]
     with look():

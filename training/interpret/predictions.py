@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.cutouts.batch import CutoutRequest, Failures
-from galcli.cutouts.resolve import find_source
+from galcli.cutouts.resolve import FIELD, find_source
 from galcli.errors import InputError
-from galcli.models.card import Card, parse_card
+from galcli.models.card import Card, Front, parse_card
 from galcli.models.grid import to_grid
 from galcli.models.session import open_resampler
+from galcli.predict.options import PredictOptions
 from galcli.sky.catalog import open_catalog
 from galcli.tables.status import NULL_BITS
-from galcli.training.viewer import colour_image
+from galcli.training.viewer import VIEWERS, colour_image
 
 Columns = dict[str, NDArray[Any]]
 #: Cutouts read at once.
@@ -85,7 +86,7 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def seen_images(
-    predictions: Predictions, prefix: str, catalog: Path, rows: Sequence[int], cutouts: str | None = None
+    predictions: Predictions, prefix: str, options: PredictOptions, rows: Sequence[int]
 ) -> dict[int, NDArray[np.float32]]:
     """Colour images of some galaxies on the grid on which a model saw them.
 
@@ -94,12 +95,10 @@ def seen_images(
     predictions : Predictions
     prefix : str
         Prefix of the model's columns.
-    catalog : Path
-        The catalogue that was predicted.
+    options : PredictOptions
+        How the table was made: its catalogues and cutouts.
     rows : sequence of int
-        Its rows.
-    cutouts : str, optional
-        As ``--cutouts`` of predict.
+        Rows of the table.
 
     Returns
     -------
@@ -110,8 +109,10 @@ def seen_images(
     front = next(front for front in card.fronts if front.name == predictions.fronts[prefix])
     wanted = np.unique(np.asarray(rows, np.int64))
     images: dict[int, NDArray[np.float32]] = {}
-    with open_catalog(catalog) as table:
-        source = find_source(table, cutouts)
+    where = (options.hdu, options.id_column, options.ra_column, options.dec_column)
+    told = (options.bands, options.zeropoint, options.pixel_scale)
+    with open_catalog(options.catalogs, *where) as table:
+        source = find_source(table, options.cutouts, *told, bricks=options.bricks, field=card.field or FIELD)
         part = table.read(wanted, source.needs)
         columns = {name: part[name] for name in source.needs}
         request = CutoutRequest(part["id"], part["ra"], part["dec"], wanted, columns)
@@ -121,8 +122,20 @@ def seen_images(
                 continue
             grid = to_grid(batch, front, card, resampler)
             for row, pixels in zip(wanted[batch.index], grid.pixels, strict=True):
-                images[int(row)] = colour_image(pixels, front.name, card.pixel_scale or 1.0)
+                images[int(row)] = _coloured(pixels, front, card.pixel_scale or 1.0)
     return images
+
+
+def _coloured(pixels: NDArray[np.float32], front: Front, pixel_scale: float) -> NDArray[np.float32]:
+    """Colours as the viewer makes them, of the front's bands or of three of them."""
+    if front.name in VIEWERS or front.name == "display":
+        return colour_image(pixels, front.name, pixel_scale)
+    last = len(front.bands) - 1
+    for name in ("flux:grz", "flux:gri"):
+        if set(VIEWERS[name].bands) <= set(front.bands):
+            chosen = [front.bands.index(band) for band in VIEWERS[name].bands]
+            return colour_image(pixels[chosen], name, pixel_scale)
+    return colour_image(pixels[[0, (last + 1) // 2, last]], "flux:grz", pixel_scale)
 
 
 def read_columns(path: Path, names: Sequence[str]) -> Columns:

@@ -31,6 +31,12 @@ _SETTINGS = {
 INK, FAINT = "#222222", "#8a8a8a"
 #: Colours from metal-poor to metal-rich, and from blue to red galaxies.
 COLOURS = "Spectral_r"
+#: Colour-blind-safe colours (Okabe and Ito 2008) of what is predicted, of other data, and of bands with their dashes.
+PREDICTED, OTHER = "#d55e00", "#0072b2"
+BANDS = {
+    "u": ("#cc79a7", "-"), "g": ("#0072b2", "-"), "r": ("#009e73", "--"), "i": ("#e69f00", "-"),
+    "z": ("#d55e00", "--"), "y": ("#222222", ":"),
+}  # fmt: skip
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def unseen(weights: Path, source: Source, coder: Coder, split: str, learned: Obs
 
 
 def export_spectra(weights: Path, views: Views, coder: Coder, out: Path) -> Card:
-    """Write the model file of a trained network, and the decoder that it feeds beside it.
+    """Write the model file of a trained network, and its autoencoder beside it: it feeds the decoder.
 
     Parameters
     ----------
@@ -157,10 +157,11 @@ def export_spectra(weights: Path, views: Views, coder: Coder, out: Path) -> Card
     }  # fmt: skip
     card = Card.model_validate(spectra_card.fields(info, coder.decoder.sha256) | found)
     export.save(graph, card, out)
-    beside = out.with_name(f"{coder.decoder.name}.onnx")
-    if not beside.exists():
-        shutil.copyfile(coder.decoder.path, beside)
-    say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB), feeds {beside.name}")
+    for one in (coder.decoder, coder.encoder):  # one is fed, the other explains what it is fed with
+        beside = out.with_name(f"{one.name}.onnx")
+        if not beside.exists():
+            shutil.copyfile(one.path, beside)
+    say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB), feeds {coder.decoder.name}.onnx")
     return card
 
 
