@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from galcli.errors import InputError, ModelError
 from galcli.models.card import Card
 from galcli.models.session import Graph
+from galcli.tables.atomic import atomic_write
 from galcli.training import calibrate, checkpoint, export
 from galcli.training.data import take
 from galcli.training.networks.flux import FluxPixels
@@ -159,8 +159,8 @@ def export_spectra(weights: Path, views: Views, coder: Coder, out: Path) -> Card
     export.save(graph, card, out)
     for one in (coder.decoder, coder.encoder):  # one is fed, the other explains what it is fed with
         beside = out.with_name(f"{one.name}.onnx")
-        if not beside.exists():
-            shutil.copyfile(one.path, beside)
+        if beside.resolve() != one.path.resolve():
+            atomic_write(beside, one.path.read_bytes())
     say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB), feeds {coder.decoder.name}.onnx")
     return card
 
