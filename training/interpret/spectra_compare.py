@@ -141,7 +141,11 @@ def find_models(model: str, precision: str, vae: Path | None) -> tuple[ModelFile
     beside = file.path.parent
     if vae is None and all((beside / f"{name}.onnx").is_file() for name in (ENCODER, DECODER)):
         vae = beside
-    coder = open_coder(vae)
+    try:
+        coder = open_coder(vae)
+    except ModelError as error:
+        where = "" if vae else f"beside {file.path} lies no autoencoder, and "
+        raise ModelError(where + error.message, "name the folder of encoder and decoder with --vae") from error
     if coder.decoder.sha256 != link.sha256:
         raise ModelError(
             f"{file.name} learned the latents of another autoencoder than {coder.decoder.path}",

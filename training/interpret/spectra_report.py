@@ -147,7 +147,8 @@ def _head(pages: _Pages, numbers: dict[str, Any]) -> None:
         f"Model {card.name} {card.version} (SHA-256 {pages.comparison.model.sha256[:12]}), learned from "
         f"{card.training.data}, {card.training.objects:,} galaxies. Catalogue: {', '.join(sample['catalogs'])}, "
         f"{sample['rows']:,} galaxies, {sample['predicted']:,} with a prediction, {sample['out_of_domain']:,} of them "
-        f"unlike the training sample (out of domain). {sample['compared']:,} are compared with their observed spectra."
+        "unlike the training sample (out of domain)."
+        + (f" {sample['compared']:,} are compared with their observed spectra." if "latents" in numbers else "")
     )
     for note in pages.comparison.notes:
         report.text(f"Note: {note}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -149,6 +150,11 @@ def test_what_cannot_be_explained_is_refused(sample: Path, tiny_spectra: Tiny, g
     wrong = galcli(*words, "--model", tiny_spectra.model, "--vae", other.folder, code=5)
     assert "another autoencoder" in wrong.error
     assert "--vae" in wrong.hint
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(tiny_spectra.model, alone)
+    lost = galcli(*words, "--model", alone / "spectra.onnx", "--vae", tmp_path, code=5)
+    assert "--vae" in lost.hint
     assert "no output SPEC_LATENT" in galcli(*words, "--model", "sfnet-metallicity", code=5).error
     with fitsio.FITS(str(tmp_path / "far.fits"), "rw") as file:
         rows = fitsio.read(str(sample / "catalog.fits"), ext="CATALOG")[:3]
