@@ -57,6 +57,12 @@ class ExportedSpectra(nn.Module):
         error, distance = self.calibrated(pooled, front)
         outputs = [self.network.fc(pooled), error]
         if self.ensemble:
-            members = self.network.fc(pooled.unsqueeze(1) * self.masks)
-            outputs.append((members - members.mean(1, keepdim=True)).square().mean(1).sqrt())
+            outputs.append(self._scatter(pooled))
         return (*outputs, distance, maps, pooled)
+
+    def _scatter(self, pooled: Tensor) -> Tensor:
+        """Standard deviation of each output (N, K) over the members of the ensemble."""
+        weight = (self.network.fc.weight.unsqueeze(1) * self.masks).flatten(0, 1)
+        # Members lie side by side, so that their sums do not depend on where in a batch a row stands.
+        members = (pooled @ weight.t()).unflatten(1, (-1, PASSES))
+        return (members - members.mean(2, keepdim=True)).square().mean(2).sqrt()

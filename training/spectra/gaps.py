@@ -19,6 +19,8 @@ EIGENVECTORS, ITERATIONS = 10, 20
 FITTED = 20_000
 #: Keeps the fit of a spectrum with few pixels finite; far below the noise of any spectrum.
 _RIDGE = 1e-9
+#: Logarithm of the factor by which what fills gaps may change a norm.
+_LARGEST_CHANGE = 0.7
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,16 @@ class Filler:
         """
         measured = np.where(good, flux, 0.0)
         scale = (measured @ self.mean) / np.maximum(good @ self.mean**2, np.finfo(float).tiny)
-        filled = np.where(good, flux, np.abs(scale)[:, None] * self.mean)
-        norm = _lengths(filled)
-        inverse = self._normal(good)
+        guess = np.where(good, flux, np.abs(scale)[:, None] * self.mean)
+        first = norm = _lengths(guess)
+        filled, inverse = guess, self._normal(good)
         for _ in range(iterations):
             filled = self._refill(measured, good, norm, inverse)
             norm = norm * _lengths(filled)
+        # Eigenvectors that the data hardly tell apart may run away; such gaps keep the mean, scaled to the data.
+        wild = (scale != 0) & (np.abs(np.log(norm / first)) > _LARGEST_CHANGE)
+        norm = np.where(wild, first, norm)
+        filled = np.where(wild[:, None], guess, filled)
         return np.where(good, flux / norm[:, None], filled / _lengths(filled)[:, None]), norm
 
     def _normal(self, good: NDArray[np.bool_]) -> Floats:

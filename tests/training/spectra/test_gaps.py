@@ -119,3 +119,17 @@ def test_spectra_of_zeros_teach_nothing(truth: Floats, good: Mask, short: Filler
     with_nothing = fit_filler(np.concatenate([truth, nothing]), np.concatenate([good, none]))
     np.testing.assert_array_equal(with_nothing.mean, short.mean)
     np.testing.assert_array_equal(with_nothing.vectors, short.vectors)
+
+
+def test_fit_that_runs_away_keeps_the_mean() -> None:
+    """Vectors that the data cannot tell apart would make the gap, and with it the norm, grow without end."""
+    mean = np.full(1000, 1000**-0.5)
+    steep = np.where(np.arange(1000) < 400, 1.0, 1e-4)  # all of it in the gap
+    filler = Filler(mean, (steep / np.linalg.norm(steep))[None])
+    good = np.arange(1000)[None] >= 400
+    flux = np.where(good, 3.0 + np.linspace(0, 2, 1000), 0.0)
+    filled, norm = filler.fill(flux, good)
+    assert np.isfinite(filled).all()
+    assert 0.4 < norm[0] / np.linalg.norm(flux) < 2.6
+    np.testing.assert_allclose(filled[good], flux[good] / norm[0])
+    assert filled[0, :400] == pytest.approx(filled[0, 0])
