@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "Measure a model on a labelled catalogue, through the same runtime as predict.",
     "mock": "Write a mock survey of any size, with known truth.",
     "train": "Train a model and export it.",
+    "experiment": "Repeat a table or figure of the papers, on mock or real data.",
 }
 
 
