@@ -20,7 +20,7 @@ def describe_sample(settings: dict[str, Any]) -> str:
     kind = "MOCK galaxies (simulated survey)" if settings["mock"] else f"galaxies of {settings['sample']}"
     return (
         f"{settings['held_out']:,} held-out {kind}, {settings['learned_from']:,} others learned from; "
-        f"{settings['size']} px of {settings['pixel_scale']:g} arcsec"
+        f"{settings['size']} px of {settings['pixel_scale']:g} arcsec, {'asinh' if settings['asinh'] else 'linear'} flux"
     )
 
 
@@ -53,7 +53,7 @@ def as_text(settings: dict[str, Any], scores: Scores, claims: Sequence[Claim]) -
         _PAPER,
         f"on {describe_sample(settings)}",
         f"validation loss: RMSE over the {settings['latents']} latents; mean and standard error over {seeds} seeds",
-        "(of weights, order and noise; the galaxies are the same for all)",
+        f"(of weights, order and noise; the galaxies are the same for all); batches of {settings['batch']}",
         "",
         *_rows(settings, scores, means),
         "",

@@ -12,16 +12,17 @@ from galcli.errors import IdentityError, InputError, ModelError
 from galcli.training import cache
 from galcli.training.experiments import spectra_table1 as table1
 from galcli.training.experiments.spectra_claims import PUBLISHED, Scores, claims
-from galcli.training.experiments.spectra_report import as_text, parameters
+from galcli.training.experiments.spectra_report import as_text
+from galcli.training.networks.xresnet import NETWORKS
 from galcli.training.recipes import spectra_plan
 from galcli.training.recipes.spectra_data import Source
 from galcli.training.recipes.spectra_plan import Preset
 from galcli.training.recipes.stages import Stage
-from galcli.training.recipes.vae import train_vae
+from tests.training.band_coder import BandCoder
 
 TINY = Preset((Stage(32, 1.75, 1.0),), batch=16, asinh=False, d4=0.5, rotation=0.75, mock_objects=40)
 SETTINGS = {"mock": True, "sample": "mock", "held_out": 256, "learned_from": 1024, "size": 32, "pixel_scale": 1.75,
-            "latents": 6, "predict_the_mean": 0.987}  # fmt: skip
+            "batch": 128, "asinh": False, "latents": 6, "predict_the_mean": 0.987}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +36,28 @@ def done(tmp_path_factory):
         patch.setitem(spectra_plan.PRESETS, "tiny", TINY)
         patch.setitem(table1.PLANS, "quick", table1.Plan("tiny", (1, 2), 2))
         patch.setattr(table1, "_processes", lambda device, runs: 1)  # another process would not know of these patches
-        train_vae(folder / "vae", preset="quick", objects=256)
-        words = ["spectra-table1", "-o", str(folder / "out"), "--vae", str(folder / "vae"), "--device", "cpu"]
+        for name in (
+            "xresnet18-hybrid",
+            "xresnet18-deconv",
+            "xresnet18",
+        ):  # the small ones in their place: seconds each
+            small = NETWORKS["simple-deconv" if name != "xresnet18" else "simple-cnn"]
+            patch.setitem(NETWORKS, name, small._replace(lr=NETWORKS[name].lr))
+        patch.setattr(table1, "open_coder", lambda vae: BandCoder())
+        words = ["spectra-table1", "-o", str(folder / "out"), "--device", "cpu"]
         yield folder / "out", run(words), words
     torch.set_num_threads(before)
     table1._given.cache_clear()
 
 
 def run(words):
-    return CliRunner().invoke(command, words, catch_exceptions=False).output
+    return CliRunner().invoke(command, words, catch_exceptions=False).stdout
 
 
 def test_every_cell_of_the_table_is_there(done):
     out, printed, _ = done
     text = (out / "table.txt").read_text()
-    assert text in printed
+    assert text == printed
     assert "MOCK galaxies" in text
     result = json.loads((out / "result.json").read_text())
     assert "MOCK" in result["sample"]
@@ -81,7 +89,7 @@ def test_all_learn_from_the_same_galaxies(done):
 def test_the_baseline_is_measured(done):
     out = done[0]
     settings = json.loads((out / "settings.json").read_text())
-    _, observed = table1._given("tiny", Source(out / "cache", table1.SURVEY_SEED), out.parent / "vae")
+    _, observed = table1._given("tiny", Source(out / "cache", table1.SURVEY_SEED), None)
     sample = observed.sample
     learned, held = sample.target[~sample.held], sample.target[sample.held]
     assert settings["predict_the_mean"] == pytest.approx(np.sqrt(np.mean((held - learned.mean(0)) ** 2)), abs=1e-4)
@@ -95,7 +103,7 @@ def test_finished_trainings_are_not_repeated_and_seeds_can_be_added(done, monkey
     assert run([*words, "--resume"]) == text
     assert trained == []
     assert (out / "result.json").read_bytes() == result
-    with pytest.raises(InputError, match=r"3-cnn|simple-cnn-1-2|xresnet"):  # nothing was really trained
+    with pytest.raises(InputError, match="cannot be read"):  # nothing was really trained
         run([*words, "--resume", "--seeds", "3"])
     assert len(trained) == 8
     assert all("seed 2" in name for name in trained)
@@ -113,9 +121,7 @@ def test_another_experiment_is_refused_in_the_same_folder(done):
     with pytest.raises(InputError, match="already holds an experiment"):
         run(words)
     with pytest.raises(IdentityError, match="learned_from: 32 there, 26 asked"):
-        run([*words, "--resume", "--objects", "64"][:-1] + ["33"]) if False else table1.spectra_table1(
-            done[0], Source(done[0] / "cache", table1.SURVEY_SEED, 32), done[0].parent / "vae", resume=True
-        )
+        table1.spectra_table1(done[0], Source(done[0] / "cache", table1.SURVEY_SEED, 32), resume=True)
 
 
 def test_damaged_trainings_name_themselves_and_the_way_out(done, tmp_path):
@@ -136,9 +142,10 @@ def test_damaged_trainings_name_themselves_and_the_way_out(done, tmp_path):
     text = (out / "table.txt").read_text()
     run([*words, "--resume"])
     assert (out / "table.txt").read_text() == text
-    assert json.loads((one / "metrics.json").read_text())["curve"] == json.loads(
-        (tmp_path / "kept/metrics.json").read_text()
-    )["curve"]
+    assert (
+        json.loads((one / "metrics.json").read_text())["curve"]
+        == json.loads((tmp_path / "kept/metrics.json").read_text())["curve"]
+    )
 
 
 def scores(**losses):
@@ -150,7 +157,11 @@ def scores(**losses):
         table[name.replace("_", "-"), int(epochs)] = values
     return Scores.of(
         (10, 50),
-        ((name, epochs, {"curve": [{"rmse": 1.0}, {"rmse": value}]}) for (name, epochs), values in table.items() for value in values),
+        (
+            (name, epochs, {"curve": [{"rmse": 1.0}, {"rmse": value}]})
+            for (name, epochs), values in table.items()
+            for value in values
+        ),
     )
 
 
@@ -160,7 +171,6 @@ def test_the_published_table_bears_out_every_claim():
     text = as_text(SETTINGS, scores(), found)
     assert text.count("as in the paper") == 2
     assert "another" not in text
-    assert [parameters(name, 6) for name in PUBLISHED] == [6734743, 6734871, 6730007, 29734, 29606]
 
 
 def test_claims_fail_and_stay_undecided_by_their_error():
