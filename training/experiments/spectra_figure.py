@@ -16,6 +16,8 @@ from galcli.training.interpret.style import FAINT, INK, look
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 #: Distance of the marks of one network.
 _STEP = 0.18
+#: Top of the figure, over the loss of predicting the mean; what lies above is written at the edge.
+_TOP = 1.5
 
 
 def draw(settings: dict[str, Any], scores: Scores) -> Figure:
@@ -42,7 +44,9 @@ def draw(settings: dict[str, Any], scores: Scores) -> Figure:
             "predict the mean", (0.98, settings["predict_the_mean"]), xycoords=("axes fraction", "data"), color=FAINT,
             ha="right", va="bottom", fontsize=9,
         )  # fmt: skip
-        _ends(right, scores)
+        top = _TOP * settings["predict_the_mean"]
+        _ends(right, scores, top)
+        left.set_ylim(top=top)
         figure.suptitle(f"Five networks on {describe_sample(settings)}", color=INK)
     return figure
 
@@ -60,7 +64,7 @@ def _curves(axes: Axes, scores: Scores, epochs: int) -> None:
     axes.legend(loc="upper right")
 
 
-def _ends(axes: Axes, scores: Scores) -> None:
+def _ends(axes: Axes, scores: Scores, top: float) -> None:
     """Final losses with their errors, beside the published ones."""
     for place, (network, published) in enumerate(PUBLISHED.items()):
         for column, epochs in enumerate(scores.epochs):
@@ -70,6 +74,10 @@ def _ends(axes: Axes, scores: Scores) -> None:
                 axes.errorbar(
                     x, mean.value, mean.error or 0, color=_COLOURS[place], marker="os"[column], capsize=3, markersize=6
                 )
+                if mean.value > top:
+                    axes.annotate(
+                        f"{mean.value:.2f} ↑", (x, top), color=_COLOURS[place], rotation=90, ha="center", va="top"
+                    )
             if published[column] is not None:
                 axes.plot(x + _STEP, published[column], marker="os"[column], color=INK, mfc="none", linestyle="none")
     axes.plot(list(PUBLISHED).index(SIMPLE_DECONV) - _STEP / 2, NOTEBOOK, "x", color=INK)
@@ -80,4 +88,4 @@ def _ends(axes: Axes, scores: Scores) -> None:
     axes.set_xticks(range(len(PUBLISHED)), [name.replace("xresnet18", "xresnet18\n") for name in PUBLISHED], fontsize=9)
     axes.tick_params(axis="x", which="minor", bottom=False, top=False)
     axes.set_title("at the end; bars: standard error of the mean")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
