@@ -108,7 +108,7 @@ def _named(run: Run) -> Iterator[None]:
 def _begin() -> None:
     """Begin a process of the pool: one thread, which ends with the process that started it."""
     torch.set_num_threads(1)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells its precision once per training
+    logging.disable(logging.INFO)  # Fabric tells its precision once per training
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: between trainings the parent answers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
