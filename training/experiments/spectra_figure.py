@@ -78,8 +78,8 @@ def _ends(axes: Axes, scores: Scores, top: float) -> None:
                     axes.annotate(
                         f"{mean.value:.2f} ↑", (x, top), color=_COLOURS[place], rotation=90, ha="center", va="top"
                     )
-            if published[column] is not None:
-                axes.plot(x + _STEP, published[column], marker="os"[column], color=INK, mfc="none", linestyle="none")
+            if (value := published[column]) is not None:
+                axes.plot(x + _STEP, value, marker="os"[column], color=INK, mfc="none", linestyle="none")
     axes.plot(list(PUBLISHED).index(SIMPLE_DECONV) - _STEP / 2, NOTEBOOK, "x", color=INK)
     for column, marker in enumerate("os"):
         axes.plot([], [], marker, color=FAINT, label=f"here, {scores.epochs[column]} epochs")

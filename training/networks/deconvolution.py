@@ -45,7 +45,7 @@ def inverse_sqrt(sigma: Tensor, iterations: int = ITERATIONS) -> Tensor:
     norm: Tensor = torch.linalg.matrix_norm(sigma, keepdim=True)
     y = sigma / norm
     if sigma.device.type == "cpu" and sigma.shape[-1] >= _LARGE:
-        root: Tensor = _OfEigenvalues.apply(y, iterations)
+        root: Tensor = _OfEigenvalues.apply(y, iterations)  # type: ignore[no-untyped-call]
         return root / norm.sqrt()
     identity = torch.eye(sigma.shape[-1], dtype=sigma.dtype, device=sigma.device)
     z = step = 1.5 * identity - 0.5 * y  # the first iteration, where z is the identity
@@ -65,7 +65,8 @@ class _OfEigenvalues(torch.autograd.Function):
         values, vectors = torch.linalg.eigh(y)
         root, slopes = _iterate(values, iterations)
         ctx.save_for_backward(vectors, slopes)
-        return (vectors * root.unsqueeze(-2)) @ vectors.mT
+        rooted: Tensor = (vectors * root.unsqueeze(-2)) @ vectors.mT
+        return rooted
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
