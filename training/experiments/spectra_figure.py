@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from galcli.training.experiments.spectra_claims import NOTEBOOK, PUBLISHED, PUBLISHED_EPOCHS, SIMPLE_DECONV, Scores
 from galcli.training.experiments.spectra_report import describe_sample
@@ -36,30 +37,32 @@ def draw(settings: dict[str, Any], scores: Scores) -> Figure:
     with look():
         figure = Figure(figsize=(14, 5), layout="constrained")
         left, middle, right = figure.subplots(1, 3, sharey=True)
+        top = _TOP * settings["predict_the_mean"]
         for axes, epochs in zip((left, middle), scores.epochs, strict=True):
-            _curves(axes, scores, epochs)
+            _curves(axes, scores, epochs, top)
             axes.axhline(settings["predict_the_mean"], color=FAINT, linestyle=":")
         left.set_ylabel("validation loss (RMSE of the latents)")
         left.annotate(
             "predict the mean", (0.98, settings["predict_the_mean"]), xycoords=("axes fraction", "data"), color=FAINT,
             ha="right", va="bottom", fontsize=9,
         )  # fmt: skip
-        top = _TOP * settings["predict_the_mean"]
         _ends(right, scores, top)
         left.set_ylim(top=top)
         figure.suptitle(f"Five networks on {describe_sample(settings)}", color=INK)
     return figure
 
 
-def _curves(axes: Axes, scores: Scores, epochs: int) -> None:
+def _curves(axes: Axes, scores: Scores, epochs: int, top: float) -> None:
     """Mean and range over the seeds."""
     for network, colour in zip(PUBLISHED, _COLOURS, strict=True):
         if (network, epochs) not in scores.metrics:
             continue
         curves = scores.curves(network, epochs)
         number = np.arange(1, curves.shape[1] + 1)
-        axes.plot(number, curves.mean(0), color=colour, label=network)
+        above = " (off the scale)" if curves.mean(0).min() > top else ""
+        axes.plot(number, curves.mean(0), color=colour, label=network + above)
         axes.fill_between(number, curves.min(0), curves.max(0), color=colour, alpha=0.2, linewidth=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", title=f"trained for {epochs} epochs; shaded: range of the seeds")
     axes.legend(loc="upper right")
 
@@ -88,4 +91,4 @@ def _ends(axes: Axes, scores: Scores, top: float) -> None:
     axes.set_xticks(range(len(PUBLISHED)), [name.replace("xresnet18", "xresnet18\n") for name in PUBLISHED], fontsize=9)
     axes.tick_params(axis="x", which="minor", bottom=False, top=False)
     axes.set_title("at the end; bars: standard error of the mean")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.85))  # below what is written at the edge

@@ -58,6 +58,7 @@ def as_text(settings: dict[str, Any], scores: Scores, claims: Sequence[Claim]) -
         *_rows(settings, scores, means),
         "",
         *_order(scores, means),
+        *_useless(settings, means),
     ]
     for number, claim in enumerate(claims, 1):
         lines += ["", f"{number}. {claim.statement}: {claim.verdict}"]
@@ -94,6 +95,13 @@ def _order(scores: Scores, means: dict[tuple[str, int], Mean]) -> Iterator[str]:
         own = sorted(paper, key=lambda name: means[name, epochs].value)
         same = "as in the paper" if own == paper else f"the paper's order is another: {' < '.join(paper)}"
         yield f"{epochs} epochs: {' < '.join(own)}; {same}"
+
+
+def _useless(settings: dict[str, Any], means: dict[tuple[str, int], Mean]) -> Iterator[str]:
+    """Networks that learned nothing: their place in the order means little."""
+    for (network, epochs), mean in means.items():
+        if mean.value >= settings["predict_the_mean"]:
+            yield f"{network} is no better than predicting the mean after {epochs} epochs"
 
 
 def _unlike(settings: dict[str, Any], scores: Scores) -> Iterator[str]:

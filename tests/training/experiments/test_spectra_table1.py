@@ -171,6 +171,7 @@ def test_the_published_table_bears_out_every_claim():
     text = as_text(SETTINGS, scores(), found)
     assert text.count("as in the paper") == 2
     assert "another" not in text
+    assert "no better" not in text
 
 
 def test_claims_fail_and_stay_undecided_by_their_error():
@@ -185,5 +186,9 @@ def test_claims_fail_and_stay_undecided_by_their_error():
     notebook = scores(simple_deconv_10=[0.82, 0.83, 0.82])
     assert [claim.verdict for claim in claims(notebook)] == ["holds", "holds", "holds", "holds", "fails"]
     assert "0.8236 in the authors' notebook: either order" in as_text(SETTINGS, notebook, claims(notebook))
+    useless = scores(xresnet18_deconv_50=[2.6, 2.7, 2.8])
+    assert "xresnet18-deconv is no better than predicting the mean after 50 epochs" in as_text(
+        SETTINGS, useless, claims(useless)
+    )
     sound = scores(xresnet18_deconv_50=[0.70, 0.71, 0.72])
     assert [claim.verdict for claim in claims(sound)][3] == "fails"
