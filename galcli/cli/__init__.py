@@ -28,6 +28,7 @@ COMMANDS = {
     "explain": "Show on an HTML page with plots what a model does, beside observed data.",
     "mock": "Write a mock survey of any size, with known truth.",
     "train": "Train a model and export it.",
+    "experiment": "Repeat a table or figure of the papers, on mock or real data.",
 }
 
 

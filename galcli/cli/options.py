@@ -96,6 +96,20 @@ cutout_options = _all(
     click.option("--front", help="Pixel front to use: flux:gri, flux:grz or display (default: from bands and survey)."),
 )
 
+#: Images with spectra to learn from.
+spectra_options = _all(
+    click.option("--vae", type=click.Path(path_type=Path), help="Folder of `galcli train vae` (default: the shipped one)."),
+    click.option(
+        "--catalog", type=click.Path(path_type=Path),
+        help="Survey with spectra (default: the mock survey, made on the fly).",
+    ),
+    click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue)."),
+    click.option(
+        "--spectra", multiple=True, type=click.Path(),
+        help="Its spectra: files, a folder or a glob; matched by identifier, else by position.",
+    ),
+)  # fmt: skip
+
 precision_option = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]), default="auto", show_default=True,
     help="Arithmetic of the models: fp16 and bf16 on GPUs; int8 on the CPU, with error bars of its own.",

@@ -118,17 +118,7 @@ def vae(out: Path, **arguments: Any) -> None:
     "-o", "--out", type=click.Path(path_type=Path), default=Path("spectra"), show_default=True,
     help="Folder for state, weights, metrics and the model file.",
 )  # fmt: skip
-@click.option("--vae", type=click.Path(path_type=Path), help="Folder of `galcli train vae` (default: the shipped one).")
-@click.option(
-    "--catalog",
-    type=click.Path(path_type=Path),
-    help="Survey with spectra (default: the mock survey, made on the fly).",
-)
-@click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
-@click.option(
-    "--spectra", multiple=True, type=click.Path(),
-    help="Its spectra: files, a folder or a glob; matched by identifier, else by position.",
-)  # fmt: skip
+@shared.spectra_options
 @shared.pixel_options
 @shared.table_options
 @click.option(

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from galcli.training.networks import deconvolution
 from galcli.training.networks.deconvolution import EPS, ITERATIONS, MOMENTUM, SAMPLING, Deconv2d, fold, inverse_sqrt
 
 #: in_channels, out_channels, kernel_size, stride, padding, groups
@@ -241,3 +242,20 @@ def test_whitening_keeps_float32_under_autocast():
     assert torch.equal(layer.running_delta, other.running_delta)
     assert torch.equal(layer.running_mean, other.running_mean)
     torch.testing.assert_close(low.float(), y, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("iterations", [1, ITERATIONS])
+def test_large_matrices_go_by_their_eigenvalues_to_the_same_values_and_gradients(monkeypatch, iterations):
+    size = 24
+    sigma = torch.stack([torch.from_numpy(covariance(size, seed)[0]) for seed in (1, 2)])
+    sigma[1] = 3 * torch.eye(size)  # equal eigenvalues: no slope may divide by their difference
+    weight = torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = []
+    for large in (size, size + 1):
+        monkeypatch.setattr(deconvolution, "_LARGE", large)
+        given = sigma.clone().requires_grad_()
+        root = inverse_sqrt(given, iterations)
+        (root * weight).sum().backward()
+        found.append((root.detach(), given.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)

@@ -7,6 +7,7 @@ which is what ``fold`` leaves behind.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ ITERATIONS = 5
 MOMENTUM = 0.1
 #: Channels that are whitened together.
 BLOCK = 64
+#: From this size on, a processor finds eigenvectors in a quarter of the time that the iterations' products take.
+_LARGE = 256
 
 
 def inverse_sqrt(sigma: Tensor, iterations: int = ITERATIONS) -> Tensor:
@@ -41,6 +44,9 @@ def inverse_sqrt(sigma: Tensor, iterations: int = ITERATIONS) -> Tensor:
     """
     norm: Tensor = torch.linalg.matrix_norm(sigma, keepdim=True)
     y = sigma / norm
+    if sigma.device.type == "cpu" and sigma.shape[-1] >= _LARGE:
+        root: Tensor = _OfEigenvalues.apply(y, iterations)  # type: ignore[no-untyped-call]
+        return root / norm.sqrt()
     identity = torch.eye(sigma.shape[-1], dtype=sigma.dtype, device=sigma.device)
     z = step = 1.5 * identity - 0.5 * y  # the first iteration, where z is the identity
     for _ in range(iterations - 1):
@@ -48,6 +54,42 @@ def inverse_sqrt(sigma: Tensor, iterations: int = ITERATIONS) -> Tensor:
         step = 1.5 * identity - 0.5 * (z @ y)
         z = step @ z
     return z / norm.sqrt()
+
+
+class _OfEigenvalues(torch.autograd.Function):
+    """The same iterations on the eigenvalues alone: every iterate is a polynomial of the first matrix."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, iterations: int) -> Tensor:
+        """Z of the last iteration from Y (..., D, D) of the first."""
+        values, vectors = torch.linalg.eigh(y)
+        root, slopes = _iterate(values, iterations)
+        ctx.save_for_backward(vectors, slopes)
+        rooted: Tensor = (vectors * root.unsqueeze(-2)) @ vectors.mT
+        return rooted
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Daleckii and Krein's formula: in the basis of eigenvectors each element is scaled by its slope."""
+        vectors, slopes = ctx.saved_tensors
+        return vectors @ (slopes * (vectors.mT @ grad @ vectors)) @ vectors.mT, None
+
+
+def _iterate(values: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """The iterations on eigenvalues (..., D), and the slopes (..., D, D) between any two of them.
+
+    The slope of a product f g from a to b is f[a,b] g(b) + f(a) g[a,b]: carried along, it never divides by a - b.
+    """
+    y, z = values, torch.ones_like(values)
+    y_slope = torch.ones_like(values).unsqueeze(-1) * z.unsqueeze(-2)
+    z_slope = torch.zeros_like(y_slope)
+    for _ in range(iterations):
+        step = 1.5 - 0.5 * z * y
+        step_slope = -0.5 * (z_slope * y.unsqueeze(-2) + z.unsqueeze(-1) * y_slope)
+        y_slope = y_slope * step.unsqueeze(-2) + y.unsqueeze(-1) * step_slope
+        z_slope = z_slope * step.unsqueeze(-2) + z.unsqueeze(-1) * step_slope
+        y, z = y * step, z * step
+    return z, z_slope
 
 
 class Deconv2d(nn.Conv2d):

@@ -45,4 +45,7 @@ PRESETS = {
     "default": Preset((Stage(56, 1.0, 8.0, 0.5), Stage(112, 0.5, 3.0, 0.5))),
     "published": Preset((Stage(224, 0.25, 50.0),), asinh=False, d4=0.5, rotation=0.75),
     "quick": Preset((Stage(56, 1.0, 5.0),), batch=64, mock_objects=4_096),
+    # For comparisons of networks that take minutes: published turns and mirrors. Linear fluxes, of which few bright
+    # pixels rule a batch, need more steps than that.
+    "coarse": Preset((Stage(32, 1.75, 10.0),), batch=64, d4=0.5, rotation=0.75, mock_objects=1_024),
 }

@@ -1,0 +1,53 @@
+"""``galcli experiment``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from galcli.cli import options as shared
+from galcli.cli.extras import need_training
+
+
+@click.group("experiment")
+def command() -> None:
+    """Repeat a table or figure of the papers, on mock or real data: one subcommand for each."""
+
+
+@command.command("spectra-table1")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("spectra-table1"), show_default=True,
+    help="Folder for table.txt, result.json, table1.png and one folder per training.",
+)  # fmt: skip
+@shared.spectra_options
+@shared.pixel_options
+@shared.table_options
+@click.option(
+    "--preset", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
+    help="quick: few galaxies on small stamps, a quarter of an hour on two cores; full: as published, for a GPU.",
+)  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), help="Repeats, instead of the preset's; more may be added later.")
+@click.option("--resume", is_flag=True, help="Go on with what is in the output folder.")
+@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def table1(
+    out: Path, vae: Path | None, catalog: Path | None, cutouts: Path | None, spectra: tuple[str, ...],
+    objects: int | None, cache: Path | None, **arguments: Any,
+) -> None:  # fmt: skip
+    """Batch normalisation or deconvolution: five networks from images to spectra (Wu & Peek 2020, Table 1).
+
+    Each is trained with several seeds; the table shows ours beside the published losses, and which claims of the paper
+    hold here. Without --catalog this is done on the mock survey, and says so.
+    """
+    need_training("galcli experiment")
+    from galcli.training.experiments.spectra_table1 import SURVEY_SEED, spectra_table1
+    from galcli.training.recipes.spectra_data import Source
+    from galcli.training.survey import Reading
+
+    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    source = Source(cache or out / "cache", SURVEY_SEED, objects, catalog, cutouts, spectra, reading)
+    click.echo(spectra_table1(out, source, vae, **arguments), nl=False)
