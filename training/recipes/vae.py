@@ -41,7 +41,7 @@ class Preset:
 
     latents: int = 6
     components: int | None = None
-    mmd_weight: float = 1e3
+    mmd_weight: float = 100.0
     epochs: int = 200
     mock_objects: int = 60_000
 
