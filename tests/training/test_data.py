@@ -177,7 +177,7 @@ def test_normalisation_is_that_of_all_training_images():
     pixels = Pixels(FRONTS, (0.0,) * 3, (1.0,) * 3)
     batches = [one.batch(step) for step in range(one.steps_per_epoch)]
     values = torch.cat([pixels(b.pixels, b.valid, b.front) for b in batches]).transpose(0, 1).flatten(1).double()
-    mean, std = normalisation(one)
+    mean, std = normalisation(one, lambda batch: pixels(batch.pixels, batch.valid, batch.front))
     assert mean == pytest.approx(values.mean(1).tolist(), rel=1e-6)
     assert std == pytest.approx(values.std(1, correction=0).tolist(), rel=1e-6)
 

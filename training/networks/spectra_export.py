@@ -64,5 +64,6 @@ class ExportedSpectra(nn.Module):
         """Standard deviation of each output (N, K) over the members of the ensemble."""
         weight = (self.network.fc.weight.unsqueeze(1) * self.masks).flatten(0, 1)
         # Members lie side by side, so that their sums do not depend on where in a batch a row stands.
-        members = (pooled @ weight.t()).unflatten(1, (-1, PASSES))
-        return (members - members.mean(2, keepdim=True)).square().mean(2).sqrt()
+        members = torch.unflatten(pooled @ weight.t(), 1, (-1, PASSES))
+        scatter: Tensor = (members - members.mean(2, keepdim=True)).square().mean(2).sqrt()
+        return scatter
