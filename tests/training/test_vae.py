@@ -68,7 +68,7 @@ def test_pixels_of_weight_0_have_no_gradient():
         decoded = module.decode(encoded.mean)
         target = x.clone()
         target[:, 4:7] += changed
-        info_vae_loss(target, weight, decoded, encoded, encoded.mean, torch.zeros(200, 2), 10.0).backward()
+        info_vae_loss(target, weight, decoded, encoded, encoded.mean, torch.zeros(200, 2), 10.0, 0.0).backward()
         return [parameter.grad.clone() for parameter in module.parameters()]
 
     still, moved = grown(0.0), grown(1e3)
@@ -79,7 +79,7 @@ def test_pixels_of_weight_0_have_no_gradient():
 
 def test_noise_of_a_loss_comes_from_its_generator():
     module, x, weight = SpectrumVAE(3), torch.rand(4, 1000), torch.ones(4, 1000)
-    found = [loss_of(module, x, weight, 1e3, torch.Generator().manual_seed(seed)).item() for seed in (1, 1, 2)]
+    found = [loss_of(module, x, weight, 1e3, 0.0, torch.Generator().manual_seed(seed)).item() for seed in (1, 1, 2)]
     assert found[0] == found[1] != found[2]
 
 

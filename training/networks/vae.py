@@ -79,7 +79,7 @@ def mmd(a: Tensor, b: Tensor) -> Tensor:
 
 def info_vae_loss(
     x: Tensor, weight: Tensor, decoded: Tensor, encoded: Encoded, z: Tensor, prior: Tensor, mmd_weight: float,
-    alpha: float = 0.0,
+    alpha: float,
 ) -> Tensor:  # fmt: skip
     """Loss of InfoVAE (Zhao et al. 2019, arXiv:1706.02262, eq. 6), sums over the batch (models.md 3.2).
 
@@ -97,14 +97,17 @@ def info_vae_loss(
     mmd_weight : float
         lambda.
     alpha : float
+        0 weighs the divergence of each spectrum's latents from the prior fully, 1 only that of all together.
     """
     misfit = 0.5 * (weight * (x - decoded).square()).sum()
     return misfit + (1 - alpha) * kl(encoded) + (mmd_weight + alpha - 1) * mmd(prior, z) * z.numel()
 
 
-def loss_of(module: SpectrumVAE, x: Tensor, weight: Tensor, mmd_weight: float, generator: torch.Generator) -> Tensor:
+def loss_of(
+    module: SpectrumVAE, x: Tensor, weight: Tensor, mmd_weight: float, alpha: float, generator: torch.Generator
+) -> Tensor:
     """Loss of a batch with noise and prior drawn from a CPU generator."""
     noise = torch.randn(len(x), module.latents, generator=generator).to(x.device)
     prior = torch.randn(PRIOR, module.latents, generator=generator).to(x.device)
     decoded, encoded, z = module(x, noise)
-    return info_vae_loss(x, weight, decoded, encoded, z, prior, mmd_weight)
+    return info_vae_loss(x, weight, decoded, encoded, z, prior, mmd_weight, alpha)

@@ -31,8 +31,8 @@ class Preset:
         L of the autoencoder.
     components : int or None
         Principal components of the latents that are the numbers of a spectrum; None: the latents themselves.
-    mmd_weight : float
-        lambda of the loss.
+    mmd_weight, alpha : float
+        lambda and alpha of the loss.
     epochs : int
         At most.
     mock_objects : int
@@ -42,6 +42,7 @@ class Preset:
     latents: int = 6
     components: int | None = None
     mmd_weight: float = 100.0
+    alpha: float = 0.9
     epochs: int = 200
     mock_objects: int = 60_000
 
@@ -49,7 +50,7 @@ class Preset:
 PRESETS = {
     "l6": Preset(),
     # What the authors of the images' network used: ten latents, of which six principal components were predicted.
-    "published": Preset(latents=10, components=6),
+    "published": Preset(latents=10, components=6, alpha=0.0),
     "quick": Preset(epochs=12, mock_objects=6_000),
 }
 
@@ -126,7 +127,7 @@ def _fit(module: SpectrumVAE, sample: Sample, plan: Preset, settings: Settings, 
     weight = torch.from_numpy(sample.weight)
 
     def loss(rows: Tensor, random: torch.Generator) -> Tensor:
-        return loss_of(module, x[rows].to(device), weight[rows].to(device), plan.mmd_weight, random)
+        return loss_of(module, x[rows].to(device), weight[rows].to(device), plan.mmd_weight, plan.alpha, random)
 
     learned, held = (torch.from_numpy(sample.rows(held)) for held in (False, True))
     return PlateauFit(module, loss, learned, held, settings, out)
