@@ -109,6 +109,19 @@ def test_rows_do_not_depend_on_their_batch(made):
             np.testing.assert_array_equal(values, whole[name][:size], err_msg=name)
 
 
+def test_one_file_holds_both_models(made):
+    path, card, views, coder = made
+    merged = library.find(path.with_name("spectra-merged.onnx"))
+    feeds = {key: value.numpy() for key, value in next(views.test.batches()).items()}
+    found, chained = Session(merged, "cpu").run(feeds), Session(library.find(path), "cpu").run(feeds)
+    for name, values in (chained | coder.decode(chained["latent"])).items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+    columns = [output.column for output in merged.card.outputs]
+    assert columns == [output.column for output in (*card.outputs, *coder.decoder.card.outputs)]
+    assert not merged.card.chain
+    assert merged.card.tables[0].name == "SPEC_GRID"
+
+
 def test_weights_of_another_autoencoder_are_refused(made, tmp_path):
     path, _, views, coder = made
     state, info = checkpoint.load_weights(path.with_name(WEIGHTS))

@@ -26,6 +26,8 @@ from galcli.training.progress import say
 from galcli.training.recipes import spectra_card
 from galcli.training.recipes.spectra import train_spectra
 from galcli.training.recipes.spectra_data import Observed, Source, gather
+from galcli.training.recipes.spectra_merged import NAME as MERGED
+from galcli.training.recipes.spectra_merged import write_merged
 from galcli.training.recipes.spectra_plan import FRONT, PRESETS
 from galcli.training.recipes.vae_coder import Coder
 from galcli.training.seeds import mix
@@ -111,7 +113,7 @@ def unseen(weights: Path, source: Source, coder: Coder, split: str, learned: Obs
 
 
 def export_spectra(weights: Path, views: Views, coder: Coder, out: Path) -> Card:
-    """Write the model file of a trained network, and its autoencoder beside it: it feeds the decoder.
+    """Write the model file of a trained network, beside it the autoencoder whose decoder it feeds, and both in one file.
 
     Parameters
     ----------
@@ -161,7 +163,8 @@ def export_spectra(weights: Path, views: Views, coder: Coder, out: Path) -> Card
         beside = out.with_name(f"{one.name}.onnx")
         if beside.resolve() != one.path.resolve():
             atomic_write(beside, one.path.read_bytes())
-    say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB), feeds {coder.decoder.name}.onnx")
+    write_merged(graph, card, coder.decoder, out.with_name(f"{MERGED}.onnx"))
+    say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB), feeds {coder.decoder.name}.onnx; both in {MERGED}.onnx")
     return card
 
 
