@@ -68,10 +68,11 @@ def open_coder(folder: Path | None = None) -> Coder:
     ModelError
         If they are missing, damaged, or not of one training.
     """
-    if folder is None:
-        coder = Coder(library.find(ENCODER), library.find(DECODER))
-    else:
-        coder = Coder(*(library.find(folder / f"{name}.onnx") for name in (ENCODER, DECODER)))
+    names = [name if folder is None else folder / f"{name}.onnx" for name in (ENCODER, DECODER)]
+    try:
+        coder = Coder(*map(library.find, names))
+    except ModelError as error:
+        raise ModelError(error.message, "name the folder of a `galcli train vae` with --vae") from error
     trainings = [model.card.training for model in (coder.encoder, coder.decoder)]
     if trainings[0] != trainings[1]:
         raise ModelError(
