@@ -59,6 +59,10 @@ def cheap(path: tuple[str, ...], survey: Survey, folder: Path) -> list[str]:
         ("sample",): [folder / "sample"], ("mock",): [folder / "mock", "-n", 1, "--size", 16, "--no-spectra"],
         ("models", "show"): [survey.model], ("models", "verify"): [survey.model],
         ("train", "sfnet"): ["--catalog", survey.catalog, "-o", folder / "trained"],
+        ("train", "vae"): ["--spectra", survey.catalog, "-o", folder / "vae"],  # which holds no spectra
+        ("train", "spectra"): ["--vae", folder, "-o", folder / "spectra"],
+        ("explain", "spectra"): ["--model", survey.model, "-o", folder / "report"],
+        ("experiment", "spectra-table1"): ["--vae", folder, "-o", folder / "table"],
     }  # fmt: skip
     return [*path, *map(str, words.get(path, []))]
 
