@@ -100,6 +100,13 @@ def test_numbers_have_unit_variance_and_lead_back_to_their_latents(components):
         np.testing.assert_allclose(np.corrcoef(numbers, rowvar=False), np.eye(6), atol=1e-8)
 
 
+def test_idle_latent_is_not_stretched_to_unit_variance():
+    latents = seeded(500, 6).numpy() * np.array([2.0, 1, 1, 1, 1, 1e-3])
+    standard = standardise(latents, None)
+    np.testing.assert_allclose(standard.std[:5], latents.std(0)[:5])
+    assert standard.std[5] == pytest.approx(0.05 * latents.std(0)[0])
+
+
 def test_exported_decoder_undoes_what_the_encoder_standardised():
     torch.manual_seed(2)
     vae = SpectrumVAE(10)

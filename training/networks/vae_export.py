@@ -12,6 +12,10 @@ from galcli.training.networks.vae import SpectrumVAE
 from galcli.training.spectra.grid import Floats
 from galcli.training.spectra.measure import LINES, Break, EquivalentWidth
 
+#: A number that scatters less than this part of the one that scatters most is not stretched to unit variance: an
+#: autoencoder may leave latents idle, whose rounding errors would be stretched with them.
+LEAST = 0.05
+
 
 @dataclass(frozen=True)
 class Standard:
@@ -26,7 +30,7 @@ class Standard:
     axes : ndarray (K, L)
         Orthonormal: principal components, or the latents themselves.
     std : ndarray (K,)
-        Standard deviations along them.
+        Standard deviations along them, at least ``LEAST`` of the largest.
     """
 
     center: Floats
@@ -60,7 +64,8 @@ def standardise(latents: Floats, components: int | None) -> Standard:
         vectors = np.linalg.eigh(np.cov(latents, rowvar=False))[1][:, ::-1][:, :components].T
         largest = vectors[np.arange(components), np.abs(vectors).argmax(1)]
         axes = vectors * np.sign(largest)[:, None]
-    return Standard(center, axes, ((latents - center) @ axes.T).std(0))
+    std = ((latents - center) @ axes.T).std(0)
+    return Standard(center, axes, np.maximum(std, LEAST * std.max()))
 
 
 class ExportedEncoder(nn.Module):
