@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -198,10 +199,11 @@ def test_numbers_of_any_type_share_a_batch(
     np.testing.assert_array_equal(drain(source_of(tmp_path, request), request, 1000).stack(), whole)
 
 
-@pytest.mark.parametrize("plain", [True, False])
-def test_threads_are_for_files_that_are_not_plain(
-    tmp_path: Path, pixels: Any, legacy: Any, ask: Any, drain: Any, plain: bool
+@pytest.mark.parametrize(("plain", "waits"), [(True, False), (True, True), (False, False)])
+def test_threads_are_for_files_that_are_not_plain_or_a_disk_that_is_slow(
+    tmp_path: Path, pixels: Any, legacy: Any, ask: Any, drain: Any, monkeypatch: Any, plain: bool, waits: bool
 ) -> None:
+    monkeypatch.setattr(files_module.time, "thread_time", (lambda: 0.0) if waits else time.perf_counter)
     for number in range(200):
         path = legacy(tmp_path / f"{number}.fits", pixels)
         if not plain:
@@ -210,7 +212,7 @@ def test_threads_are_for_files_that_are_not_plain(
     request = ask(np.arange(200))
     source = source_of(tmp_path, request)
     drain(source, request)
-    assert source.all_python == plain
+    assert source.all_python == (plain and not waits)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from galcli.training.fit import STATE
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.pixels import FRONTS
 from galcli.training.recipes import sfnet, sfnet_export, sfnet_plan
-from galcli.training.recipes.sfnet_data import Source, gather, recall
+from galcli.training.recipes.sfnet_data import Source, fronts_of, gather, recall
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Stage
 from galcli.training.survey import Reading
 
@@ -152,9 +152,9 @@ def test_published_runs_see_the_viewer_in_eight_bits(tmp_path):
     assert (batch.front == FRONTS.index("display")).all()
     np.testing.assert_allclose(batch.pixels * 255, (batch.pixels * 255).round(), atol=1e-4)
     assert set(sample.stamps[0].front) == {FRONTS.index("flux:gri")}
-    assert sample.fronts(plan.display) == ("display",)
-    assert sample.fronts(0.5) == ("flux:gri", "display")
-    assert sample.fronts(0) == ("flux:gri",)
+    assert fronts_of(sample, plan.display) == ("display",)
+    assert fronts_of(sample, 0.5) == ("flux:gri", "display")
+    assert fronts_of(sample, 0) == ("flux:gri",)
 
 
 @pytest.mark.parametrize(("name", "known"), [("target", "metallicity"), ("preset", "quick")])

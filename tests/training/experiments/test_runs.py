@@ -47,9 +47,9 @@ def test_all_runs_are_done(tmp_path, capsys, processes):
     assert (int((tmp_path / "a").read_text()) == os.getpid()) is (processes == 1)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_run_that_fails_names_itself_and_no_other_begins(tmp_path, processes):
-    runs = [Run(name, tmp_path) for name in ("a", "fails", "b", "c", "d")]
+@pytest.mark.parametrize(("processes", "beside"), [(1, "a"), (2, "waits")])
+def test_a_run_that_fails_names_itself_and_no_other_begins(tmp_path, processes, beside):
+    runs = [Run(name, tmp_path) for name in (beside, "fails", "d")]
     with pytest.raises(InputError, match=r"^fails: no pixels$") as caught:
         run_all(work, runs, processes)
     assert caught.value.hint == "give pixels"
