@@ -127,6 +127,8 @@ class CutoutSource(Protocol):
     bands: tuple[str, ...]
     #: Lower-case survey card, such as ``sdss`` or ``legacy``; '' when the source names none.
     survey: str
+    #: Longer side of the first cutouts in arcsec; NaN where their pixel scale is unknown.
+    field: float
     #: Catalogue columns the source wants in its requests (file names, an image column).
     needs: tuple[str, ...]
 

@@ -80,6 +80,8 @@ class CoaddSource:
 
     Attributes
     ----------
+    field : float, arcsec
+        Side of what stamps cover; may be made smaller before reading.
     kept_bytes : int
         Bytes of whole images kept in memory; may be changed before reading.
 
@@ -103,20 +105,23 @@ class CoaddSource:
     ) -> None:
         self._index = index
         self._used = used
-        self._field = field
+        self.field = field
         self._size = size
         self._signed: dict[Plane, bool] = {}
         self._zeros = 0
         self.kept_bytes = KEPT_BYTES
         self._buffers = Buffers()
-        #: How far from an object its stamp may reach, degrees.
-        self._reach = field / math.sqrt(2) / 3600
         first = self._first_images([probe]) or self._first_images(used) or self._refuse()
         bands = tuple(dict.fromkeys(band for image in first for band in image.rule.bands))
         self.bands = tuple(bands[i] for i in blue_to_red(bands))
         self.survey = first[0].rule.survey
         if size is not None:
-            self._reach = size * max(image.rule.pixel_scale for image in first) / math.sqrt(2) / 3600
+            self.field = size * max(image.rule.pixel_scale for image in first)
+
+    @property
+    def _reach(self) -> float:
+        """How far from an object its stamp may reach, degrees."""
+        return self.field / math.sqrt(2) / 3600
 
     def _first_images(self, positions: Iterable[tuple[Floats, Floats]]) -> Sequence[CoaddImage]:
         """The images around the first rows that have any."""
@@ -137,7 +142,7 @@ class CoaddSource:
 
     def fingerprint(self) -> dict[str, Any]:
         """SHA-256 over name, size and modification time of the files, and the size of the stamps."""
-        side = {"size": self._size} if self._size else {"field": self._field}
+        side = {"size": self._size} if self._size else {"field": self.field}
         return fingerprint(self._index.files(self._used, self._reach)) | side
 
     def describe(self) -> str:
@@ -188,7 +193,7 @@ class CoaddSource:
         ValueError, ZeroDivisionError
             If the pixels of the image are too small to be any.
         """
-        side = self._size or math.ceil(self._field / image.sky.finest - 1e-6) + 2
+        side = self._size or math.ceil(self.field / image.sky.finest - 1e-6) + 2
         if side > MAX_SIDE:
             raise ValueError(f"its pixels of {image.sky.finest:.3g} arcsec are none of a survey")
         return side

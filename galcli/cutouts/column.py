@@ -66,6 +66,7 @@ class ColumnSource:
         self._sum = catalog.header.get("DATASUM") if len(catalog.files) == 1 else None
         self.bands = self._rule.bands
         self.survey = self._rule.survey
+        self.field = max(self._shape[1:]) * self._rule.pixel_scale
 
     def fingerprint(self) -> dict[str, Any]:
         """DATASUM of the table; sizes and modification times of its files where there is none."""

@@ -98,10 +98,11 @@ class FileSource:
         self.kind: Kind
         self.bands: tuple[str, ...]
         self.survey: str
-        self.kind, self.bands, self.survey = self._learn(sample)
+        self.field: float
+        self.kind, self.bands, self.survey, self.field = self._learn(sample)
 
-    def _learn(self, sample: CutoutRequest) -> tuple[Kind, tuple[str, ...], str]:
-        """Kind, bands and survey from the first files there are: of the kind that most rows have, FITS before images."""
+    def _learn(self, sample: CutoutRequest) -> tuple[Kind, tuple[str, ...], str, float]:
+        """Kind, bands, survey and field from the first files there are: of the kind that most rows have, FITS before images."""
         problem = ""
         there = {kind: self._lookup.find(sample, kind) if len(sample) else self._listed(kind) for kind in KINDS}
         for kind, paths in sorted(there.items(), key=lambda entry: entry[1].count(None) - len(entry[1])):
@@ -124,7 +125,8 @@ class FileSource:
             if images:
                 bands = tuple(dict.fromkeys(band for image in images for band in image.rule.bands))
                 bands = tuple(bands[i] for i in blue_to_red(bands)) if kind == "flux" else DISPLAY_BANDS
-                return kind, bands, images[0].rule.survey
+                field = max(max(image.shape[1:]) * image.rule.pixel_scale for image in images)
+                return kind, bands, images[0].rule.survey, field
             if refused is not None:
                 raise refused
         if problem:

@@ -101,6 +101,7 @@ class StackSource:
         first = self._first_readable()
         self.bands = first.convention.bands
         self.survey = first.convention.survey
+        self.field = max(first.shape[1:]) * first.convention.pixel_scale
 
     def _first_readable(self) -> StackFile:
         """The file whose bands and survey stand for the source."""

@@ -17,7 +17,7 @@ from galcli.cutouts.resolve import FIELD, find_source
 from galcli.errors import DeviceMemoryError, InputError, ModelError, UsageError
 from galcli.models import library
 from galcli.models.bound import Lane, next_power_of_two
-from galcli.models.card import Chain
+from galcli.models.card import Card, Chain
 from galcli.models.devices import Device, find_device
 from galcli.models.fronts import choose_front
 from galcli.models.int8 import int8_device
@@ -167,9 +167,6 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
     candidates = asked or library.default_models(options.precision)
     if any(model.card.precision == "int8" for model in candidates):
         options = replace(options, device=int8_device(options.device))
-        whole = [model.name for model in candidates if model.card.precision != "int8"]
-        if whole:
-            note(f"note: computed in float32, for want of an int8 twin: {', '.join(whole)}")
     source = find_source(
         catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale,
         bricks=options.bricks, field=max((model.card.field for model in candidates), default=0.0) or FIELD,
@@ -178,7 +175,15 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
     device = find_device(options.device)
     resampler = open_resampler(options.device, options.threads)
     runners = []
-    for model, front in _choose_models(options, source, candidates, asked=bool(asked)):
+    chosen = _choose_models(options, source, candidates, asked=bool(asked))
+    if not asked:
+        chosen = _without_blind(chosen, source, note)
+    if isinstance(source, CoaddSource):  # no larger stamps than these models want
+        source.field = max(model.card.field for model, _ in chosen) or FIELD
+    whole = [model.name for model, _ in chosen if model.card.precision != "int8"]
+    if options.precision == "int8" and whole:
+        note(f"note: computed in float32, for want of an int8 twin: {', '.join(whole)}")
+    for model, front in chosen:
         runners.append(_open_runner(model, front, options, resampler, taken))
     known = {output.group for runner in runners for output in runner.model.card.outputs}
     known |= {chain.group for runner in runners for chain in runner.model.card.chain}
@@ -233,6 +238,27 @@ def _choose_models(
             "or choose a model with --model (see `galcli models list`)",
         )
     return chosen
+
+
+def _without_blind(
+    chosen: list[tuple[ModelFile, int]], source: CutoutSource, note: Callable[[str], None]
+) -> list[tuple[ModelFile, int]]:
+    """Default models that the cutouts are large enough for; all of them where none is."""
+
+    def sees(card: Card) -> bool:
+        shown = min(1.0, source.field / card.field) ** 2 if card.field else 1.0
+        return not shown < 1 - card.max_masked  # also where the field is unknown
+
+    seeing = [(model, front) for model, front in chosen if sees(model.card)]
+    if not seeing:
+        return chosen
+    for model, _ in chosen:
+        if not sees(model.card):
+            note(
+                f"note: without {model.name}, which sees {model.card.field:.3g} arcsec; the first cutouts show "
+                f"{source.field:.3g} arcsec"
+            )
+    return seeing
 
 
 def _open_runner(model: ModelFile, front: int, options: PredictOptions, resampler: Graph, taken: Taken) -> ModelRunner:

@@ -132,6 +132,14 @@ def test_field_decides_the_size(tmp_path: Path, stamps: Any) -> None:
         assert field / SCALE + 1 <= side <= field / SCALE + 4
 
 
+def test_field_can_be_made_smaller(tmp_path: Path, stamps: Any, ask: Any, drain: Any) -> None:
+    write(tmp_path / "i/a.fits", header(400))
+    small, _ = stamps(tmp_path / "i", [RA], [DEC], size=None, field=20.0)
+    _, source = stamps(tmp_path / "i", [RA], [DEC], size=None, field=37.728)
+    source.field = 20.0
+    np.testing.assert_array_equal(drain(source, ask([0], [RA], [DEC])).stack(), small.stack())
+
+
 @pytest.mark.parametrize("bad", [0.0, np.nan, -1.0])
 @pytest.mark.parametrize("where", ["beside", "within"])
 def test_weights_mark_pixels_without_data(tmp_path: Path, stamps: Any, bad: float, where: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from galcli.cli import COMMANDS
 from galcli.models import library
+from galcli.models.card import Card, Output
 from galcli.models.library import ModelFile
 from galcli.predict.sites import Site
 from galcli.tables.columns import Column, column_models, dictionary
@@ -46,7 +47,7 @@ def _type(column: Column) -> str:
 def status() -> str:
     """Bits of STATUS and <PREFIX>_STATUS."""
     parts: list[tuple[str, dict[IntFlag, str]]] = [
-        ("`STATUS`", dict(ROW_STATUS_MEANING)), ("`SFZ_STATUS`, `SFL_STATUS`", dict(MODEL_STATUS_MEANING)),
+        ("`STATUS`", dict(ROW_STATUS_MEANING)), ("`SFZ_STATUS` and its like", dict(MODEL_STATUS_MEANING)),
     ]  # fmt: skip
     rows = [(where, str(bit.value), str(bit.name), text) for where, bits in parts for bit, text in bits.items()]
     return table(("column", "bit", "name", "meaning"), rows)
@@ -72,30 +73,22 @@ def metrics() -> str:
     parts = []
     for model in library.shipped():
         parts += [_metrics(model), *([_twin(twins[model.name])] if model.name in twins else [])]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def _metrics(model: ModelFile) -> str:
+    """Figures of what a model writes itself or through the models that it feeds; '' without any."""
     card = model.card
-    found = {(metric.name, metric.front): metric for metric in card.metrics}
-    fronts = [front.name for front in card.fronts]
-    rows = []
-    for output in (output.column for output in card.outputs):
-        cells = []
-        for front in fronts:
-            rmse, inside = (
-                found.get((f"{output} {name}", front)) for name in ("rmse", "coverage of the 68 % interval")
-            )
-            accuracy, f1 = (found.get((f"{output} {name}", front)) for name in ("accuracy", "F1"))
-            if rmse and inside:
-                cells.append(f"{rmse.value:.3f} {rmse.unit} ({100 * inside.value:.0f} %)")
-            elif accuracy and f1:
-                cells.append(f"accuracy {accuracy.value:.2f}, F1 {f1.value:.2f}")
-        if cells:
-            rows.append((f"`{output}`", *cells))
+    fronts = [front.name for front in card.fronts] or [None]
+    cards = [card, *(library.find(link.name).card for link in card.chain)]
+    outputs = [output for one in cards for output in one.outputs]
+    names = [name for output in outputs for name in (output.column, *(f"{output.column}[{k}]" for k in _few(output)))]
+    rows = [(f"`{name}`", *cells) for name in names if any(cells := [_cell(card, name, front) for front in fronts])]
+    if not rows:
+        return ""
     training = card.training
     text = (
-        f"**{card.name}** {card.version}, {model.size / 1e6:.0f} MB. Learned from: {training.data}, "
+        f"**{card.name}** {card.version}, {model.size / 1e6:.3g} MB. Learned from: {training.data}, "
         f"{training.objects:,} galaxies, {training.epochs:.3g} epochs. Measured on {card.metrics[0].sample}: "
         f"root mean square error, and in brackets how many lie within their error bar."
     )
@@ -103,8 +96,28 @@ def _metrics(model: ModelFile) -> str:
     for front in fronts:
         counts = [metric.objects for metric in card.metrics if metric.front == front]
         number = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
-        heads.append(f"`{front}`, {number} galaxies")
+        heads.append(f"`{front}`, {number} galaxies" if front else f"{number} spectra")
     return f"{text}\n\n{table(('output', *heads), rows)}"
+
+
+def _few(output: Output) -> range:
+    """Elements that are measured one by one."""
+    return range(output.shape[0] if output.shape and output.shape[0] < 20 else 0)
+
+
+def _cell(card: Card, name: str, front: str | None) -> str:
+    """What a card tells of an output through a front; '' where it tells nothing."""
+    found = {metric.name.removeprefix(f"{name} "): metric for metric in card.metrics if metric.front == front}
+    rmse, inside = found.get("rmse"), found.get("coverage of the 68 % interval")
+    if rmse:
+        within = f" ({100 * inside.value:.0f} %)" if inside else ""
+        return f"{rmse.value:.3f} {rmse.unit or ''}".strip() + within
+    if "accuracy" in found:
+        return f"accuracy {found['accuracy'].value:.2f}, F1 {found['F1'].value:.2f}"
+    if "median relative residual" in found:
+        median, most = (100 * found[f"{part} relative residual"].value for part in ("median", "90 %"))
+        return f"within {median:.1f} % (half of the pixels), {most:.1f} % (90 % of them)"
+    return ""
 
 
 def _twin(twin: ModelFile) -> str:

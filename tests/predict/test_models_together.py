@@ -216,6 +216,29 @@ def test_default_models_are_those_that_fit(survey: Survey, galcli: Run, tiny_wei
     galcli(*predict(survey, "infrared", more=("--overwrite",)), code=4)
 
 
+@pytest.mark.parametrize("loose", [False, True])
+def test_default_models_that_the_cutouts_are_too_small_for(
+    tmp_path: Path, galcli: Run, tiny_weights: Path, loose: bool
+) -> None:
+    survey = make_survey(tmp_path / "survey", 8, loose=loose)
+    side = fits.getheader(next(survey.cutouts.rglob("*.fits")), 0 if loose else "PIXELS")["NAXIS1"] * 0.262
+    write_average(tiny_weights / "average.onnx", 16, side / 16)
+    # The limit is a tenth of the field without data: 0.95^2 = 0.9025 of it.
+    write_average(tiny_weights / "large.onnx", 16, side / 16 / 0.95, name="large", prefix="LRG")
+    write_average(tiny_weights / "blind.onnx", 16, side / 16 / 0.94, name="blind", prefix="BLD")
+    write_index(tiny_weights, {"average": True, "large": True, "blind": True})
+    result = galcli(*predict(survey))
+    names = read_predictions(survey.out).dtype.names or ()
+    assert {"AVG_STATUS", "LRG_STATUS"} < set(names)
+    assert "BLD_STATUS" not in names
+    assert f"without blind, which sees {side / 0.94:.3g} arcsec; the first cutouts show {side:.3g}" in result.err
+    galcli(*predict(survey, "blind", more=("--overwrite",)))
+    assert (read_predictions(survey.out)["BLD_STATUS"] == ModelStatus.MASKED | ModelStatus.EDGE).all()
+    write_index(tiny_weights, {"average": False, "large": False, "blind": True})  # better null values than none
+    galcli(*predict(survey, more=("--overwrite",)))
+    assert (read_predictions(survey.out)["BLD_STATUS"] == ModelStatus.MASKED | ModelStatus.EDGE).all()
+
+
 def test_no_model_at_all_is_said_plainly(survey: Survey, galcli: Run, tiny_weights: Path) -> None:
     assert not list(tiny_weights.iterdir())
     result = galcli(*predict(survey), code=5)
