@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,11 @@ from numpy.typing import NDArray
 from galcli.training.spectra.hdus import SpectrumFile, numbers, read_table, require_wavelengths, whole_numbers
 from galcli.training.spectra.target import Arm, Target
 
-#: Bits of ``and_mask`` that make a pixel unusable: FULLREJECT, BRIGHTSKY, NODATA, COMBINEREJ, BADFLUXFACTOR,
-#: BADSKYCHI, REDMONSTER (https://www.sdss.org/dr17/algorithms/bitmasks, SPPIXMASK).
-UNUSABLE = functools.reduce(operator.or_, (1 << bit for bit in (19, 23, 24, 25, 26, 27, 28)))
+#: Bits of ``and_mask`` that make a pixel unusable (SPPIXMASK in sdssMaskbits.par of SDSS's idlutils).
+UNUSABLE = {
+    "FULLREJECT": 18, "NOSKY": 22, "BRIGHTSKY": 23, "NODATA": 24, "COMBINEREJ": 25, "BADFLUXFACTOR": 26,
+    "BADSKYCHI": 27, "REDMONSTER": 28,
+}  # fmt: skip
 
 #: Errors of pixels below this are not believed [1e-17 erg/s/cm2/Angstrom] (Portillo et al. 2020); the mock survey, whose
 #: spectrograph is SDSS's, keeps to it.
@@ -23,6 +23,7 @@ SIGMA_MIN = 0.25
 
 #: The extension that tells of the target: SPECOBJ, SPALL in BOSS and eBOSS.
 _TARGET = 2
+_UNUSABLE = sum(1 << bit for bit in UNUSABLE.values())
 _INT64 = np.iinfo(np.int64)
 
 
@@ -53,7 +54,7 @@ def read_targets(file: SpectrumFile, path: Path) -> list[Target]:
     with np.errstate(over="ignore"):
         wavelength = 10 ** numbers(pixels, "LOGLAM")
     require_wavelengths(wavelength)
-    bad = (whole_numbers(pixels, "AND_MASK") & UNUSABLE) != 0
+    bad = (whole_numbers(pixels, "AND_MASK") & _UNUSABLE) != 0
     return [
         Target(
             name=str(path),

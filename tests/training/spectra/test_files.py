@@ -16,19 +16,18 @@ import pytest
 from galcli.errors import InputError
 from galcli.training import progress
 from galcli.training.spectra.files import Problem, read_spectra
-from galcli.training.spectra.grid import SOFTENING, Spectra, wavelengths, weights
-from galcli.training.spectra.sdss import UNUSABLE
+from galcli.training.spectra.grid import Spectra, wavelengths
 from tests.training.spectra.made_files import (
     LOGLAM,
+    SAMPLE,
     Z,
     about,
+    only,
     sdss_columns,
     write_desi,
     write_redrock,
     write_sdss,
 )
-
-SAMPLE = Path(__file__).parents[3] / "galcli/sample"
 
 
 def refused(path: Path) -> str:
@@ -41,12 +40,6 @@ def refused(path: Path) -> str:
     assert "\n" not in problem.reason
     assert len(problem.reason) < 200
     return problem.reason
-
-
-def only(*paths: Path) -> Spectra:
-    spectra, problems = read_spectra(paths)
-    assert problems == []
-    return spectra
 
 
 def check_plain(spectra: Spectra) -> None:
@@ -81,19 +74,6 @@ def test_sdss_layouts(tmp_path: Path, extension: str, capitals: bool) -> None:
 def test_identifiers_are_exact_or_none(tmp_path: Path, value: Any, known: int) -> None:
     assert only(write_sdss(tmp_path / "a.fits", target=about(SPECOBJID=value))).id[0] == known
     assert only(write_sdss(tmp_path / "b.fits", target=about() | {"SPECOBJID": None})).id[0] == -1
-
-
-def test_unusable_pixels_are_left_out(tmp_path: Path) -> None:
-    clean = only(write_sdss(tmp_path / "a.fits"))
-    columns = sdss_columns()
-    columns["flux"][1000:1100], columns["and_mask"][1000:1100] = 1e6, 1 << 23
-    columns["flux"][2000:2100] = np.nan
-    columns["flux"][3000:3100], columns["ivar"][3000:3100] = -1e6, 0
-    columns["and_mask"][1500:1600] = 1 << 16  # NEARBADPIXEL does no harm
-    spectra = only(write_sdss(tmp_path / "b.fits", columns))
-    np.testing.assert_allclose(spectra.flux[spectra.good], 10 * (1 + Z), rtol=1e-6)
-    assert np.count_nonzero(clean.good) - np.count_nonzero(spectra.good) == pytest.approx(300 / 3.9, abs=4)
-    assert [bit for bit in range(32) if UNUSABLE >> bit & 1] == [19, 23, 24, 25, 26, 27, 28]
 
 
 CUT = LOGLAM < 3.70
@@ -277,24 +257,6 @@ def test_faulty_fibres_and_redshifts(tmp_path: Path) -> None:
     assert problems == [Problem(f"{path} row 1", "fibre was faulty: status = 65536"), *others]
 
 
-def test_errors_are_believed_as_the_survey_says(tmp_path: Path) -> None:
-    write_redrock(tmp_path / "redrock-a.fits", [5], [Z])
-    small = only(write_desi(tmp_path / "coadd-a.fits", [5], [10], sigma=0.1))
-    np.testing.assert_array_equal(small.believed, small.good)
-    ivar = np.where(LOGLAM < 3.7, 0.24**-2, 0.26**-2).astype("f4")
-    partly = only(write_sdss(tmp_path / "a.fits", sdss_columns(ivar=ivar)))
-    red = wavelengths() * (1 + Z) > 10**3.7 + 5
-    np.testing.assert_array_equal(partly.believed[:, red], partly.good[:, red])
-    blue = wavelengths() * (1 + Z) < 10**3.7 - 5
-    assert partly.good[:, blue].any()
-    assert not partly.believed[:, blue].any()
-    for spectra in (small, partly):
-        weight = weights(spectra, np.array([300.0]))
-        np.testing.assert_array_equal(weight > 0, spectra.believed)
-        variance = 1 / (spectra.ivar[spectra.believed] * 300.0**2) + SOFTENING
-        np.testing.assert_allclose(weight[spectra.believed], 1 / variance, rtol=1e-5)
-
-
 def test_packed_tables_are_refused(tmp_path: Path) -> None:
     path = write_sdss(tmp_path / "a.fits")
     with fitsio.FITS(str(path), "rw") as file:
@@ -317,13 +279,6 @@ def test_damage_never_ends_the_process(tmp_path: Path) -> None:
         assert all("\n" not in problem.reason for problem in problems)
         assert np.isfinite(spectra.flux).all()
         assert np.isfinite(spectra.ivar).all()
-
-
-def test_a_nan_that_signals_is_a_bad_pixel(tmp_path: Path) -> None:
-    columns = sdss_columns()
-    columns["flux"].view(np.uint32)[2000:2100] = 0x7F800001
-    spectra = only(write_sdss(tmp_path / "a.fits", columns))
-    np.testing.assert_allclose(spectra.flux[spectra.good], 10 * (1 + Z), rtol=1e-6)
 
 
 def test_reading_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
