@@ -21,6 +21,10 @@ UNUSABLE = {
 #: spectrograph is SDSS's, keeps to it.
 SIGMA_MIN = 0.25
 
+#: A bit of ZWARNING that is passed over, MANY_OUTLIERS: more than 5 % of the pixels lie over 5 sigma from the best
+#: template. Bright spectra do, whose errors are smaller than what templates tell; the redshift is seldom wrong.
+_MANY_OUTLIERS = 1 << 4
+
 #: The extension that tells of the target: SPECOBJ, SPALL in BOSS and eBOSS.
 _TARGET = 2
 _UNUSABLE = sum(1 << bit for bit in UNUSABLE.values())
@@ -62,7 +66,7 @@ def read_targets(file: SpectrumFile, path: Path) -> list[Target]:
             ra=float(numbers(about, "PLUG_RA")[0]),
             dec=float(numbers(about, "PLUG_DEC")[0]),
             z=float(numbers(about, "Z")[0]),
-            zwarning=int(whole_numbers(about, "ZWARNING")[0]),
+            zwarning=int(whole_numbers(about, "ZWARNING")[0]) & ~_MANY_OUTLIERS,
             kind=str(about["CLASS"][0]).strip().upper(),
             fibre=0,  # a fault of the fibre is a bit of ZWARNING
             sigma_min=SIGMA_MIN,

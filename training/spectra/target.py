@@ -53,7 +53,7 @@ class Target:
     z : float
         Redshift.
     zwarning : int
-        What the redshift fit warns of; 0 = nothing.
+        What the redshift fit warns of, as far as it matters; 0 = nothing.
     kind : str
         ``GALAXY``, ``QSO``, ``STAR`` or ``SKY``.
     fibre : int
@@ -100,12 +100,8 @@ def to_grid(target: Target) -> Spectra:
         raise InputError(f"redshift is not sure: ZWARNING = {target.zwarning}", _HINT)
     if target.kind not in EXTRAGALACTIC:
         raise InputError(f"is {target.kind or 'of no class'}, not {' or '.join(EXTRAGALACTIC)}", _HINT)
-    on_grid = combine(
-        [
-            rebin(arm.wavelength, arm.flux, arm.ivar, good, target.z)
-            for arm, good in zip(target.arms, _good_pixels(target.arms), strict=True)
-        ]
-    )
+    arms = zip(target.arms, _good_pixels(target.arms), strict=True)
+    on_grid = combine([rebin(arm.wavelength, arm.flux, arm.ivar, good, target.z) for arm, good in arms])
     flux, ivar, native_sigma = _single_precision(on_grid)
     require_coverage(int(np.count_nonzero(ivar)))
     return Spectra(

@@ -96,6 +96,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "one pixel": ({key: value[:1] for key, value in sdss_columns().items()}, {}, "wavelengths do not ascend"),
     "no rows": ({key: value[:0] for key, value in sdss_columns().items()}, {}, "extension COADD has no rows"),
     "warning": ({}, {"ZWARNING": np.array([4])}, "redshift is not sure: ZWARNING = 4"),
+    "warnings": ({}, {"ZWARNING": np.array([20])}, "redshift is not sure: ZWARNING = 4"),  # 16 is let pass
     "star": ({}, {"CLASS": np.array(["STAR  "])}, "is STAR, not GALAXY or QSO"),
     "NaN z": ({}, {"Z": np.array([np.nan])}, "redshift is nan"),
     "z < 0": ({}, {"Z": np.array([-0.001])}, "redshift is -0.001"),
@@ -108,6 +109,10 @@ def test_sdss_faults(tmp_path: Path, fault: str) -> None:
     coadd, target, reason = FAULTS[fault]
     path = write_sdss(tmp_path / "bad.fits", sdss_columns(**coadd), about() | target)
     assert reason in refused(path)
+
+
+def test_many_outliers_are_no_fault_of_the_redshift(tmp_path: Path) -> None:
+    assert only(write_sdss(tmp_path / "a.fits", target=about(ZWARNING=16))).z[0] == np.float32(Z)
 
 
 def test_extensions_of_another_kind(tmp_path: Path) -> None:
@@ -230,6 +235,32 @@ def test_desi_faults(tmp_path: Path) -> None:
     assert "B_MASK and FIBERMAP differ in shape" in refused(path)
 
 
+@pytest.mark.parametrize("name", ["coadd-a.fits", "redrock-a.fits", "spec-a.fits"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_sums_are_verified(tmp_path: Path, name: str, packed: bool) -> None:
+    """One bit of an extension that is read; files with no sums, and extensions that are not read, are let pass."""
+    files = [write_sdss(tmp_path / "spec-a.fits"), write_desi(tmp_path / "coadd-a.fits", [5], [7])]
+    files.append(write_redrock(tmp_path / "redrock-a.fits", [5], [0.25]))
+    for path in files:
+        with fitsio.FITS(str(path), "rw") as file:
+            file.write(np.ones(1000, "i4"), extname="OTHER")
+            for hdu in file:
+                hdu.write_checksum()
+    assert len(only(tmp_path)) == 2
+    with fitsio.FITS(str(tmp_path / name)) as file:
+        at = {hdu.get_extname(): hdu.get_offsets()["data_start"] for hdu in list(file)[1:]}
+    whole = (tmp_path / name).read_bytes()
+    for extension, start in at.items():
+        data = bytearray(whole)
+        data[start + 4] ^= 1
+        (tmp_path / name).write_bytes(gzip.compress(data) if packed else data)
+        spectra, problems = read_spectra([tmp_path])
+        reasons = [problem.reason.removeprefix("redrock-a.fits: ") for problem in problems]
+        damage = "truncated or damaged: checksum of the data does not match"
+        assert reasons == ([] if extension == "OTHER" else [damage]), extension
+        assert len(spectra) + len(problems) == 2
+
+
 def test_sky_fibres(tmp_path: Path) -> None:
     path = write_desi(tmp_path / "coadd-a.fits", [5, 6], [7, 7])
     write_redrock(tmp_path / "redrock-a.fits", [6, 5], [0.1, 0.1], SPECTYPE=np.array(["QSO", "GALAXY"]))
@@ -294,7 +325,7 @@ def test_reading_is_interrupted(tmp_path: Path) -> None:
     path = write_sdss(tmp_path / "a.fits")
     many = [tmp_path / f"{number}.fits" for number in range(10_000)]
     for copy in many:
-        copy.symlink_to(path)
+        copy.hardlink_to(path)
     begun = time.monotonic()
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
@@ -319,7 +350,7 @@ def test_spectra_on_the_grid_already(tmp_path: Path) -> None:
         assert reason in refused(tmp_path / "bad.fits")
 
 
-def test_paths(tmp_path: Path) -> None:
+def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     first = write_sdss(inner / "spec-1.fits")
@@ -329,6 +360,11 @@ def test_paths(tmp_path: Path) -> None:
     assert only(tmp_path).name == (str(first), str(second))
     assert only(tmp_path, second, first).name == (str(first), str(second))  # once each
     assert only(second, tmp_path / "**/spec-?.fits").name == (str(second), str(first))
+    (tmp_path / "link").symlink_to(inner)
+    (inner / "spec-2.fits").symlink_to(second)
+    monkeypatch.chdir(inner)
+    again = [Path("spec-1.fits"), tmp_path / "link", inner / ".." / "b", Path(), first, tmp_path / "a/b/*-1.fits"]
+    assert only(*again).name == ("spec-1.fits", str(tmp_path / "link/spec-2.fits"))  # by the names given first
     with pytest.raises(InputError, match="nowhere does not exist"):
         read_spectra([first, tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
