@@ -114,7 +114,8 @@ def test_one_file_holds_both_models(made):
     merged = library.find(path.with_name("spectra-merged.onnx"))
     feeds = {key: value.numpy() for key, value in next(views.test.batches()).items()}
     found, chained = Session(merged, "cpu").run(feeds), Session(library.find(path), "cpu").run(feeds)
-    for name, values in (chained | coder.decode(chained["latent"])).items():
+    decoded = {f"decoder/{name}": values for name, values in coder.decode(chained["latent"]).items()}
+    for name, values in (chained | decoded).items():
         np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
     columns = [output.column for output in merged.card.outputs]
     assert columns == [output.column for output in (*card.outputs, *coder.decoder.card.outputs)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from galcli.training.networks.vae import Encoded, SpectrumVAE, info_vae_loss, kl, loss_of, mmd
-from galcli.training.networks.vae_export import ExportedDecoder, ExportedEncoder, standardise
+from galcli.training.networks.vae_export import ExportedDecoder, ExportedEncoder, fit_domain, standardise
 
 
 def seeded(*shape, seed=0):
@@ -116,9 +116,29 @@ def test_exported_decoder_undoes_what_the_encoder_standardised():
         latents = vae.encode(spectra - torch.from_numpy(mean).float()).mean
         standard = standardise(latents.double().numpy(), 6)
         numbers = ExportedEncoder(vae, standard, mean)(spectra)
-        flux, width, ratio = ExportedDecoder(vae, standard, mean)(numbers)
+        domain = fit_domain(numbers.double().numpy(), numbers.double().numpy())
+        flux, width, ratio, distance = ExportedDecoder(vae, standard, mean, domain)(numbers)
         axes, center = torch.tensor(standard.axes).float(), torch.tensor(standard.center).float()
         expected = vae.decode((latents - center) @ axes.T @ axes + center) + torch.from_numpy(mean).float()
     torch.testing.assert_close(flux, expected, rtol=1e-4, atol=1e-5)
     assert flux.shape == (40, 1000)
-    assert width.shape == ratio.shape == (40,)
+    assert width.shape == ratio.shape == distance.shape == (40,)
+    exact = np.linalg.norm(numbers.double().numpy() @ domain, axis=1)
+    np.testing.assert_allclose(distance.numpy(), exact, rtol=1e-5)
+
+
+def test_domain_is_the_mahalanobis_distance_over_that_of_held_out_spectra():
+    mix = seeded(6, 6, seed=1).numpy()
+    numbers, held = seeded(4000, 6).numpy() @ mix, seeded(4000, 6, seed=2).numpy() @ mix
+    numbers -= numbers.mean(0)
+    inverse = np.linalg.inv(np.cov(numbers, rowvar=False, bias=True))
+    distance, limit = (np.sqrt(np.einsum("nk,kl,nl->n", rows, inverse, rows)) for rows in (numbers, held))
+    found = np.linalg.norm(numbers @ fit_domain(numbers, held), axis=1)
+    np.testing.assert_allclose(found, distance / np.sort(limit)[3960], rtol=1e-10)  # (n + 1) 99 %, up
+
+
+def test_rounding_errors_of_an_idle_number_stay_in_the_domain():
+    numbers = seeded(2000, 3).numpy() * np.array([1, 1, 1e-9])
+    matrix = fit_domain(numbers, numbers)
+    limit = np.sqrt(-2 * np.log(0.01))  # of two unit Gaussians
+    assert np.linalg.norm(np.array([0, 0, 1e-3]) @ matrix) == pytest.approx(1 / limit, rel=0.05)

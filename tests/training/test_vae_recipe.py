@@ -90,10 +90,28 @@ def test_wavelengths_stand_in_the_card_twice_and_agree(trained):
 
 def test_decoder_runs_in_any_onnxruntime(trained):
     session = onnxruntime.InferenceSession(str(trained[0] / f"{vae_card.DECODER}.onnx"))
-    flux, width, ratio = session.run(None, {"latent": np.zeros((2, 6), np.float32)})
+    flux, width, ratio, distance = session.run(None, {"latent": np.zeros((2, 6), np.float32)})
     assert flux.shape == (2, 1000)
+    assert distance.tolist() == [0, 0]
     assert width[0] == width[1]
     assert 1 < ratio[0] < 3
+
+
+def test_decoder_tells_latents_unlike_those_of_its_training(trained):
+    coder = open_coder(trained[0])
+    assert coder.decoder.card.domain.column == "SPECVAE_OOD"
+    sample = vae_data.gather((), 400, 3)
+    learned, held = (coder.encode(sample.filled[sample.rows(part)]) for part in (False, True))
+    far = 5 * np.random.default_rng(1).normal(size=(300, 6)).astype(np.float32)
+    near, found = coder.decode(learned)["ood"], coder.decode(far)["ood"]
+    assert np.mean(near <= 1) > 0.98
+    assert np.mean(found > 1) > 0.98
+    inverse = np.linalg.inv(np.cov(learned.astype(np.float64), rowvar=False))
+    distance, limit = (np.sqrt(np.einsum("nk,kl,nl->n", rows, inverse, rows)) for rows in (far.astype(float), held))
+    np.testing.assert_allclose(found, distance / limit.max(), rtol=1e-2)  # the largest of 100 is their 99 %
+    for size in (1, 5, 16):
+        parts = [coder.decode(far[first : first + size])["ood"] for first in range(0, 300, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), found)
 
 
 def test_resumed_training_gives_the_same_model(trained, tmp_path):
@@ -140,7 +158,7 @@ def test_weights_of_pixels_follow_their_errors(spectra):
 def test_too_few_spectra_are_refused(tmp_path, monkeypatch):
     few = mock_spectra(10, 1)[0]
     monkeypatch.setattr(vae_data, "read_spectra", lambda paths: (few, []))
-    with pytest.raises(InputError, match="10 usable spectra, fewer than the 64"):
+    with pytest.raises(InputError, match="10 of 10 spectra can be used.* needs 64 at least"):
         vae.train_vae(tmp_path / "out", spectra=["somewhere"])
 
 

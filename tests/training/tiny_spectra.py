@@ -27,6 +27,8 @@ SIZE, LATENTS, IDLE = 48, 6, 5
 #: EW_HA and D4000 are linear in the latents: what they are at 0, and what each latent adds.
 AT_ZERO = (20.0, 1.5)
 ADDS = np.array([[8.0, 0.0], [0.0, -0.1], [-2.0, 0.05], [0, 0], [0, 0], [0, 0]], np.float32)
+#: Latents of this length are at the border of the decoder's domain.
+REACH = 20.0
 _FACTS = {"data": "mock survey", "mock": True, "learned": 112, "seed": 1, "epochs": 1.0, "preset": "tiny"}
 
 
@@ -73,8 +75,11 @@ def _autoencoder(folder, seed):
         nodes += [helper.make_node("Gemm", ["latent", f"{name}_adds", f"{name}_zero"], [f"{name}_2d"]),
                   helper.make_node("Squeeze", [f"{name}_2d", "axis"], [name])]  # fmt: skip
         constants |= {f"{name}_adds": ADDS[:, [column]], f"{name}_zero": np.array([AT_ZERO[column]], np.float32)}
-    constants["axis"] = np.array([1])
-    tensors = {"flux": (TensorProto.FLOAT, [1000]), "ew_ha": (TensorProto.FLOAT, []), "d4000": (TensorProto.FLOAT, [])}
+    nodes += [helper.make_node("ReduceL2", ["latent", "axis"], ["length"], keepdims=0),
+              helper.make_node("Div", ["length", "reach"], ["ood"])]  # fmt: skip
+    constants |= {"axis": np.array([1]), "reach": np.array(REACH, np.float32)}
+    scalars = ("ew_ha", "d4000", "ood")
+    tensors = {"flux": (TensorProto.FLOAT, [1000])} | {name: (TensorProto.FLOAT, []) for name in scalars}
     save(folder / f"{vae_card.DECODER}.onnx", nodes, tensors, constants, vae_card.decoder_fields(LATENTS) | common)
     return mean, vectors
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from galcli.training.calibrate import INSIDE, conformal_quantile
+from galcli.training.networks.calibrated import LANES
 from galcli.training.networks.vae import SpectrumVAE
 from galcli.training.spectra.grid import Floats
 from galcli.training.spectra.measure import LINES, Break, EquivalentWidth
@@ -15,6 +17,8 @@ from galcli.training.spectra.measure import LINES, Break, EquivalentWidth
 #: A number that scatters less than this part of the one that scatters most is not stretched to unit variance: an
 #: autoencoder may leave latents idle, whose rounding errors would be stretched with them.
 LEAST = 0.05
+#: A direction in which numbers scatter less than this holds nothing but rounding errors.
+_FLAT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class Standard:
         """Matrix (L, K) from centred latents to numbers."""
         return np.asarray(self.axes.T / self.std)
 
+    def numbers(self, latents: Floats) -> Floats:
+        """Numbers (N, K) of latents (N, L)."""
+        return np.asarray((latents - self.center) @ self.forward)
+
     @property
     def inverse(self) -> Floats:
         """Matrix (K, L) from numbers to centred latents."""
@@ -66,6 +74,27 @@ def standardise(latents: Floats, components: int | None) -> Standard:
         axes = vectors * np.sign(largest)[:, None]
     std = ((latents - center) @ axes.T).std(0)
     return Standard(center, axes, np.maximum(std, LEAST * std.max()))
+
+
+def fit_domain(numbers: Floats, held: Floats) -> Floats:
+    """Measure how far the numbers of the training spectra reach.
+
+    Parameters
+    ----------
+    numbers : ndarray (N, K)
+        Of training spectra; of zero mean.
+    held : ndarray (M, K)
+        Of held-out spectra.
+
+    Returns
+    -------
+    ndarray (K, K)
+        ``|numbers @ matrix|`` is their Mahalanobis distance from the training spectra over the distance that 99 % of
+        held-out ones keep.
+    """
+    variance, axes = np.linalg.eigh(numbers.T @ numbers / len(numbers))
+    matrix = axes / np.sqrt(np.maximum(variance, _FLAT**2))
+    return np.asarray(matrix / conformal_quantile(np.linalg.norm(held @ matrix, axis=1), INSIDE))
 
 
 class ExportedEncoder(nn.Module):
@@ -98,24 +127,36 @@ class ExportedEncoder(nn.Module):
 
 
 class ExportedDecoder(nn.Module):
-    """Standardised latents to spectrum, equivalent width of H alpha, and 4000 Angstrom break; arguments as above."""
+    """Standardised latents to spectrum, equivalent width of H alpha, 4000 Angstrom break and distance.
+
+    Parameters
+    ----------
+    vae, standard, mean
+        As above.
+    domain : ndarray (K, K)
+        Of `fit_domain`.
+    """
 
     mean: Tensor
     center: Tensor
     matrix: Tensor
+    domain: Tensor
 
-    def __init__(self, vae: SpectrumVAE, standard: Standard, mean: Floats) -> None:
+    def __init__(self, vae: SpectrumVAE, standard: Standard, mean: Floats, domain: Floats) -> None:
         super().__init__()
         self.decoder = vae.decoder
         self.register_buffer("mean", _tensor(mean))
         self.register_buffer("center", _tensor(standard.center))
         self.register_buffer("matrix", _tensor(standard.inverse))
+        # Sums that fill the processor's registers do not depend on where in a batch a row stands.
+        self.register_buffer("domain", _tensor(np.pad(domain, ((0, 0), (0, -len(domain) % LANES)))))
         self.width, self.ratio = EquivalentWidth(LINES["HA"]), Break()
 
-    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Flux (N, 1000), equivalent width [Angstrom] (N,) and break (N,) of latents (N, K)."""
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Flux (N, 1000), equivalent width [Angstrom], break and distance (N,) of latents (N, K)."""
         flux = self.decoder(latent @ self.matrix + self.center) + self.mean
-        return flux, self.width(flux), self.ratio(flux)
+        distance = (latent @ self.domain).square().sum(1).sqrt()
+        return flux, self.width(flux), self.ratio(flux), distance
 
 
 def _tensor(values: Floats) -> Tensor:

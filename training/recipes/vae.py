@@ -74,7 +74,7 @@ def train_vae(
     resume : bool
         Go on from the state in ``out``.
     objects : int, optional
-        Spectra at most.
+        Mock spectra, or spectra of files at most; without it the preset's number, or all.
     device : 'auto', 'cpu' or 'cuda'
 
     Returns
@@ -87,7 +87,7 @@ def train_vae(
     UsageError
         For an unknown preset.
     InputError
-        If too few spectra can be used.
+        If too few spectra can be used, or they leave out wavelengths.
     Interrupted
         After a signal; ``resume`` goes on.
     """
@@ -98,8 +98,9 @@ def train_vae(
         require_new(out)
     if not spectra:
         say("no spectra given: training on the mock survey")
-    sample = vae_data.gather(spectra, objects or plan.mock_objects, seed)
-    say(f"{len(sample.spectra)} spectra, {100 * sample.spectra.good.mean():.0f} % of the grid with data")
+    sample = vae_data.gather(spectra, objects if spectra else objects or plan.mock_objects, seed)
+    good, believed = sample.spectra.good.mean(), sample.spectra.believed.mean()
+    say(f"{len(sample.spectra)} spectra, {good:.0%} of the grid with data, {believed:.0%} with errors that are believed")
     torch.manual_seed(seed)
     module = SpectrumVAE(plan.latents)
     where = pick_device(device)

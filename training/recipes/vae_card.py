@@ -37,9 +37,10 @@ def common(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def decoder_fields(latents: int) -> dict[str, Any]:
-    """Name, inputs, columns and wavelength table of the decoder."""
+    """Name, inputs, columns, domain and wavelength table of the decoder."""
+    prefix = "SPECVAE"
     return {
-        "name": DECODER, "description": "Spectrum of a galaxy from six numbers", "prefix": "SPECVAE",
+        "name": DECODER, "description": "Spectrum of a galaxy from six numbers", "prefix": prefix,
         "inputs": [_latent_input(latents)],
         "outputs": [
             {"tensor": "flux", "column": "SPEC_FLUX", "dtype": "f4", "shape": (POINTS,), "ucd": "phot.flux.density",
@@ -50,7 +51,10 @@ def decoder_fields(latents: int) -> dict[str, Any]:
              "description": "equivalent width of H alpha in SPEC_FLUX, positive in emission, rest frame"},
             {"tensor": "d4000", "column": "SPEC_D4000", "dtype": "f4", "ucd": "spect.continuum;arith.ratio",
              "description": "4000 Angstrom break in SPEC_FLUX (4000-4100 over 3850-3950 Angstrom, f_nu)"},
+            {"tensor": "ood", "column": f"{prefix}_OOD", "dtype": "f4", "ucd": "stat.param",
+             "description": "distance from the training sample; 99 % of similar galaxies lie below 1"},
         ],
+        "domain": {"column": f"{prefix}_OOD"},
         "tables": [{"name": _GRID, "description": "wavelength of each element of SPEC_FLUX", "columns": [_wave()]}],
     }  # fmt: skip
 

@@ -51,7 +51,7 @@ class Coder:
         return _run(self.encoder, "spectrum", filled)["latent"]
 
     def decode(self, latent: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """``flux`` (N, 1000), ``ew_ha`` and ``d4000`` (N,) of latents (N, K)."""
+        """``flux`` (N, 1000), ``ew_ha``, ``d4000`` and ``ood`` (N,) of latents (N, K)."""
         return _run(self.decoder, "latent", latent)
 
 

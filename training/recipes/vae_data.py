@@ -16,7 +16,8 @@ from galcli.training.progress import say
 from galcli.training.spectra import gaps
 from galcli.training.spectra.files import read_spectra
 from galcli.training.spectra.gaps import Filler
-from galcli.training.spectra.grid import Floats, Spectra, weights
+from galcli.training.spectra.grid import POINTS, Floats, Spectra, wavelengths, weights
+from galcli.training.spectra.match import same_object
 from galcli.training.spectra.mock import mock_spectra
 
 #: Part of the spectra that is held out, as published.
@@ -25,6 +26,10 @@ HELD_OUT = 0.25
 Z_RANGE = (0.0, 0.36)
 #: Fewer spectra than this teach nothing.
 FEWEST = 64
+#: A wavelength that fewer training spectra tell of is not learned, and would be decoded to chance.
+FEWEST_AT_WAVELENGTH = 16
+#: Part of a spectrum's pixels with data whose errors must be believed; only these teach.
+MIN_BELIEVED = 0.1
 
 
 @dataclass(frozen=True)
@@ -69,24 +74,25 @@ class Sample:
         return np.flatnonzero(self.held == held)
 
 
-def gather(paths: Sequence[str | Path], objects: int, seed: int) -> Sample:
+def gather(paths: Sequence[str | Path], objects: int | None, seed: int) -> Sample:
     """Spectra of files, or of the mock survey.
 
     Parameters
     ----------
     paths : sequence of str or Path
         Files, folders, globs; none: mock spectra.
-    objects : int
-        Mock spectra, or at most so many of the files.
+    objects : int, optional
+        Mock spectra, for which it must be given; or as many of the files', drawn by chance, where there are more.
     seed : int
-        Of the mock survey and the split.
+        Of the mock survey, what is drawn and the split.
 
     Raises
     ------
     InputError
-        If too few spectra can be used.
+        If too few spectra can be used, or they leave out wavelengths.
     """
     if not paths:
+        assert objects is not None
         spectra, truth = mock_spectra(objects, seed)
         return prepared(spectra, truth, seed, "mock survey", mock=True)
     spectra, problems = read_spectra(paths)
@@ -94,14 +100,24 @@ def gather(paths: Sequence[str | Path], objects: int, seed: int) -> Sample:
         say(f"left out: {problem.path}: {problem.reason}")
     if len(problems) > 10:
         say(f"left out: {len(problems) - 10} more")
-    kept = np.flatnonzero(~((spectra.z <= Z_RANGE[0]) | (spectra.z > Z_RANGE[1])))[:objects]
-    say(f"{len(kept)} of {len(spectra)} spectra with 0 < z <= {Z_RANGE[1]}")
+    near = ~((spectra.z <= Z_RANGE[0]) | (spectra.z > Z_RANGE[1]))
+    believed = spectra.believed.sum(1) >= MIN_BELIEVED * spectra.good.sum(1)
+    kept = np.flatnonzero(near & believed)
+    told = (
+        f"{len(kept)} of {len(spectra)} spectra can be used: {np.count_nonzero(~near)} are not at 0 < z <= {Z_RANGE[1]}, "
+        f"of {np.count_nonzero(near & ~believed)} others less than {MIN_BELIEVED:.0%} of the errors are believed"
+    )
+    say(told)
     if len(kept) < FEWEST:
         raise InputError(
-            f"{len(kept)} usable spectra, fewer than the {FEWEST} that an autoencoder needs at least",
+            f"{told}; an autoencoder needs {FEWEST} at least",
             "give more files with --spectra, or leave it out to learn from the mock survey",
         )
-    return prepared(spectra.take(kept), None, seed, Path(str(paths[0])).name, mock=False)
+    if objects is not None and objects < len(kept):
+        kept = np.sort(np.random.default_rng(seed).permutation(kept)[:objects])
+        say(f"{objects} of these are drawn by chance")
+    names = dict.fromkeys(Path(path).resolve().name for path in paths)
+    return prepared(spectra.take(kept), None, seed, ", ".join(names), mock=False)
 
 
 def prepared(
@@ -120,11 +136,17 @@ def prepared(
         As in `Sample`.
     filler : Filler, optional
         That of an earlier training; without it, it is measured on the training spectra.
+
+    Raises
+    ------
+    InputError
+        If it is measured, and the training spectra leave out wavelengths.
     """
-    held = np.zeros(len(spectra), np.bool_)
-    order = torch.randperm(len(spectra), generator=torch.Generator().manual_seed(seed)).numpy()
-    held[order[: int(HELD_OUT * len(spectra))]] = True
+    number = same_object(spectra)
+    order = torch.randperm(int(number.max()) + 1, generator=torch.Generator().manual_seed(seed)).numpy()
+    held = np.isin(number, order[: int(HELD_OUT * len(order))])
     if filler is None:
+        _require_wavelengths(spectra.believed[~held])
         filler = gaps.fit_filler(spectra.flux[~held], spectra.good[~held], seed)
     filled, norm = gaps.fill_in_parts(filler, spectra.flux, spectra.good)
     if truth is not None:
@@ -132,3 +154,14 @@ def prepared(
     mean = filled[~held].mean(0, dtype=np.float64).astype(np.float32)
     digest = hashlib.sha256(filled.tobytes()).hexdigest()[:16]
     return Sample(spectra, filled, weights(spectra, norm), norm, truth, filler, held, mean, name, mock, digest)
+
+
+def _require_wavelengths(believed: NDArray[np.bool_]) -> None:
+    """Refuse training spectra that leave out wavelengths of the grid."""
+    missing = wavelengths()[believed.sum(0) < FEWEST_AT_WAVELENGTH]
+    if len(missing):
+        raise InputError(
+            f"{len(missing)} of {POINTS} wavelengths, from {missing[0]:.0f} to {missing[-1]:.0f} Angstrom, have data in "
+            f"fewer than {FEWEST_AT_WAVELENGTH} training spectra",
+            "give more spectra, some that reach them: of higher redshift, or of a spectrograph that begins bluer",
+        )

@@ -16,7 +16,7 @@ from galcli.models.card import Card
 from galcli.models.session import Graph
 from galcli.training import export
 from galcli.training.networks.vae import SpectrumVAE
-from galcli.training.networks.vae_export import ExportedDecoder, ExportedEncoder, standardise
+from galcli.training.networks.vae_export import ExportedDecoder, ExportedEncoder, fit_domain, standardise
 from galcli.training.progress import say
 from galcli.training.recipes import vae_card
 from galcli.training.recipes.vae_data import Sample, prepared
@@ -60,14 +60,16 @@ def export_vae(
     """
     unseen, tested = _unseen(sample, facts["seed"])
     export.freeze(vae.encoder, {"input": torch.from_numpy(sample.filled[:2] - sample.mean)})
-    standard = standardise(_latents(vae, sample), components)
+    latents = _latents(vae, sample, held=False)
+    standard = standardise(latents, components)
+    domain = fit_domain(standard.numbers(latents), standard.numbers(_latents(vae, sample, held=True)))
     mean = sample.mean.astype(np.float64)
-    encoder, decoder = ExportedEncoder(vae, standard, mean), ExportedDecoder(vae, standard, mean)
+    encoder, decoder = ExportedEncoder(vae, standard, mean), ExportedDecoder(vae, standard, mean, domain)
     probe = torch.from_numpy(sample.filled[sample.rows(held=True)[:16]])
     encoding = _graph(encoder, "spectrum", probe, ["latent"])
     with torch.no_grad():
         latent = encoder.eval()(probe)
-    decoding = _graph(decoder, "latent", latent, ["flux", "ew_ha", "d4000"])
+    decoding = _graph(decoder, "latent", latent, ["flux", "ew_ha", "d4000", "ood"])
     found = metrics(_quality(encoding, decoding, unseen, tested), sample=unseen.name, objects=len(tested))
     shared = vae_card.common(facts) | {"metrics": found}
     count = len(standard.std)
@@ -79,12 +81,12 @@ def export_vae(
     return out / f"{vae_card.DECODER}.onnx", found
 
 
-def _latents(vae: SpectrumVAE, sample: Sample) -> Floats:
-    """Latent means (N, L) of the training spectra."""
+def _latents(vae: SpectrumVAE, sample: Sample, held: bool) -> Floats:
+    """Latent means (N, L) of the training or held-out spectra."""
     with torch.no_grad():
         parts = [
             vae.encode(torch.from_numpy(sample.filled[rows] - sample.mean)).mean
-            for rows in np.array_split(sample.rows(held=False), 16)
+            for rows in np.array_split(sample.rows(held), 16)
         ]
     return torch.cat(parts).numpy().astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Which spectrum belongs to which row of a catalogue."""
+"""Which spectrum belongs to which row of a catalogue, and which spectra are of one object."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from galcli.training.spectra.grid import Floats, Spectra
 
 #: A spectrum farther from a row is another object's [degrees].
 RADIUS = 1.0 * ARCSEC
+_CHORD = 2 * np.sin(np.radians(RADIUS) / 2)
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -45,6 +46,32 @@ def match_spectra(ids: NDArray[Any] | None, ra: Floats, dec: Floats, spectra: Sp
     return found
 
 
+def same_object(spectra: Spectra) -> NDArray[np.int64]:
+    """Number the objects that spectra are of.
+
+    Spectra are of one object if they have one identifier, or lie within ``RADIUS`` of each other.
+
+    Returns
+    -------
+    ndarray (N,), int64
+        From 0, in the order in which objects first appear.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import KDTree
+
+    order = np.argsort(spectra.id, kind="stable")
+    order = order[spectra.id[order] != -1]
+    twice = np.flatnonzero(np.diff(spectra.id[order]) == 0)
+    placed = np.flatnonzero(np.isfinite(spectra.ra) & np.isfinite(spectra.dec))
+    near = KDTree(unit_vectors(spectra.ra[placed], spectra.dec[placed])).query_pairs(_CHORD, output_type="ndarray")
+    first, second = np.concatenate([np.stack([order[twice], order[twice + 1]], axis=1), placed[near]]).T
+    pairs = coo_array((np.ones(len(first)), (first, second)), (len(spectra), len(spectra)))
+    labels = connected_components(pairs, directed=False)[1]
+    appears, number = np.unique(labels, return_index=True, return_inverse=True)[1:]
+    return np.unique(appears[number], return_inverse=True)[1].astype(np.int64)
+
+
 def median_snr(spectra: Spectra) -> Floats:
     """Median signal to noise per pixel with data, (N,); 0 where there is none."""
     snr = np.where(spectra.good, spectra.flux * np.sqrt(spectra.ivar), np.nan)
@@ -73,8 +100,7 @@ def _nearest(ra: Floats, dec: Floats, spectra: Spectra, which: NDArray[np.int64]
     which = which[np.isfinite(spectra.ra[which]) & np.isfinite(spectra.dec[which])]
     catalogue = KDTree(unit_vectors(ra[rows], dec[rows]))
     observed = KDTree(unit_vectors(spectra.ra[which], spectra.dec[which]))
-    radius = 2 * np.sin(np.radians(RADIUS) / 2)
-    pairs = catalogue.sparse_distance_matrix(observed, radius, output_type="ndarray")
+    pairs = catalogue.sparse_distance_matrix(observed, _CHORD, output_type="ndarray")
     least = np.full(len(which), np.inf)
     np.minimum.at(least, pairs["j"], pairs["v"])
     own = pairs[pairs["v"] == least[pairs["j"]]]

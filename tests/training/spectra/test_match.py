@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from galcli.training.spectra.grid import POINTS, Spectra
-from galcli.training.spectra.match import match_spectra, median_snr
+from galcli.training.spectra.match import match_spectra, median_snr, same_object
 
 ARCSEC = 1 / 3600
 
@@ -78,6 +78,17 @@ def test_as_a_search_of_all_pairs() -> None:
         expected[row] = own[snr[own].argmax()] if len(own) else -1
     assert find(None, ra, dec, spectra) == expected.tolist()
     assert 100 < np.count_nonzero(expected >= 0) < 200
+
+
+def test_objects_are_told_by_identifier_and_place() -> None:
+    at, nan = 10.0, np.nan
+    ids = [5, -1, 7, 5, -1, -1, 7, -1]
+    ra = [at, at + 0.9 * ARCSEC, nan, at + 1, 359.99995, 0.00005, nan, nan]
+    dec = [0, 0, nan, 0, 0, 0, nan, nan]
+    # 0 and 3 by identifier, 1 lies at 0, 2 and 6 by identifier, 4 and 5 on both sides of 0 degrees, 7 is unknown
+    assert same_object(made(ids, ra, dec)).tolist() == [0, 0, 1, 0, 2, 2, 1, 3]
+    assert same_object(made([-1] * 3, [at, at + 1.1 * ARCSEC, at], [0, 0, 1.1 * ARCSEC])).tolist() == [0, 1, 2]
+    assert same_object(made([-1] * 3, NAN, NAN)).tolist() == [0, 1, 2], "of what nothing is known, none is another"
 
 
 def test_median_snr() -> None:
