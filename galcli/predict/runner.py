@@ -175,9 +175,7 @@ class ModelRunner:
         joined: dict[str, Value] = {name: np.concatenate([part[name] for part in filled]) for name in worked[0]}
         return joined, np.array([part is None for part in parts])
 
-    def _store(
-        self, results: dict[str, Value], kept: NDArray[np.bool_], rows: Rows, table: Columns, job: Job
-    ) -> None:
+    def _store(self, results: dict[str, Value], kept: NDArray[np.bool_], rows: Rows, table: Columns, job: Job) -> None:
         """Write finite results; rows with any value that is not finite become nulls with MODEL_ERROR."""
         arrays: Columns = {bound.output.tensor: results[bound.output.tensor][:] for bound in self.outputs}
         for bound in self.outputs:
