@@ -185,14 +185,9 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
         note(f"note: computed in float32, for want of an int8 twin: {', '.join(whole)}")
     for model, front in chosen:
         runners.append(_open_runner(model, front, options, resampler, taken))
-    known = {output.group for runner in runners for output in runner.model.card.outputs}
-    known |= {chain.group for runner in runners for chain in runner.model.card.chain}
-    for group in options.groups:
-        if group not in known:
-            names = ", ".join(sorted(name for name in known if name)) or "none"
-            raise UsageError(f"no model has the optional group {group!r}", f"groups of the chosen models: {names}")
     tile = tile_gb(TILE_ROWS, [column for runner in runners for column in runner.columns])
     engine = Engine(source, tuple(runners), _share_memory(options, source, device, BASE_GB + tile), note=note)
+    _require_groups(options.groups, engine.all_runners())
     if device.gpu:
         # TensorRT compiles a model for each size of batch: there is one.
         least = engine.batch_size if device.kind == "tensorrt" else 1
@@ -238,6 +233,16 @@ def _choose_models(
             "or choose a model with --model (see `galcli models list`)",
         )
     return chosen
+
+
+def _require_groups(groups: tuple[str, ...], runners: Iterable[ModelRunner]) -> None:
+    """Refuse a group that no model at work has; those of a chained model count where that is asked for."""
+    cards = [runner.model.card for runner in runners]
+    known = {part.group for card in cards for part in (*card.outputs, *card.chain) if part.group}
+    for group in groups:
+        if group not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise UsageError(f"no model has the optional group {group!r}", f"groups of the chosen models: {names}")
 
 
 def _without_blind(

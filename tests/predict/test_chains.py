@@ -52,3 +52,19 @@ def test_doubts_about_a_row_hold_for_what_it_feeds(survey: Survey, galcli: Run) 
     np.testing.assert_array_equal(rows["ENC_STATUS"], expected)
     np.testing.assert_array_equal(rows["DBL_STATUS"], expected)
     galcli("validate", survey.out)
+
+
+def test_groups_of_chained_models_can_be_asked_for(survey: Survey, galcli: Run) -> None:
+    encoder, reader = write_chain(survey.root)
+    spectra = survey.root / "spectra.onnx"
+    change_card(spectra, outputs=[output("double", "SPC_VALUE", shape=(3,)),
+                                  output("double", "SPC_LINES", shape=(3,), group="lines")])  # fmt: skip
+    # Always the doubler, which makes spectra of what it doubled where they are asked for.
+    change_card(reader, chain=[link_to(spectra, {"double": "latent"}, "spectra")])
+    change_card(encoder, chain=[link_to(reader, LATENT)])
+    galcli(*predict(survey, encoder, "--with", "spectra", "--with", "lines"))
+    rows = read_predictions(survey.out)
+    np.testing.assert_array_equal(rows["SPC_VALUE"], 2 * rows["DBL_VALUE"])
+    np.testing.assert_array_equal(rows["SPC_LINES"], rows["SPC_VALUE"])
+    # Without the spectra there are no lines of theirs.
+    assert "more, spectra" in galcli(*predict(survey, encoder, "--with", "lines", "--overwrite"), code=2).hint
