@@ -238,7 +238,8 @@ def _choose_models(
 def _require_groups(groups: tuple[str, ...], runners: Iterable[ModelRunner]) -> None:
     """Refuse a group that no model at work has; those of a chained model count where that is asked for."""
     cards = [runner.model.card for runner in runners]
-    known = {part.group for card in cards for part in (*card.outputs, *card.chain) if part.group}
+    known = {output.group for card in cards for output in card.outputs if output.group}
+    known |= {link.group for card in cards for link in card.chain if link.group}
     for group in groups:
         if group not in known:
             names = ", ".join(sorted(known)) or "none"
@@ -274,13 +275,13 @@ def _open_runner(model: ModelFile, front: int, options: PredictOptions, resample
     children = []
     for link in model.card.chain:
         if link.group is None or link.group in options.groups:
-            child = _open_runner(_chained_file(model, link), 0, options, resampler, taken)
+            child = _open_runner(chained_file(model, link), 0, options, resampler, taken)
             _require_bindings(session, child.session, link)
             children.append((child, dict(link.bindings)))
     return ModelRunner(model, session, resampler, front, outputs, status, tables, tuple(children))
 
 
-def _chained_file(model: ModelFile, link: Chain) -> ModelFile:
+def chained_file(model: ModelFile, link: Chain) -> ModelFile:
     """The model that another one feeds: beside its file, or among those installed."""
     beside = model.path.with_name(f"{link.name}.onnx")
     child = library.find(beside if beside.is_file() else link.name)
