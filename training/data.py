@@ -25,6 +25,8 @@ HELD_OUT = 0.2
 SPLIT_ORDER = 4
 #: Largest angle of a small rotation, degrees.
 MAX_ANGLE = 10.0
+#: Share of pixels without data up to which a turned pixel still counts as data: rounding, no more.
+_MIXED = 1e-3
 
 
 @dataclass
@@ -278,7 +280,9 @@ class Feed:
         seed = mix(self.seed, 2, step)
         mix_display(self.stamps, (pixels, valid, front), rows, chosen, seed, self.servers)
         if self.rotation:
-            pixels = rotate(pixels, draw_angles(len(rows), self.rotation, MAX_ANGLE, random))
+            angles = draw_angles(len(rows), self.rotation, MAX_ANGLE, random)
+            valid = (rotate(valid, angles) > 1 - _MIXED).float()
+            pixels = rotate(pixels, angles) * valid
         return Batch(pixels, valid, front, torch.from_numpy(self.target[rows]), torch.from_numpy(rows))
 
 

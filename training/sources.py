@@ -184,6 +184,8 @@ class MockStream:
         Where galaxies are drawn and rendered.
     order, model_scale
         As for ``mock_chunk`` and ``Stamps``.
+    rotation
+        As for ``Feed``.
     """
 
     size: int
@@ -201,6 +203,7 @@ class MockStream:
     device: str = "cpu"
     order: Sequence[str] = FRONTS
     model_scale: float = VIEWER_PIXEL_SCALE
+    rotation: float = 0.0
     _chunk: tuple[int, Feed] | None = None
 
     def batch(self, step: int) -> Batch:
@@ -221,4 +224,6 @@ class MockStream:
         stamps = Stamps(raw, kind, labels, self.pixel_scale, "mock stream", model_scale=self.model_scale)
         target = self.values(labels, seed).astype(np.float32)
         rows = np.arange(len(stamps))
-        return Feed(stamps, rows, target, self.batch_size, seed, self.d4, self.display, self.servers)
+        return Feed(
+            stamps, rows, target, self.batch_size, seed, self.d4, self.display, self.servers, self.rotation
+        )  # fmt: skip

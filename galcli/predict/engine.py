@@ -252,7 +252,8 @@ def _without_blind(
     """Default models that the cutouts are large enough for; all of them where none is."""
 
     def sees(card: Card) -> bool:
-        shown = min(1.0, source.field / card.field) ** 2 if card.field else 1.0
+        # Pixels at the edge count where half of them is covered.
+        shown = min(1.0, (source.field + (card.pixel_scale or 0)) / card.field) ** 2 if card.field else 1.0
         return not shown < 1 - card.max_masked  # also where the field is unknown
 
     seeing = [(model, front) for model, front in chosen if sees(model.card)]

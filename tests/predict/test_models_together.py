@@ -223,19 +223,20 @@ def test_default_models_that_the_cutouts_are_too_small_for(
     survey = make_survey(tmp_path / "survey", 8, loose=loose)
     side = fits.getheader(next(survey.cutouts.rglob("*.fits")), 0 if loose else "PIXELS")["NAXIS1"] * 0.262
     write_average(tiny_weights / "average.onnx", 16, side / 16)
-    # The limit is a tenth of the field without data: 0.95^2 = 0.9025 of it.
-    write_average(tiny_weights / "large.onnx", 16, side / 16 / 0.95, name="large", prefix="LRG")
-    write_average(tiny_weights / "blind.onnx", 16, side / 16 / 0.94, name="blind", prefix="BLD")
+    # The limit is a tenth of the field without data; pixels at the edge count where half of them is covered.
+    write_average(tiny_weights / "large.onnx", 16, side / 15.2, name="large", prefix="LRG")
+    write_average(tiny_weights / "blind.onnx", 16, side / 14.1, name="blind", prefix="BLD")
     write_index(tiny_weights, {"average": True, "large": True, "blind": True})
     result = galcli(*predict(survey))
     names = read_predictions(survey.out).dtype.names or ()
     assert {"AVG_STATUS", "LRG_STATUS"} < set(names)
     assert "BLD_STATUS" not in names
-    assert f"without blind, which sees {side / 0.94:.3g} arcsec; the first cutouts show {side:.3g}" in result.err
-    galcli(*predict(survey, "blind", more=("--overwrite",)))
+    assert (read_predictions(survey.out)["LRG_STATUS"] == ModelStatus.EDGE).all()
+    assert f"without blind, which sees {16 * side / 14.1:.3g} arcsec; the first cutouts show {side:.3g}" in result.err
+    galcli(*predict(survey, "blind", more=("--overwrite",)), code=3)
     assert (read_predictions(survey.out)["BLD_STATUS"] == ModelStatus.MASKED | ModelStatus.EDGE).all()
     write_index(tiny_weights, {"average": False, "large": False, "blind": True})  # better null values than none
-    galcli(*predict(survey, more=("--overwrite",)))
+    galcli(*predict(survey, more=("--overwrite",)), code=3)
     assert (read_predictions(survey.out)["BLD_STATUS"] == ModelStatus.MASKED | ModelStatus.EDGE).all()
 
 

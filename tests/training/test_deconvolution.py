@@ -199,9 +199,11 @@ def test_folding(name):
             fold(net)
             torch.testing.assert_close(net(x), expected, rtol=0, atol=tolerance)
         assert type(net[1][0]) is nn.Conv2d
-    statistics = list(zip(layer.running_mean.double().numpy(), layer.running_delta.double().numpy(), strict=True))
-    slow = slow_output(layer.double(), x.double(), statistics)
-    np.testing.assert_allclose(expected, slow, rtol=0, atol=1e-4)
+        # Patch by patch, in float64.
+        layer.double()
+        statistics = list(zip(layer.running_mean.numpy(), layer.running_delta.numpy(), strict=True))
+        slow = slow_output(layer, x.double(), statistics)
+        np.testing.assert_allclose(net(x).detach(), slow, rtol=0, atol=5 * tolerance)
 
 
 @pytest.mark.parametrize("settings", [(2, 3, 3, 1, 1, 1), (4, 4, 3, 1, 1, 2), (3, 2, 1, 1, 0, 1)])

@@ -144,6 +144,40 @@ def test_resuming_after_an_interruption_gives_the_same_bits(source, tmp_path, mo
         spectra.train_spectra(tmp_path / "cut", source, coder, resume=True, **(how | {"dropout": 0.5}))
 
 
+@pytest.mark.parametrize("changed", ["target", "stamps"])
+def test_training_does_not_go_on_with_other_galaxies(source, tmp_path, changed):
+    coder = BandCoder()
+    observed = gather(TINY, source, coder)
+    spectra.train_spectra(tmp_path / "out", source, coder, observed=observed, **SIMPLE)
+    sample = observed.sample
+    if changed == "target":
+        other = dataclasses.replace(sample, target=sample.target[::-1].copy())
+    else:
+        other = dataclasses.replace(sample, stamps=[dataclasses.replace(one, key="other") for one in sample.stamps])
+    with pytest.raises(InputError, match="another training"):
+        spectra.train_spectra(
+            tmp_path / "out", source, coder, resume=True, observed=dataclasses.replace(observed, sample=other), **SIMPLE
+        )
+
+
+def test_a_part_of_an_epoch_is_a_step_at_least(source, tmp_path):
+    path = spectra.train_spectra(tmp_path / "out", source, BandCoder(), epochs=0.01, **SIMPLE)
+    assert checkpoint.load_weights(path)[1]["epochs"] > 0
+
+
+def test_one_length_is_enough(source, tmp_path):
+    for other in ({"minutes": 1.0}, {"stream": 128}):
+        with pytest.raises(UsageError, match="epochs are given beside"):
+            spectra.train_spectra(tmp_path / "out", source, BandCoder(), epochs=1.0, **other, **SIMPLE)
+
+
+@pytest.mark.parametrize(("split", "hint"), [("seed", "more galaxies"), ("tile", "patches of sky")])
+def test_too_few_held_out_galaxies_are_told_before_the_training(source, tmp_path, split, hint):
+    with pytest.raises(InputError, match="fewer than the 1000") as caught:
+        spectra.train_spectra(tmp_path / "out", source, BandCoder(), split=split, least_held=1000, **SIMPLE)
+    assert hint in caught.value.hint
+
+
 def test_what_makes_no_sense_is_refused(source, tmp_path):
     coder, out = BandCoder(), tmp_path / "out"
     with pytest.raises(UsageError, match="unknown network 'resnet'") as caught:

@@ -206,6 +206,17 @@ def test_export(name):
     assert export.prove(net, model, lambda count: {"x": images(count)}) <= 1e-4
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folded_networks_say_the_same(name):
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
+        net, x = used(name).to(dtype), images().to(dtype)
+        with torch.no_grad():
+            expected = net(x)
+            prepare_for_export(net)
+            error = (net(x) - expected).abs().max() / expected.abs().max()
+        assert error <= tolerance
+
+
 def test_export_of_maps_with_odd_sides():
     net = used("xresnet18-hybrid", 112)
     prepare_for_export(net)

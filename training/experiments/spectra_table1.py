@@ -54,7 +54,7 @@ class Plan:
 
 
 PLANS = {
-    "quick": Plan("coarse", (10, 20), 3),
+    "quick": Plan("coarse", (8, 16), 3),
     "full": Plan("published", (10, 50), 3),
 }
 

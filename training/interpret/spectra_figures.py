@@ -42,7 +42,7 @@ class Example:
     flux : ndarray (1000,)
         Predicted.
     low, high : ndarray (1000,)
-        Where 68 % of the spectra lie whose latents are drawn from the error bars.
+        Where 68 % of the spectra lie whose latents are drawn from the error bars and the correlation of the errors.
     """
 
     row: int
@@ -81,7 +81,9 @@ def example(comparison: Comparison, row: int, seed: int) -> Example:
     """A galaxy's predicted spectrum with its band."""
     at = np.array([row])
     latent, error = (comparison.column(name, at) for name in ("SPEC_LATENT", "SPEC_LATENT_ERR"))
-    noise = np.random.default_rng([seed, row]).standard_normal((DRAWS, latent.shape[1]))
+    correlation = comparison.model.card.calibration.get("residual_correlation", np.eye(latent.shape[1]))
+    draw = np.random.default_rng([seed, row])
+    noise = draw.multivariate_normal(np.zeros(latent.shape[1]), correlation, DRAWS)
     drawn = comparison.coder.decode((latent + error * noise).astype(np.float32))["flux"]
     low, high = np.percentile(drawn, BAND, axis=0).astype(np.float32)
     return Example(row, comparison.column("SPEC_FLUX", at)[0], low, high)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from galcli.errors import InputError, UsageError
@@ -133,7 +131,7 @@ def train(
     identity = {
         "target": target, "preset": preset, "seed": seed, "k": k, "split": split, "mock": sample.mock,
         "init": str(init) if init else None, "minutes": minutes, "samples": [s.describe() for s in sample.stamps],
-        "plan": asdict(plan), "stream": stream, "learned": None if catalog is None else _digest(sample),
+        "plan": asdict(plan), "stream": stream, "learned": None if catalog is None else sample.digest(),
     }  # fmt: skip
     if reading.told:
         identity["reading"] = reading.told
@@ -145,11 +143,6 @@ def train(
     fit.run(resume)
     known = {"init": start, "label_columns": list(source.columns), "data": None if catalog is None else catalog.name}
     return _write(out, fit, task, sample, identity | known)
-
-
-def _digest(sample: Sample) -> str:
-    """What a survey teaches: another catalogue or label column of the same size must not go on with this training."""
-    return hashlib.sha256(np.where(sample.usable[:, None], sample.target, 0).tobytes()).hexdigest()[:16]
 
 
 def _provenance(path: Path, info: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ from galcli.training.spectra.mock import every, observe_spectra
 WEIGHTS, METRICS = "weights.safetensors", "metrics.json"
 #: Stamps on which the sky noise is measured.
 _NOISE = 512
-#: Fluxes are compressed from this many times the sky noise on.
+#: Fluxes are compressed from this many times the sky noise of the first stage on, whose pixels may be coarser than the
+#: model's: about twice the noise of those.
 _SOFTENING = 3.0
 
 
@@ -40,6 +41,7 @@ def train_spectra(
     out: Path, source: Source, coder: Coder, *, network: str = "xresnet18-hybrid", preset: str = "default",
     resume: bool = False, minutes: float | None = None, epochs: float | None = None, split: str = "seed",
     device: str = "auto", stream: int | None = None, dropout: float = 0.0, observed: Observed | None = None,
+    least_held: int = 0,
 ) -> Path:  # fmt: skip
     """Train a network from images to latents of spectra; write its weights and metrics.
 
@@ -71,6 +73,8 @@ def train_spectra(
         Share of the last features that is left out at random, for the scatter of dropout ensembles.
     observed : Observed, optional
         What ``gather`` gives for this source, where it is known already.
+    least_held : int
+        Galaxies that must be held out, for what is measured on them afterwards.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def train_spectra(
     Raises
     ------
     UsageError
-        For an unknown network or preset, or a stream beside a catalogue.
+        For an unknown network or preset, a stream beside a catalogue, or epochs beside a time or a stream.
     InputError
         If too few galaxies have spectra and pixels.
     Interrupted
@@ -91,12 +95,19 @@ def train_spectra(
             raise UsageError(f"unknown {kind} {name!r}", f"known: {', '.join(known)}")
     if stream is not None and source.catalog is not None:
         raise UsageError("only mock galaxies can be streamed", "leave out --stream or --catalog")
+    if epochs is not None and (minutes is not None or stream is not None):
+        raise UsageError("epochs are given beside a time or a stream, which set the length too", "give one of them")
     plan, seed = PRESETS[preset], source.seed
     if not resume:
         require_new(out)
     if source.catalog is None and observed is None:
         say("no catalogue given: training on the mock survey")
     sample = (observed or gather(plan, source, coder, split)).sample
+    if (held := len(sample.rows(-1, held=True))) < least_held:
+        raise InputError(
+            f"{held} galaxies are held out, fewer than the {least_held} that error bars are measured on",
+            "give more galaxies" if split == "seed" else "give galaxies of more patches of sky, or use --split seed",
+        )
     torch.manual_seed(seed)
     module = build(network, len(bands_of(FRONT)), coder.latents, dropout)
     feeds: list[AnyFeed] = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
@@ -108,11 +119,12 @@ def train_spectra(
         "network": network, "preset": preset, "plan": asdict(plan), "seed": seed, "split": split, "mock": sample.mock,
         "minutes": minutes, "epochs": epochs, "stream": stream, "dropout": dropout,
         "encoder": coder.encoder.sha256, "samples": [stamps.describe() for stamps in sample.stamps],
+        "stamps": [stamps.key for stamps in sample.stamps], "learned": sample.digest(), "reading": source.reading.told,
     }  # fmt: skip
     left = None if resume and (out / STATE).exists() else minutes
     steps = steps_of(plan.stages, plan.batch, feeds, module, task, device, left, stream)
     if epochs is not None:
-        steps = tuple(round(epochs * stage.share * feed.steps_per_epoch)
+        steps = tuple(max(1, round(epochs * stage.share * feed.steps_per_epoch))
                       for stage, feed in zip(plan.stages, feeds, strict=True))  # fmt: skip
     settings = Settings(steps, NETWORKS[network].lr, seed=seed, device=device, identity=identity)
     fit = Fit(module, task, feeds, settings, out)
@@ -141,7 +153,7 @@ def _streamed(stage: Stage, plan: Preset, coder: Coder, seed: int, device: str) 
 
     return MockStream(
         stage.size, stage.pixel_scale, FRONTS, (), every, latents, plan.batch, seed, plan.d4, 0.0, True,
-        STREAMED_EPOCH // plan.batch, where, FRONTS, plan.stages[-1].pixel_scale,
+        STREAMED_EPOCH // plan.batch, where, FRONTS, plan.stages[-1].pixel_scale, plan.rotation,
     )  # fmt: skip
 
 
@@ -161,7 +173,7 @@ def _pixels(out: Path, sample: Sample, plan: Preset, feed: AnyFeed, resume: bool
 
 
 def _softening(stamps: Stamps, rows: np.ndarray[Any, np.dtype[np.int64]]) -> list[float]:
-    """A few times the sky noise of each band, in nanomaggies per pixel of the model's grid."""
+    """A few times the sky noise of each band in these stamps, in nanomaggies over the area of a pixel of the model."""
     pixels = take(stamps, rows[:_NOISE])[0].transpose(0, 1).flatten(1)
     spread = (pixels - pixels.median(1, keepdim=True).values).abs().median(1).values
     return [float(f"{value:.4g}") for value in (_SOFTENING * 1.4826 * spread).tolist()]

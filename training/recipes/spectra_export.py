@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galcli.errors import InputError, ModelError
+from galcli.errors import ModelError
 from galcli.models.card import Card
 from galcli.models.session import Graph
 from galcli.tables.atomic import atomic_write
@@ -38,6 +38,8 @@ from galcli.training.spectra.quality import figures, metrics
 FRESH = 10_000
 #: Training galaxies that fix the domain.
 REFERENCE = 4_000
+#: Galaxies of a survey held out at least.
+LEAST = 20
 #: Part of the unseen galaxies that calibrates the error bars; the metrics are measured on the others.
 CALIBRATION = 1 / 2
 _BATCH = 64
@@ -106,9 +108,7 @@ def unseen(weights: Path, source: Source, coder: Coder, split: str, learned: Obs
     else:
         fresh, rows = learned, learned.sample.rows(-1, held=True)
         rows, name = np.random.default_rng(source.seed).permutation(rows), f"held-out galaxies of {source.catalog.name}"
-    count = max(1, round(CALIBRATION * len(rows)))
-    if len(rows) < 2:
-        raise InputError(f"{len(rows)} galaxies are held out, too few to measure a model on", "give more galaxies")
+    count = round(CALIBRATION * len(rows))
     return Views(reference, View(fresh, rows[:count]), View(fresh, rows[count:]), name)
 
 
@@ -155,6 +155,7 @@ def export_spectra(weights: Path, views: Views, coder: Coder, out: Path) -> Card
             "method": conformal.method, "level": calibrate.LEVEL, "views": conformal.objects,
             "width_depends_on_object": [bool(local) for local in conformal.local],
             "domain_components": len(domain.std), "torch_onnxruntime_difference": float(f"{error:.3g}"),
+            "residual_correlation": _correlation(held["latent"] - views.calibration.target),
         },
     }  # fmt: skip
     card = Card.model_validate(spectra_card.fields(info, coder.decoder.sha256) | found)
@@ -209,6 +210,12 @@ def _calibrate(
     return domain, calibrate.fit_conformal(residual, domain.scores(pooled), front, 1)
 
 
+def _correlation(residual: NDArray[np.float64]) -> list[list[float]]:
+    """How the errors of the latents go together: out of their range, a decoded spectrum means nothing."""
+    found = np.corrcoef(residual, rowvar=False).reshape(residual.shape[1], -1)
+    return [[float(f"{value:.4f}") for value in row] for row in found]
+
+
 def _metrics(test: Values, views: Views, coder: Coder) -> Iterable[dict[str, Any]]:
     """Figures of every latent and of the decoded spectra, on galaxies seen by neither training nor calibration."""
     common = {"sample": views.name, "objects": len(views.test.rows), "front": FRONT}
@@ -250,7 +257,7 @@ def train_and_export(out: Path, source: Source, coder: Coder, *, split: str = "s
     GalcliError
         As `train_spectra` and `export_spectra`.
     """
-    weights = train_spectra(out, source, coder, split=split, **how)
+    weights = train_spectra(out, source, coder, split=split, least_held=LEAST if source.catalog else 0, **how)
     model = out / f"{spectra_card.NAME}.onnx"
     export_spectra(weights, unseen(weights, source, coder, split), coder, model)
     return model

@@ -47,5 +47,5 @@ PRESETS = {
     "quick": Preset((Stage(56, 1.0, 5.0),), batch=64, mock_objects=4_096),
     # For comparisons of networks that take minutes: published turns and mirrors. Linear fluxes, of which few bright
     # pixels rule a batch, need more steps than that.
-    "coarse": Preset((Stage(32, 1.75, 10.0),), batch=64, d4=0.5, rotation=0.75, mock_objects=1_024),
+    "coarse": Preset((Stage(32, 1.75, 10.0),), batch=128, d4=0.5, rotation=0.75, mock_objects=1_024),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ def read_spectra(paths: Sequence[str | Path]) -> tuple[Spectra, list[Problem]]:
     Returns
     -------
     Spectra
-        In the order of the paths; within a folder or glob in order of names.
+        In the order of the paths; within a folder or glob in order of names. A file is read once, whatever names it
+        is given by.
     list of Problem
         What is not used: damaged files, stars, uncertain redshifts, too little of the grid covered.
 
@@ -63,8 +65,7 @@ def read_spectra(paths: Sequence[str | Path]) -> tuple[Spectra, list[Problem]]:
     """
     found: list[Spectra] = []
     problems: list[Problem] = []
-    files = list(dict.fromkeys(path for text in paths for path in _listed(text)))
-    for path in track(files, "files of spectra", lambda _: 1):
+    for path in track(_once_each(paths), "files of spectra", lambda _: 1):
         for result in _read(path):
             if isinstance(result, Problem):
                 problems.append(result)
@@ -74,6 +75,15 @@ def read_spectra(paths: Sequence[str | Path]) -> tuple[Spectra, list[Problem]]:
         first = problems[0]
         raise InputError(f"no usable spectrum, {len(problems)} problems; first: {first.path}: {first.reason}", _HINT)
     return concatenate(found), problems
+
+
+def _once_each(paths: Sequence[str | Path]) -> list[Path]:
+    """The files that paths stand for, by the first name that each is given by."""
+    files: dict[str, Path] = {}
+    for text in paths:
+        for path in _listed(text):
+            files.setdefault(os.path.realpath(path), path)
+    return list(files.values())
 
 
 def _listed(text: str | Path) -> list[Path]:

@@ -9,6 +9,7 @@ import numpy as np
 from galcli.errors import InputError
 from galcli.training.spectra.grid import LOGLAM0, POINTS, Spectra, wavelengths
 from galcli.training.spectra.hdus import SpectrumFile, numbers, read_table, whole_numbers
+from galcli.training.spectra.rebin import good_pixels
 from galcli.training.spectra.sdss import SIGMA_MIN
 
 _HINT = "write it again with galcli mock"
@@ -46,7 +47,7 @@ def read(file: SpectrumFile, path: Path) -> Spectra:
         flux, ivar = table["FLUX"].astype(np.float32), table["IVAR"].astype(np.float32)
     if not flux.shape == ivar.shape == (len(ids), POINTS):
         raise InputError(f"columns FLUX and IVAR do not hold {POINTS} numbers per row", _HINT)
-    good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
+    good = good_pixels(flux, ivar, np.zeros(flux.shape, np.bool_))
     sigma = (good / np.sqrt(np.where(good, ivar, 1))).astype(np.float32)
     unknown = np.full(len(ids), np.nan)
     return Spectra(

@@ -30,6 +30,7 @@ from galcli.cutouts.hdus import (
     packing,
     plain_pixels,
     read_bytes,
+    verify,
 )
 from galcli.cutouts.resources import require_resources
 from galcli.errors import InputError
@@ -52,18 +53,18 @@ class SpectrumFile:
     path : Path
     data : Bytes
         All of it, unpacked.
-    hdus : list of Cards
-        What the headers say, see `galcli.cutouts.hdus`.
+    hdus : list of (Cards, int, int)
+        What each header says, where it begins and where its data end, see `galcli.cutouts.hdus.hdus`.
     """
 
     path: Path
     data: Bytes
-    hdus: list[Cards]
+    hdus: list[tuple[Cards, int, int]]
 
     @property
     def names(self) -> list[str]:
         """Names of the extensions, in capitals."""
-        return [str(cards.get("EXTNAME", "")).strip().upper() for cards in self.hdus]
+        return [str(cards.get("EXTNAME", "")).strip().upper() for cards, _, _ in self.hdus]
 
     def index(self, hdu: str | int) -> int:
         """Number of an extension; raises `InputError` if there is no such."""
@@ -72,9 +73,12 @@ class SpectrumFile:
             raise InputError(f"no extension {hdu}", _HINT)
         return known.index(hdu) if isinstance(hdu, str) else hdu
 
-    def bytes_of(self, cards: Cards) -> bytes | memoryview:
-        """The data of an extension."""
-        return self.data[cards[BEGIN] : cards[BEGIN] + cards[SIZE]]
+    def bytes_of(self, number: int) -> memoryview:
+        """The data of an extension; raises `ValueError` if it has sums and they are others."""
+        cards, start, end = self.hdus[number]
+        whole, begin = memoryview(self.data[start:end]), cards[BEGIN] - start
+        verify(cards | {BEGIN: begin}, whole, 0, end - start)
+        return whole[begin : begin + cards[SIZE]]
 
 
 class _TableCards(dict[str, Any]):
@@ -109,7 +113,7 @@ def opened(path: Path) -> Iterator[SpectrumFile]:
             data: Bytes = read_bytes(path) if packing(path) else stack.enter_context(BytesOnDisk(path))
             if data[:10] != b"SIMPLE  = ":
                 raise ValueError("not a FITS file" if len(data) else "empty file")
-            yield SpectrumFile(path, data, [cards for cards, _, _ in hdus(data)])
+            yield SpectrumFile(path, data, list(hdus(data)))
     except DAMAGE as error:
         require_resources(path, error)
         raise InputError(f"truncated or damaged: {_one_line(error)}", _HINT) from error
@@ -135,7 +139,8 @@ def read_table(file: SpectrumFile, hdu: str | int, columns: Sequence[str]) -> di
     InputError
         If there is no such table, a column is missing, there are no rows, or it is packed.
     """
-    cards = file.hdus[file.index(hdu)]
+    number = file.index(hdu)
+    cards = file.hdus[number][0]
     if cards.get("XTENSION") not in ("BINTABLE", "TABLE") or cards.get("ZIMAGE"):
         raise InputError(f"extension {hdu} is an image, not a table", _HINT)
     if cards.get("ZTABLE"):
@@ -145,7 +150,7 @@ def read_table(file: SpectrumFile, hdu: str | int, columns: Sequence[str]) -> di
         raise InputError(f"extension {hdu} has no rows", _HINT)
     fields = fields_of(_TableCards(cards), f"extension {hdu}")
     spelled = {name.upper(): field for name, field in reversed(fields.items())}
-    raw = np.frombuffer(file.bytes_of(cards), np.uint8, rows * width).reshape(rows, width)
+    raw = np.frombuffer(file.bytes_of(number), np.uint8, rows * width).reshape(rows, width)
     found = {}
     for wanted in columns:
         choices = wanted.rstrip("?").split("|")
@@ -181,17 +186,15 @@ def read_image(file: SpectrumFile, hdu: str, ndim: int) -> NDArray[Any]:
         If there is no such image, or its axes are others.
     """
     number = file.index(hdu)
-    cards = file.hdus[number]
+    cards = file.hdus[number][0]
     packed = "Z" if cards.get("ZIMAGE") else ""
     if not (packed or cards.get("XTENSION") == "IMAGE") or int(cards[f"{packed}NAXIS"]) != ndim:
         raise InputError(f"extension {hdu} is not an image of {ndim} axes", _HINT)
     pixels = math.prod(int(cards[f"{packed}NAXIS{axis}"]) for axis in range(1, ndim + 1))
     if pixels > _MOST_PACKED * len(file.data):
         raise InputError(f"truncated file: its header tells of {pixels} pixels", _HINT)
-    if packed:
-        values = compressed_pixels(file.path, number, cards)
-    else:
-        values = plain_pixels(cards | {BEGIN: 0}, file.bytes_of(cards))
+    data = file.bytes_of(number)
+    values = compressed_pixels(file.path, number, cards) if packed else plain_pixels(cards | {BEGIN: 0}, data)
     return values.astype(values.dtype.newbyteorder("="))
 
 

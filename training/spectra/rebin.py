@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,12 @@ from galcli.training.spectra.grid import POINTS, Floats, edges
 
 #: A grid pixel of which less is covered by good pixels of the spectrograph has no data.
 MIN_OVERLAP = 0.5
+#: Pixels that are farther apart than so many times the neighbouring ones have a hole between them.
+_HOLE = 1.5
+#: More than so many times the median of its spectrum is a fault that the survey overlooked, not a line: one with an
+#: equivalent width of 2000 Angstrom, which few galaxies exceed, is 900 times as high as the continuum at DESI's
+#: resolution, and less at SDSS's.
+_FAULT = 1000
 
 
 class Rebinned(NamedTuple):
@@ -22,12 +28,28 @@ class Rebinned(NamedTuple):
     native_sigma: Floats
 
 
-def good_pixels(flux: Floats, ivar: Floats, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels that were measured: not flagged, finite, with a finite error."""
-    return np.asarray(~bad & np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0))
+def good_pixels(flux: NDArray[Any], ivar: NDArray[Any], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels that were measured: not flagged, finite, with a finite error, and no higher than any line can be.
+
+    Parameters
+    ----------
+    flux, ivar : ndarray (..., n), float
+        Whole spectra, since what a line can be goes by the spectrum's median.
+    bad : ndarray (..., n), bool
+        Flagged pixels.
+
+    Returns
+    -------
+    ndarray (..., n), bool
+    """
+    good = ~bad & np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
+    size = np.abs(np.where(good, flux, np.inf))
+    middle = (np.count_nonzero(good, axis=-1, keepdims=True) - 1) // 2
+    median = np.take_along_axis(np.sort(size, axis=-1), middle, axis=-1)
+    return np.asarray(good & (size / _FAULT <= median))
 
 
-def rebin(wavelength: Floats, flux: Floats, ivar: Floats, bad: NDArray[np.bool_], z: float) -> Rebinned:
+def rebin(wavelength: Floats, flux: Floats, ivar: Floats, good: NDArray[np.bool_], z: float) -> Rebinned:
     """Average a spectrum over the pixels of the rest-frame grid.
 
     Flux density is averaged over the part of each grid pixel that good pixels cover, so that the integral of a line
@@ -42,8 +64,8 @@ def rebin(wavelength: Floats, flux: Floats, ivar: Floats, bad: NDArray[np.bool_]
         Flux density per observed Angstrom.
     ivar : ndarray (n,), float64
         Its inverse variance.
-    bad : ndarray (n,), bool
-        Pixels not to be used; those without finite flux and positive, finite ``ivar`` are not used either.
+    good : ndarray (n,), bool
+        Pixels to be used, see `good_pixels`.
     z : float
         Redshift.
 
@@ -52,13 +74,12 @@ def rebin(wavelength: Floats, flux: Floats, ivar: Floats, bad: NDArray[np.bool_]
     Rebinned
         F(lambda) = (1 + z) f_obs(lambda (1 + z)), and ``native_sigma``, the rms error of the pixels that contribute.
     """
-    good = good_pixels(flux, ivar, bad)
-    native, grid = borders(wavelength), edges() * (1 + z)
-    # Between two neighbouring borders of either kind lies a piece of one native pixel and one grid pixel.
+    native, grid = borders(wavelength).ravel(), edges() * (1 + z)
+    # Between two neighbouring borders of either kind lies a piece of one grid pixel, and of one native pixel or a hole.
     cuts = np.sort(np.concatenate([native, grid]), kind="stable")
     middle, width = (cuts[1:] + cuts[:-1]) / 2, np.diff(cuts)
-    pixel, point = np.searchsorted(native, middle) - 1, np.searchsorted(grid, middle) - 1
-    used = (pixel >= 0) & (pixel < len(good)) & (point >= 0) & (point < POINTS)
+    (pixel, hole), point = np.divmod(np.searchsorted(native, middle) - 1, 2), np.searchsorted(grid, middle) - 1
+    used = (hole == 0) & (point >= 0) & (point < POINTS)
     used[used] = good[pixel[used]]
     pixel, point, width = pixel[used], point[used], width[used]
     variance = 1 / ivar[pixel]
@@ -96,7 +117,7 @@ def combine(arms: Sequence[Rebinned]) -> Rebinned:
 
 
 def borders(centres: Floats) -> Floats:
-    """Borders of pixels midway between their centres, those at the ends as far out as the next ones are in.
+    """Where pixels begin and end: midway between their centres; at an end of the spectrum, as far out as in.
 
     Parameters
     ----------
@@ -105,7 +126,13 @@ def borders(centres: Floats) -> Floats:
 
     Returns
     -------
-    ndarray (n + 1,), float64
+    ndarray (n, 2), float64
+        Between pixels that are farther apart than others near them there is a hole: there they are as wide as those.
     """
-    inner = (centres[1:] + centres[:-1]) / 2
-    return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
+    apart = np.diff(centres)
+    near = np.minimum(np.minimum(np.r_[apart[0], apart[:-1]], apart), np.r_[apart[1:], apart[-1]])
+    hole, middle = apart > _HOLE * near, (centres[1:] + centres[:-1]) / 2
+    ends = np.where(hole, centres[:-1] + near / 2, middle)
+    begins = np.where(hole, centres[1:] - near / 2, middle)
+    first, last = 2 * centres[0] - ends[0], 2 * centres[-1] - begins[-1]
+    return np.stack([np.r_[first, begins], np.r_[ends, last]], axis=1)

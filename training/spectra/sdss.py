@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +11,23 @@ from numpy.typing import NDArray
 from galcli.training.spectra.hdus import SpectrumFile, numbers, read_table, require_wavelengths, whole_numbers
 from galcli.training.spectra.target import Arm, Target
 
-#: Bits of ``and_mask`` that make a pixel unusable: FULLREJECT, BRIGHTSKY, NODATA, COMBINEREJ, BADFLUXFACTOR,
-#: BADSKYCHI, REDMONSTER (https://www.sdss.org/dr17/algorithms/bitmasks, SPPIXMASK).
-UNUSABLE = functools.reduce(operator.or_, (1 << bit for bit in (19, 23, 24, 25, 26, 27, 28)))
+#: Bits of ``and_mask`` that make a pixel unusable (SPPIXMASK in sdssMaskbits.par of SDSS's idlutils).
+UNUSABLE = {
+    "FULLREJECT": 18, "NOSKY": 22, "BRIGHTSKY": 23, "NODATA": 24, "COMBINEREJ": 25, "BADFLUXFACTOR": 26,
+    "BADSKYCHI": 27, "REDMONSTER": 28,
+}  # fmt: skip
 
 #: Errors of pixels below this are not believed [1e-17 erg/s/cm2/Angstrom] (Portillo et al. 2020); the mock survey, whose
 #: spectrograph is SDSS's, keeps to it.
 SIGMA_MIN = 0.25
 
+#: A bit of ZWARNING that is passed over, MANY_OUTLIERS: more than 5 % of the pixels lie over 5 sigma from the best
+#: template. Bright spectra do, whose errors are smaller than what templates tell; the redshift is seldom wrong.
+_MANY_OUTLIERS = 1 << 4
+
 #: The extension that tells of the target: SPECOBJ, SPALL in BOSS and eBOSS.
 _TARGET = 2
+_UNUSABLE = sum(1 << bit for bit in UNUSABLE.values())
 _INT64 = np.iinfo(np.int64)
 
 
@@ -53,7 +58,7 @@ def read_targets(file: SpectrumFile, path: Path) -> list[Target]:
     with np.errstate(over="ignore"):
         wavelength = 10 ** numbers(pixels, "LOGLAM")
     require_wavelengths(wavelength)
-    bad = (whole_numbers(pixels, "AND_MASK") & UNUSABLE) != 0
+    bad = (whole_numbers(pixels, "AND_MASK") & _UNUSABLE) != 0
     return [
         Target(
             name=str(path),
@@ -61,7 +66,7 @@ def read_targets(file: SpectrumFile, path: Path) -> list[Target]:
             ra=float(numbers(about, "PLUG_RA")[0]),
             dec=float(numbers(about, "PLUG_DEC")[0]),
             z=float(numbers(about, "Z")[0]),
-            zwarning=int(whole_numbers(about, "ZWARNING")[0]),
+            zwarning=int(whole_numbers(about, "ZWARNING")[0]) & ~_MANY_OUTLIERS,
             kind=str(about["CLASS"][0]).strip().upper(),
             fibre=0,  # a fault of the fibre is a bit of ZWARNING
             sigma_min=SIGMA_MIN,

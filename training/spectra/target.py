@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from galcli.errors import InputError
 from galcli.training.spectra.grid import POINTS, Floats, Spectra
-from galcli.training.spectra.rebin import Rebinned, combine, rebin
+from galcli.training.spectra.rebin import Rebinned, combine, good_pixels, rebin
 
 #: Of the grid's points, the part that must hold data.
 MIN_COVERAGE = 0.6
@@ -53,7 +53,7 @@ class Target:
     z : float
         Redshift.
     zwarning : int
-        What the redshift fit warns of; 0 = nothing.
+        What the redshift fit warns of, as far as it matters; 0 = nothing.
     kind : str
         ``GALAXY``, ``QSO``, ``STAR`` or ``SKY``.
     fibre : int
@@ -100,7 +100,8 @@ def to_grid(target: Target) -> Spectra:
         raise InputError(f"redshift is not sure: ZWARNING = {target.zwarning}", _HINT)
     if target.kind not in EXTRAGALACTIC:
         raise InputError(f"is {target.kind or 'of no class'}, not {' or '.join(EXTRAGALACTIC)}", _HINT)
-    on_grid = combine([rebin(arm.wavelength, arm.flux, arm.ivar, arm.bad, target.z) for arm in target.arms])
+    arms = zip(target.arms, _good_pixels(target.arms), strict=True)
+    on_grid = combine([rebin(arm.wavelength, arm.flux, arm.ivar, good, target.z) for arm, good in arms])
     flux, ivar, native_sigma = _single_precision(on_grid)
     require_coverage(int(np.count_nonzero(ivar)))
     return Spectra(
@@ -116,6 +117,12 @@ def require_coverage(points: int) -> None:
         raise InputError("no data on the grid: all pixels are masked, or lie elsewhere at this redshift", _HINT)
     if points < MIN_COVERAGE * POINTS:
         raise InputError(f"covers {points / POINTS:.0%} of the grid, {MIN_COVERAGE:.0%} are needed", _HINT)
+
+
+def _good_pixels(arms: tuple[Arm, ...]) -> list[NDArray[np.bool_]]:
+    """Good pixels of each arm, judged by the spectrum as a whole."""
+    flux, ivar, bad = (np.concatenate([getattr(arm, key) for arm in arms]) for key in ("flux", "ivar", "bad"))
+    return np.split(good_pixels(flux, ivar, bad), np.cumsum([len(arm.flux) for arm in arms])[:-1])
 
 
 def _single_precision(spectrum: Rebinned) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:

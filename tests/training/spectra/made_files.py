@@ -8,9 +8,20 @@ from typing import Any
 import fitsio
 import numpy as np
 
+from galcli.training.spectra.files import read_spectra
+from galcli.training.spectra.grid import Spectra
+
+SAMPLE = Path(__file__).parents[3] / "galcli/sample"
 Z = 0.1
 LOGLAM = 3.55 + 1e-4 * np.arange(4300)
 ARMS = {"B": (3600, 5800), "R": (5760, 7620), "Z": (7520, 9824)}
+
+
+def only(*paths: Path) -> Spectra:
+    """Spectra of files that are read without a problem."""
+    spectra, problems = read_spectra(paths)
+    assert problems == []
+    return spectra
 
 
 def sdss_columns(**changed: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import fitsio
 import numpy as np
 import pytest
 
+from galcli.errors import InputError
 from galcli.training.spectra.files import read_spectra
 from galcli.training.spectra.grid import Spectra, edges, wavelengths
 from galcli.training.spectra.match import match_spectra, median_snr
@@ -59,7 +60,8 @@ def test_sdss_tables(sdss: Spectra) -> None:
 def test_flags_cost_few_pixels(sdss: Spectra) -> None:
     for name in sdss.name:
         pixels = fitsio.read(name, ext="COADD")
-        flagged = np.count_nonzero((pixels["ivar"] > 0) & (pixels["and_mask"].astype(np.int64) & UNUSABLE != 0))
+        mask = sum(1 << bit for bit in UNUSABLE.values())
+        flagged = np.count_nonzero((pixels["ivar"] > 0) & (pixels["and_mask"].astype(np.int64) & mask != 0))
         assert 3 <= flagged <= 19  # of 3800
 
 
@@ -110,6 +112,23 @@ def test_repeats_belong_to_one_row(sdss: Spectra) -> None:
     best = [max(pair, key=lambda row: median_snr(sdss)[row]) for pair in REPEATED]
     assert found.tolist() == [0, 1, best[0], best[1], 4, best[0], 6, best[1]]
     assert match_spectra(sdss.id, sdss.ra, sdss.dec, sdss).tolist() == list(range(8))
+
+
+def test_one_wrong_bit_is_found(tmp_path: Path) -> None:
+    [coadd] = DESI.rglob("coadd-4-*.fits")
+    beside = coadd.with_name(coadd.name.replace("coadd", "redrock"))
+    (tmp_path / beside.name).write_bytes(beside.read_bytes())
+    with fitsio.FITS(str(coadd)) as file:
+        offsets = {hdu.get_extname(): hdu.get_offsets() for hdu in file}
+    for extension in ("FIBERMAP", "B_WAVELENGTH", "R_FLUX", "Z_IVAR", "B_MASK", "R_RESOLUTION"):
+        data, at = bytearray(coadd.read_bytes()), offsets[extension]
+        data[(at["data_start"] + at["data_end"]) // 2] ^= 1
+        (tmp_path / coadd.name).write_bytes(data)
+        if extension == "R_RESOLUTION":  # is not read
+            assert len(read_spectra([tmp_path])[0]) == 1
+        else:
+            with pytest.raises(InputError, match="checksum of the data does not match"):
+                read_spectra([tmp_path])
 
 
 def test_desi_tables(desi: Spectra) -> None:

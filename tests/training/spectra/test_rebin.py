@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from galcli.training.spectra.grid import DLOGLAM, Floats, edges, wavelengths
-from galcli.training.spectra.rebin import MIN_OVERLAP, Rebinned, borders, combine, rebin
+from galcli.training.spectra.rebin import MIN_OVERLAP, Rebinned, borders, combine, good_pixels, rebin
 
 LOG = 10 ** (3.55 + 1e-4 * np.arange(4300))  # as SDSS, 3548-9546 Angstrom
 LINEAR = np.arange(3600, 9824.1, 0.8)  # as DESI
 
 
 def clean(wavelength: Floats) -> NDArray[np.bool_]:
-    return np.zeros(len(wavelength), bool)
+    return np.ones(len(wavelength), bool)
 
 
 @settings(max_examples=30, deadline=None)
@@ -25,7 +25,7 @@ def test_flat_stays_flat(z: float, level: float, native: Floats) -> None:
     ones = np.ones(len(native))
     out = rebin(native, level * ones, ones, clean(native), z)
     has_data = out.ivar > 0
-    ends = borders(native)[[0, -1]] / (1 + z)
+    ends = borders(native)[[0, -1], [0, 1]] / (1 + z)
     inside = (edges()[:-1] >= ends[0]) & (edges()[1:] <= ends[1])
     assert has_data[inside].all()
     np.testing.assert_allclose(out.flux[has_data], (1 + z) * level, rtol=1e-9, atol=1e-12)
@@ -78,17 +78,50 @@ def test_four_equal_pixels_quarter_the_variance() -> None:
 
 def test_bad_pixels_are_left_out_and_half_a_pixel_is_needed() -> None:
     fine = 10 ** (3.53 + DLOGLAM * (np.arange(4000) / 4 - 0.375))
-    flux, bad = np.full(4000, 3.0), clean(fine)
+    flux, bad = np.full(4000, 3.0), ~clean(fine)
     for pixels, junk in ((slice(400, 401), 1e30), (slice(800, 802), -1e30), (slice(1200, 1203), 1e30)):
         flux[pixels], bad[pixels] = junk, True
     ivar = np.ones(4000)
     flux[1600], ivar[1604], ivar[1608], ivar[1612] = np.nan, np.inf, np.nan, -1
-    out = rebin(fine, flux, ivar, bad, 0.0)
+    out = rebin(fine, flux, ivar, good_pixels(flux, ivar, bad), 0.0)
     np.testing.assert_allclose(out.flux[np.r_[99:102, 400:404]], 3)
     np.testing.assert_allclose(out.ivar[np.r_[100, 400:404]], 3, rtol=1e-3)
     assert out.ivar[300] == out.flux[300] == 0  # three quarters are bad
     assert np.count_nonzero(out.ivar == 0) <= 2
     assert MIN_OVERLAP == 0.5
+
+
+def test_what_no_line_can_be_is_no_data() -> None:
+    random = np.random.default_rng(2)
+    flux = random.normal(3, 1, (3, 5000))
+    flux[2] *= 1e-3
+    none = np.zeros(flux.shape, bool)
+    assert good_pixels(flux, np.ones(flux.shape), none).all()
+    flux[0, 100], flux[1, [7, 8]], flux[2, 9] = 2500, [1e30, -3500], 4  # a line, two faults, a fault of a faint one
+    for dtype in (np.float32, np.float64):
+        good = good_pixels(flux.astype(dtype), np.ones(flux.shape), none)
+        assert np.argwhere(~good).tolist() == [[1, 7], [1, 8], [2, 9]]
+        np.testing.assert_array_equal(good_pixels(flux[1].astype(dtype), np.ones(5000), none[0]), good[1])
+    bad = none.copy()
+    bad[:, 1:], flux[:] = True, 1e30
+    assert good_pixels(flux, np.ones(flux.shape), bad).sum() == 3
+    assert not good_pixels(flux, np.zeros(flux.shape), none).any()
+
+
+@pytest.mark.parametrize("native", [LOG, LINEAR], ids=["log", "linear"])
+@pytest.mark.parametrize(
+    "rows", [np.r_[1000:1500], np.r_[1], np.r_[2000:2003], np.r_[0:1000], np.r_[1001:1499, 1500:1600]],
+    ids=["many", "second", "three", "first", "one alone between two holes"],
+)  # fmt: skip
+def test_pixels_that_are_not_in_the_table_are_no_data(native: Floats, rows: NDArray[np.int64]) -> None:
+    """A table without rows gives what one with these rows flagged gives."""
+    kept = clean(native)
+    kept[rows] = False
+    flux, ivar = np.linspace(1, 3, len(native)), np.linspace(4, 1, len(native))
+    flagged = rebin(native, flux, ivar, kept, 0.02)
+    missing = rebin(native[kept], flux[kept], ivar[kept], kept[kept], 0.02)
+    for values, expected in zip(missing, flagged, strict=True):
+        np.testing.assert_allclose(values, expected, rtol=1e-3)
 
 
 def test_spectrum_elsewhere_has_no_data() -> None:
