@@ -74,6 +74,14 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def change_card(path: Path, **changes: Any) -> None:
+    """Change fields of the card of a model file."""
+    model = onnx.load(path)
+    card = json.loads(model.metadata_props[0].value) | changes
+    helper.set_model_props(model, {"galcli.card": json.dumps(card)})
+    onnx.save(model, path)
+
+
 def write_corners(path: Path, size: int = 16) -> Path:
     """The four corner pixels of each band, (3, 2, 2): tells orientation and band order."""
     steps = np.array([1, 1, size - 1, size - 1], np.int64)
@@ -180,14 +188,16 @@ def write_chain(folder: Path, size: int = 16) -> tuple[Path, Path]:
     bindings = {"inner/latent": "latent"}
     card = card_of(
         "encoder", "ENC", [output("sum", "ENC_SUM"), output("sum", "ENC_MORE", group="more")], size,
-        chain=[
-            {"name": "doubler", "sha256": sha256(readers["doubler"]), "bindings": bindings},
-            {"name": "spectra", "sha256": sha256(readers["spectra"]), "bindings": bindings, "group": "spectra"},
-        ],
+        chain=[link_to(readers["doubler"], bindings), link_to(readers["spectra"], bindings, "spectra")],
     )  # fmt: skip
     tensors = {"inner/latent": (TensorProto.FLOAT, [3]), "sum": (TensorProto.FLOAT, [])}
     encoder = save(folder / "encoder.onnx", nodes, tensors, {"axes": np.array([2, 3]), "one": np.array([1])}, card)
     return encoder, readers["doubler"]
+
+
+def link_to(fed: Path, bindings: dict[str, str], group: str | None = None) -> dict[str, Any]:
+    """A link of a chain, as the card of the feeding model lists it."""
+    return {"name": fed.stem, "sha256": sha256(fed), "bindings": bindings, "group": group}
 
 
 #: Wavelengths of `write_decoder`: lambda_j = 10^(LOGLAM0 + j DLOGLAM) Angstrom.
@@ -223,7 +233,7 @@ def write_decoder(
     constants = {"zero": np.array(0), "one": np.array([1]), "basis": spectrum_basis(points)[None]}
     tensors: dict[str, tuple[Any, Shape]] = {"flux": (TensorProto.FLOAT, [points]), "first": (TensorProto.FLOAT, [])}
     decoder = save(folder / f"{name}-decoder.onnx", nodes, tensors, constants, card)
-    link = {"name": decoder.stem, "sha256": sha256(decoder), "bindings": {"latent": "latent"}, "group": "spectra"}
+    link = link_to(decoder, {"latent": "latent"}, "spectra")
     card = card_of(name, "LAT", [output("latent", "SPEC_LATENT", shape=(3,))], size, chain=[link])
     node = helper.make_node("ReduceMean", ["pixels", "axes"], ["latent"], keepdims=0)
     return save(folder / f"{name}.onnx", [node], {"latent": (TensorProto.FLOAT, [3])}, {"axes": np.array([2, 3])}, card)

@@ -9,9 +9,21 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    Strict,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from galcli.errors import ModelError
+from galcli.tables.header import CARD, card_text
 
 #: Key of ``metadata_props`` in the ONNX file.
 CARD_KEY = "galcli.card"
@@ -23,11 +35,16 @@ Dtype = Annotated[str, StringConstraints(pattern=r"^(b1|u1|i2|i4|i8|f4|f8|A[1-9]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: Text of one header card; blanks at its end would not come back.
 CardText = Annotated[str, StringConstraints(pattern=r"^([ -~]{0,67}[!-~])?$")]
+#: A number of a header card; text that looks like one is text.
+CardNumber = StrictInt | Annotated[FiniteFloat, Strict()]
 
-#: Keywords that FITS keeps for the structure of a table, and those that galcli writes itself.
+#: Keywords that FITS keeps for the structure of tables, plain and compressed, and those that galcli writes itself.
 _RESERVED = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|THEAP|EXT(END|NAME|VER|LEVEL)|BLOCKED|INHERIT|Z(IMAGE|TABLE)"
-    r"|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DIM|DISP|UCD|COMM)\d+|END|COMMENT|HISTORY|CONTINUE|HIERARCH|LONGSTRN"
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|GROUPS|TFIELDS|THEAP|EXT(END|NAME|VER|LEVEL)|BLOCKED|INHERIT"
+    r"|B(SCALE|ZERO|LANK|UNIT)|P(TYPE|SCAL|ZERO)\d+|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DIM|DISP|BCOL|UCD|COMM)\d+"
+    r"|Z(IMAGE|TABLE|SIMPLE|TENSION|EXTEND|BLOCKED|BITPIX|NAXIS\d*|[PG]COUNT|THEAP|HECKSUM|DATASUM)"
+    r"|Z(CMPTYPE|MASKCMP|QUANTIZ|DITHER0|BLANK|SCALE|ZERO|TILELEN|(TILE|NAME|VAL|FORM|CTYP)\d+)"
+    r"|END|COMMENT|HISTORY|CONTINUE|HIERARCH|LONGSTRN"
     r"|CHECKSUM|DATASUM|GALCLI|ORTVER|IDENTITY|HPXNEST|HPXORDER|MOCK|(MODEL|MVER|MSHA|MFRONT|MMOCK)\d+"
 )
 #: Digits of the largest number of a column: FITS tables have no more than 999.
@@ -91,8 +108,16 @@ class HeaderCard(_Part):
     keyword: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_-]{1,8}(#[A-Z]?)?$")] = Field(
         description="# stands for the number of the column in the table, from 1"
     )
-    value: bool | int | FiniteFloat | CardText
+    value: bool | CardNumber | CardText
     comment: CardText = ""
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _bounded(cls, value: Any) -> Any:
+        # The union would take a longer one for a float, which is another number.
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError("an integer of a header card has 64 bits at most")
+        return value
 
     @model_validator(mode="after")
     def _allowed(self) -> Self:
@@ -100,6 +125,9 @@ class HeaderCard(_Part):
             raise ValueError(f"keyword {self.keyword} has more than 8 characters in column 100")
         if _RESERVED.fullmatch(self.keyword.replace("#", "1")):
             raise ValueError(f"keyword {self.keyword} has a meaning of its own in FITS, or galcli writes it")
+        width = len(card_text(self.keyword.replace("#", "1"), self.value).rstrip())
+        if width + len(self.comment and f" / {self.comment}") > CARD:
+            raise ValueError(f"value and comment of {self.keyword} take more than one card")
         return self
 
 

@@ -27,6 +27,8 @@ _SEAL_BYTES = len(_SEAL) + 64
 
 #: Precisions of which there are files.
 Stored = Literal["fp32", "int8"]
+#: Systems of which `galcli train int8` makes twins.
+_TWINNED = {"sfnet"}
 #: What the index tells of a file.
 _FILE_FACTS = {"file", "sha256", "size"}
 
@@ -218,7 +220,7 @@ def _shipped_precision(precision: str) -> Stored:
 
 def _shipped(name: str, entry: dict[str, Any], precision: Stored) -> ModelFile:
     if precision not in _precisions(entry):
-        raise _no_twin(name)
+        raise _no_twin(name, _shipped(name, entry, "fp32").card)
     facts = entry if precision == "fp32" else entry["int8"]
     path = _weights() / facts["file"]
     data = _read(path)
@@ -255,25 +257,26 @@ def _in_precision(model: ModelFile, precision: str) -> ModelFile:
         return model
     path = twin_path(model.path)
     if not path.exists():
-        raise _no_twin(str(model.path))
+        raise _no_twin(str(model.path), model.card)
     twin = _given(path)
     _require_twin(twin, model.sha256)
     return twin
 
 
-def _no_twin(where: str) -> ModelError:
-    return ModelError(
-        f"{where}: this model has no int8 twin",
-        "leave out --precision, or make one with `galcli train int8`",
-    )
+def _no_twin(where: str, card: Card) -> ModelError:
+    return ModelError(f"{where}: this model has no int8 twin", _without_twin(card))
 
 
 def _require_twin(twin: ModelFile, sha256: str) -> None:
     if twin.card.twin_of != sha256:
-        raise ModelError(
-            f"{twin.path}: not the int8 twin of this model but of another",
-            "leave out --precision, or make the twin anew with `galcli train int8`",
-        )
+        raise ModelError(f"{twin.path}: not the int8 twin of this model but of another", _without_twin(twin.card))
+
+
+def _without_twin(card: Card) -> str:
+    """How to go on for want of a twin."""
+    return "run it with --precision fp32" + (
+        ", or make the twin with `galcli train int8`" if card.system in _TWINNED else ""
+    )
 
 
 def _read(path: Path) -> bytes:

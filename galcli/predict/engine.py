@@ -185,14 +185,9 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
         note(f"note: computed in float32, for want of an int8 twin: {', '.join(whole)}")
     for model, front in chosen:
         runners.append(_open_runner(model, front, options, resampler, taken))
-    known = {output.group for runner in runners for output in runner.model.card.outputs}
-    known |= {chain.group for runner in runners for chain in runner.model.card.chain}
-    for group in options.groups:
-        if group not in known:
-            names = ", ".join(sorted(name for name in known if name)) or "none"
-            raise UsageError(f"no model has the optional group {group!r}", f"groups of the chosen models: {names}")
     tile = tile_gb(TILE_ROWS, [column for runner in runners for column in runner.columns])
     engine = Engine(source, tuple(runners), _share_memory(options, source, device, BASE_GB + tile), note=note)
+    _require_groups(options.groups, engine.all_runners())
     if device.gpu:
         # TensorRT compiles a model for each size of batch: there is one.
         least = engine.batch_size if device.kind == "tensorrt" else 1
@@ -240,6 +235,17 @@ def _choose_models(
     return chosen
 
 
+def _require_groups(groups: tuple[str, ...], runners: Iterable[ModelRunner]) -> None:
+    """Refuse a group that no model at work has; those of a chained model count where that is asked for."""
+    cards = [runner.model.card for runner in runners]
+    known = {output.group for card in cards for output in card.outputs if output.group}
+    known |= {link.group for card in cards for link in card.chain if link.group}
+    for group in groups:
+        if group not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise UsageError(f"no model has the optional group {group!r}", f"groups of the chosen models: {names}")
+
+
 def _without_blind(
     chosen: list[tuple[ModelFile, int]], source: CutoutSource, note: Callable[[str], None]
 ) -> list[tuple[ModelFile, int]]:
@@ -270,13 +276,13 @@ def _open_runner(model: ModelFile, front: int, options: PredictOptions, resample
     children = []
     for link in model.card.chain:
         if link.group is None or link.group in options.groups:
-            child = _open_runner(_chained_file(model, link), 0, options, resampler, taken)
+            child = _open_runner(chained_file(model, link), 0, options, resampler, taken)
             _require_bindings(session, child.session, link)
             children.append((child, dict(link.bindings)))
     return ModelRunner(model, session, resampler, front, outputs, status, tables, tuple(children))
 
 
-def _chained_file(model: ModelFile, link: Chain) -> ModelFile:
+def chained_file(model: ModelFile, link: Chain) -> ModelFile:
     """The model that another one feeds: beside its file, or among those installed."""
     beside = model.path.with_name(f"{link.name}.onnx")
     child = library.find(beside if beside.is_file() else link.name)

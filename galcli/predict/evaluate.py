@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from galcli.errors import InputError
 from galcli.models import library
 from galcli.models.card import Label
+from galcli.models.library import ModelFile
+from galcli.predict.engine import chained_file
 from galcli.predict.options import PredictOptions
 from galcli.predict.run import predict
 from galcli.predict.table import PREDICTIONS
@@ -83,28 +86,50 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
     InputError
         If no label is known or usable.
     """
-    card = library.find(model, options.precision).card
+    found = library.find(model, options.precision)
     wanted = [Label(output=output.upper(), column=column) for output, column in labels.items()] or list(
-        card.training.labels
+        found.card.training.labels
     )
-    known = {output.column for output in card.outputs}
-    for label in wanted:
-        if label.output not in known:
-            raise InputError(f"{card.name} has no output {label.output}", f"its outputs are {', '.join(sorted(known))}")
     if not wanted:
-        raise InputError(f"the card of {card.name} names no labels", "name them with --label OUTPUT=COLUMN")
+        raise InputError(f"the card of {found.name} names no labels", "name them with --label OUTPUT=COLUMN")
+    writers = [_writer(found, label.output) for label in wanted]
     columns = tuple(dict.fromkeys(name for label in wanted for name in (label.column, label.error) if name))
-    compared = {label.output for label in wanted}
-    groups = tuple(sorted({output.group for output in card.outputs if output.group and output.column in compared}))
+    groups = tuple(sorted({group for writer in writers for group in writer.groups if group}))
     with tempfile.TemporaryDirectory(prefix="galcli-evaluate-") as folder:
         out = Path(folder) / "predictions.fits"
         predict(dataclasses.replace(options, models=(model,), out=out, columns=columns, groups=groups), Quiet(progress))
         table = read_table(out)
-    status = table[f"{card.prefix}_STATUS"]
     # As in training, a row counts when all its labels are usable: bright lines alone would be another sample.
-    pairs = [pair for label in wanted for pair in components(table, label)]
-    usable = np.all([label_values(table, *pair)[1] for pair in pairs], axis=0)
-    return [score(table, label, status, usable, component) for label, component in pairs]
+    pairs = [(*pair, writer.status) for label, writer in zip(wanted, writers, strict=True)
+             for pair in components(table, label)]  # fmt: skip
+    usable = np.all([label_values(table, label, component)[1] for label, component, _ in pairs], axis=0)
+    return [score(table, label, table[status], usable, component) for label, component, status in pairs]
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """What writes a column: the model or one chained to it, with the groups to ask for and its status column."""
+
+    column: str
+    groups: frozenset[str | None]  # None: nothing to ask for
+    status: str
+
+
+def _writer(model: ModelFile, column: str) -> _Writer:
+    for writer in _writers(model):
+        if writer.column == column:
+            return writer
+    names = ", ".join(sorted({writer.column for writer in _writers(model)}))
+    raise InputError(f"{model.name} has no output {column}", f"its outputs are {names}")
+
+
+def _writers(model: ModelFile, groups: frozenset[str | None] = frozenset()) -> Iterator[_Writer]:
+    """Every column, those of chained models last, and only then are their files opened."""
+    card = model.card
+    for output in card.outputs:
+        yield _Writer(output.column, groups | {output.group}, f"{card.prefix}_STATUS")
+    for link in card.chain:
+        yield from _writers(chained_file(model, link), groups | {link.group})
 
 
 def components(table: dict[str, NDArray[Any]], label: Label) -> list[tuple[Label, int | None]]:

@@ -37,6 +37,29 @@ class BoundOutput:
     column: Column
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows that get a prediction.
+
+    Attributes
+    ----------
+    index : ndarray (M,), int64
+        Their places in the tile.
+    has_scale : ndarray (M,), bool
+        Whether offsets in arcsec mean anything.
+    status : ndarray (M,), int32
+        `ModelStatus` bits; grows while the model is at work.
+    """
+
+    index: NDArray[np.int64]
+    has_scale: NDArray[np.bool_]
+    status: NDArray[np.int32]
+
+    def take(self, kept: NDArray[np.bool_]) -> Rows:
+        """Some of the rows, with a status of their own."""
+        return Rows(self.index[kept], self.has_scale[kept], self.status[kept])
+
+
 @dataclass
 class ModelRunner:
     """A model with its session, its front and the columns it writes.
@@ -105,12 +128,24 @@ class ModelRunner:
         status, good = seen.grid.status.copy(), seen.rows
         if good.size:
             front = np.full(good.size, self.front, np.int64)
-            results, failed = self._infer({"pixels": seen.pixels, "valid": seen.valid, "front": front}, job)
-            status[good[failed]] |= int(ModelStatus.MODEL_ERROR)
-            if not failed.all():
-                rows, has_scale = job.batch.index[good], seen.grid.has_scale[good]
-                self._store(results, ~failed, rows, has_scale, status, good, table, job)
+            feeds: dict[str, Value] = {"pixels": seen.pixels, "valid": seen.valid, "front": front}
+            rows = Rows(job.batch.index[good], seen.grid.has_scale[good], status[good])
+            self._predict(feeds, rows, table, job)
+            status[good] = rows.status
         table[self.status.name][job.batch.index] = status
+
+    def _run_chained(self, feeds: dict[str, Value], rows: Rows, table: Columns, job: Job) -> None:
+        """Predict from another model's tensors; what that model met in a row holds for this one too."""
+        if rows.index.size:
+            self._predict(feeds, rows, table, job)
+            table[self.status.name][rows.index] = rows.status
+
+    def _predict(self, feeds: dict[str, Value], rows: Rows, table: Columns, job: Job) -> None:
+        """Compute, write the values, and add to the status of the rows."""
+        results, failed = self._infer(feeds, job)
+        rows.status[failed] |= int(ModelStatus.MODEL_ERROR)
+        if not failed.all():
+            self._store(results, ~failed, rows, table, job)
 
     def _infer(self, feeds: dict[str, Value], job: Job) -> tuple[dict[str, Value], NDArray[np.bool_]]:
         """Run the session; if the batch fails, find the rows that make it fail.
@@ -140,50 +175,29 @@ class ModelRunner:
         joined: dict[str, Value] = {name: np.concatenate([part[name] for part in filled]) for name in worked[0]}
         return joined, np.array([part is None for part in parts])
 
-    def _store(
-        self,
-        results: dict[str, Value],
-        kept: NDArray[np.bool_],
-        rows: NDArray[np.int64],
-        has_scale: NDArray[np.bool_],
-        status: NDArray[np.int32],
-        good: NDArray[np.int64],
-        table: Columns,
-        job: Job,
-    ) -> None:
+    def _store(self, results: dict[str, Value], kept: NDArray[np.bool_], rows: Rows, table: Columns, job: Job) -> None:
         """Write finite results; rows with any value that is not finite become nulls with MODEL_ERROR."""
         arrays: Columns = {bound.output.tensor: results[bound.output.tensor][:] for bound in self.outputs}
         for bound in self.outputs:
             values = arrays[bound.output.tensor]
             if values.dtype.kind == "f" and not bound.output.sky_offset:
                 kept &= np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-        status[good[~kept]] |= int(ModelStatus.MODEL_ERROR)
+        rows.status[~kept] |= int(ModelStatus.MODEL_ERROR)
         domain = self.model.card.domain
         for bound in self.outputs:
             values = arrays[bound.output.tensor]
             if domain is not None and bound.output.column == domain.column:
-                status[good[kept & (values > domain.threshold)]] |= int(ModelStatus.OUT_OF_DOMAIN)
+                rows.status[kept & (values > domain.threshold)] |= int(ModelStatus.OUT_OF_DOMAIN)
             if bound.output.sky_offset:
                 shape = (-1,) + (1,) * (values.ndim - 1)
-                values = np.where(has_scale.reshape(shape), values, np.float32(np.nan))
-            table[bound.column.name][rows[kept]] = _as_column(values[kept], bound)
+                values = np.where(rows.has_scale.reshape(shape), values, np.float32(np.nan))
+            table[bound.column.name][rows.index[kept]] = _as_column(values[kept], bound)
         for child, bindings in self.children:
             # Whole tensors stay where they are; a part of one is cut out on the host.
             fed = {target: results[source] for source, target in bindings.items()}
             if not kept.all():
                 fed = {target: values[kept] for target, values in fed.items()}
-            child.run_chained(fed, rows[kept], table, job)
-
-    def run_chained(self, feeds: dict[str, Value], rows: NDArray[np.int64], table: Columns, job: Job) -> None:
-        """Predict from another model's tensors and write the values of the given rows."""
-        if not rows.size:
-            return
-        results, failed = self._infer(feeds, job)
-        status = np.where(failed, np.int32(ModelStatus.MODEL_ERROR), np.int32(0)).astype(np.int32)
-        if not failed.all():
-            everything = np.arange(rows.size)
-            self._store(results, ~failed, rows, np.ones(rows.size, bool), status, everything, table, job)
-        table[self.status.name][rows] = status
+            child._run_chained(fed, rows.take(kept), table, job)
 
 
 def _as_column(values: NDArray[Any], bound: BoundOutput) -> NDArray[Any]:

@@ -18,7 +18,7 @@ Value = str | bool | int | float
 Card = tuple[str, Value, str]
 
 BLOCK = 2880
-_CARD = 80
+CARD = 80
 _STRING = 67  # characters of a string value that fit one card beside quotes and the & that announces more
 _ZERO_SUM = "0" * 16
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
@@ -51,7 +51,7 @@ def card_text(key: str, value: Value, comment: str = "") -> str:
     if key in ("COMMENT", "HISTORY"):
         text = _ascii(str(value))
         pieces = [text[i : i + 72] for i in range(0, len(text), 72)] or [""]
-        return "".join(f"{key:<8}{piece}".ljust(_CARD) for piece in pieces)
+        return "".join(f"{key:<8}{piece}".ljust(CARD) for piece in pieces)
     if isinstance(value, str):
         return _string_cards(key, _ascii(value), _ascii(comment))
     if isinstance(value, bool):
@@ -76,7 +76,7 @@ def _string_cards(key: str, value: str, comment: str) -> str:
             piece = ""
         piece += letter
     cards = [f"{key:<8}= '{pieces[0]}'", *(f"CONTINUE  '{middle}'" for middle in pieces[1:])]
-    return "".join(card.ljust(_CARD) for card in cards) + _with_comment(f"CONTINUE  {_quoted(piece)}", comment)
+    return "".join(card.ljust(CARD) for card in cards) + _with_comment(f"CONTINUE  {_quoted(piece)}", comment)
 
 
 def _quoted(text: str) -> str:
@@ -84,7 +84,7 @@ def _quoted(text: str) -> str:
 
 
 def _with_comment(card: str, comment: str) -> str:
-    return (f"{card} / {comment}" if comment and len(card) <= _CARD - 4 else card)[:_CARD].ljust(_CARD)
+    return (f"{card} / {comment}" if comment and len(card) <= CARD - 4 else card)[:CARD].ljust(CARD)
 
 
 def _ascii(text: str) -> str:
@@ -109,12 +109,12 @@ def sealed_header(cards: Iterable[Card], data_sum: int) -> bytes:
         A multiple of 2880.
     """
     text = "".join(card_text(*card) for card in cards)
-    if any(text.startswith("CONTINUE", at) for at in range(0, len(text), _CARD)):
+    if any(text.startswith("CONTINUE", at) for at in range(0, len(text), CARD)):
         text += card_text("LONGSTRN", "OGIP 1.0", "long strings continue")  # fitsverify warns without it
     at = len(text) + 11
     text += card_text("CHECKSUM", _ZERO_SUM, CHECKSUM_COMMENT)
     text += card_text("DATASUM", str(data_sum), DATASUM_COMMENT)
-    raw = pad((text + "END".ljust(_CARD)).encode("ascii"), b" ")
+    raw = pad((text + "END".ljust(CARD)).encode("ascii"), b" ")
     total = add_sum(raw, data_sum)
     return raw[:at] + encode_sum(~total & 0xFFFFFFFF).encode("ascii") + raw[at + 16 :]
 
@@ -139,11 +139,11 @@ def read_cards(raw: bytes) -> dict[str, Value | None] | None:
     """
     cards: dict[str, Value | None] = {}
     last = ""
-    for at in range(0, len(raw) - _CARD + 1, _CARD):
-        card = raw[at : at + _CARD]
+    for at in range(0, len(raw) - CARD + 1, CARD):
+        card = raw[at : at + CARD]
         key, value = read_card(card)
         if key == "END":
-            cards["END"] = -(-(at + _CARD) // BLOCK) * BLOCK
+            cards["END"] = -(-(at + CARD) // BLOCK) * BLOCK
             return cards
         if card[:8] == b"CONTINUE" and isinstance(cards.get(last), str):
             cards[last] = str(cards[last]).removesuffix("&") + str(_value(card[8:]) or "")

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from galcli.models.card import Card
 from galcli.schemas.__main__ import SCHEMAS, schema_text
+from galcli.tables.header import card_text
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -51,7 +52,7 @@ def with_header(fields, *cards):
     return Card.model_validate(fields(outputs=[fields()["outputs"][0] | {"header": list(cards)}]))
 
 
-@pytest.mark.parametrize("value", [True, 1, 1.0, 3.9e-4, "WAVE-LOG", "", "it's"])
+@pytest.mark.parametrize("value", [True, 1, 2**63 - 1, -(2**63), 1.0, 1e90, 3.9e-4, "WAVE-LOG", "", "it's"])
 def test_header_cards_keep_value_and_type(fields, value):
     card = with_header(fields, {"keyword": "1CTYP#", "value": value, "comment": "of the spectra"})
     again = Card.model_validate_json(card.model_dump_json())
@@ -66,7 +67,9 @@ def test_header_cards_keep_value_and_type(fields, value):
         {"keyword": "#"}, {"keyword": "A##"}, {"keyword": "TTYPE#"}, {"keyword": "TCOMM7"}, {"keyword": "MODEL#"},
         {"keyword": ""}, {"keyword": "A B"}, {"value": float("nan")}, {"value": float("inf")}, {"value": None},
         {"value": "x" * 69}, {"value": "\N{ANGSTROM SIGN}"}, {"value": "blank at the end "}, {"value": [1]},
-        {"comment": "\n"}, {"other": 1},
+        {"comment": "\n"}, {"other": 1}, {"value": "12 "}, {"value": 10**90}, {"value": 2**63}, {"value": -(2**63) - 1},
+        {"comment": "x" * 48}, {"value": "x" * 60, "comment": "y" * 6}, {"value": "'" * 40}, {"keyword": "GROUPS"},
+        {"keyword": "ZCMPTYPE"}, {"keyword": "ZFORM#"}, {"keyword": "ZCTYP1"}, {"keyword": "ZNAXIS2"}, {"keyword": "TBCOL#"},
     ],
     ids=str,
 )  # fmt: skip
@@ -77,6 +80,15 @@ def test_header_cards_that_no_table_can_hold_are_refused(fields, fault):
         with_header(fields, good | fault)
     with pytest.raises(ValidationError, match="twice"):
         with_header(fields, good, good)
+
+
+@pytest.mark.parametrize(
+    "more", [{"value": "x" * 68}, {"value": 1.5, "comment": "y" * 47}, {"value": "x" * 60, "comment": "y" * 5}]
+)
+def test_header_cards_that_just_fit_are_whole(fields, more):
+    (card,) = with_header(fields, {"keyword": "1CTYP#", **more}).outputs[0].header
+    found = fits.Card.fromstring(card_text("1CTYP100", card.value, card.comment))
+    assert (found.value, found.comment) == (card.value, card.comment)
 
 
 def test_no_card_takes_the_place_of_one_that_galcli_or_fits_writes(fields, survey, galcli):

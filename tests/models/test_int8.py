@@ -70,6 +70,27 @@ def test_paths_and_precisions(twins: Path) -> None:
         library.find(twins / "mean-too.onnx", "int8")
 
 
+@pytest.mark.parametrize("system", ["sfnet", "spectra"])
+@pytest.mark.parametrize("shipped", [False, True])
+def test_only_twins_that_can_be_made_are_proposed(
+    weights: Path, build: Callable[..., bytes], fields: Callable[..., dict[str, Any]], system: str, shipped: bool
+) -> None:
+    path = weights / "mean.onnx"
+    data = build(fields(system=system))
+    path.write_bytes(data)
+    index = json.loads((weights / "index.json").read_text())
+    index["mean"] |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    (weights / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="no int8 twin") as caught:
+        library.find("mean" if shipped else path, "int8")
+    assert "--precision fp32" in caught.value.hint
+    assert ("galcli train int8" in caught.value.hint) == (system == "sfnet")
+    (weights / "mean-int8.onnx").write_bytes(build(fields(system=system, precision="int8", twin_of="0" * 64)))
+    with pytest.raises(ModelError, match="but of another") as caught:
+        library.find(path, "int8")
+    assert ("galcli train int8" in caught.value.hint) == (system == "sfnet")
+
+
 def test_twin_of_another_model_is_refused(
     twins: Path, build: Callable[..., bytes], fields: Callable[..., dict[str, Any]]
 ) -> None:

@@ -14,7 +14,7 @@ from galcli.models.card import Label
 from galcli.predict.evaluate import components, label_values, score
 from tests.average import write_average
 from tests.survey import Survey, make_survey, write_catalog
-from tests.tiny_models import write_chain, write_classes, write_logarithm
+from tests.tiny_models import change_card, link_to, write_chain, write_classes, write_decoder, write_logarithm
 
 Run = Callable[..., Any]
 
@@ -134,6 +134,25 @@ def test_outputs_on_request_can_be_scored(tmp_path: Path, galcli: Run) -> None:
     words = ("evaluate", encoder, "--catalog", survey.catalog, "--label", "ENC_MORE=total", "--json", "--threads", 1)
     (found,) = json.loads(galcli(*words).out)["scores"]
     assert found["rmse"] < 1e-4
+
+
+def test_columns_of_chained_models_can_be_scored(tmp_path: Path, galcli: Run) -> None:
+    survey = make_survey(tmp_path / "s", 20)
+    truth = {"single": survey.means[:, 0], "means": survey.means}
+    write_catalog(survey.catalog, OBJECT_ID=survey.ids, RA=survey.ra, DEC=survey.dec, **truth)
+    model, decoder = write_decoder(survey.root), survey.root / "latents-decoder.onnx"
+    change_card(decoder, domain={"column": "SPEC_FIRST", "threshold": float(np.median(truth["single"]))})
+    change_card(model, chain=[link_to(decoder, {"latent": "latent"}, "spectra")])
+    words = ["evaluate", model, "--catalog", survey.catalog, "--json", "--threads", 1]
+    both = ("--label", "SPEC_FIRST=single", "--label", "SPEC_LATENT=means")
+    scores = json.loads(galcli(*words, *both).out)["scores"]
+    assert [found["column"] for found in scores] == ["SPEC_FIRST", *(f"SPEC_LATENT[{i}]" for i in range(3))]
+    assert max(found["rmse"] for found in scores) < 1e-5
+    assert [found["out_of_domain"] for found in scores] == [0.5, 0, 0, 0]  # of the decoder alone
+    assert "SPEC_FIRST, SPEC_FLUX, SPEC_LATENT" in galcli(*words, "--label", "SPEC_FLUXES=means", code=4).hint
+    # What is not scored need not be there.
+    decoder.unlink()
+    galcli(*words, "--label", "SPEC_LATENT=means")
 
 
 def test_each_component_has_its_own_error() -> None:

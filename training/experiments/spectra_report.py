@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from galcli.training.experiments.spectra_claims import NOTEBOOK, PUBLISHED, PUBLISHED_EPOCHS, SIMPLE_DECONV, Scores
-from galcli.training.experiments.statistics import Claim, Mean, mean_over_seeds
+from galcli.training.experiments.statistics import CHANCE, Claim, Mean, mean_over_seeds
 from galcli.training.networks.xresnet import build
 
 _PAPER = "Wu & Peek (2020, arXiv:2009.12318), Table 1"
@@ -62,12 +62,14 @@ def as_text(settings: dict[str, Any], scores: Scores, claims: Sequence[Claim]) -
     ]
     for number, claim in enumerate(claims, 1):
         lines += ["", f"{number}. {claim.statement}: {claim.verdict}"]
-        lines += [f"   {one.gain.text(4, sign=True)}  {one.name}: {one.gain.verdict}" for one in claim.differences]
+        lines += [f"   {one.gain.text(4, sign=True)}  {one.name}: {verdict}"
+                  for one, verdict in zip(claim.differences, claim.verdicts, strict=True)]  # fmt: skip
     lines += [
         f"   {_EITHER}: either order is a reproduction",
         "",
         "Positive differences speak for a claim; errors are those of the differences seed by seed.",
-        "holds, fails: by more than this error; undecided: not so, or a single seed.",
+        "A claim holds with all of its comparisons and fails with any of them: by Student's t over the seeds, each with",
+        f"a chance of {CHANCE:.0%} at most where nothing differs. Undecided: neither, or a single seed.",
         *_unlike(settings, scores),
     ]
     return "\n".join(lines) + "\n"
@@ -144,8 +146,8 @@ def as_json(settings: dict[str, Any], scores: Scores, claims: Sequence[Claim]) -
         "claims": [
             {
                 "claim": claim.statement, "verdict": claim.verdict,
-                "differences": [{"name": one.name, "verdict": one.gain.verdict} | asdict(one.gain)
-                                for one in claim.differences],
+                "differences": [{"name": one.name, "verdict": verdict} | asdict(one.gain)
+                                for one, verdict in zip(claim.differences, claim.verdicts, strict=True)],
             }
             for claim in claims
         ],

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.special import stdtrit
+
+#: Chance that a claim holds, and that one fails, where nothing differs but the seeds: at most this each.
+CHANCE = 0.05
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -28,12 +32,20 @@ class Mean:
     error: float | None
     seeds: int
 
-    @property
-    def verdict(self) -> Verdict:
-        """Whether the value is above 0 (holds) or below (fails) by more than its error."""
-        if self.error is None or abs(self.value) <= self.error:
+    def verdict(self, comparisons: int = 1) -> Verdict:
+        """Whether the value is above 0 (holds) or below (fails), by Student's t over the seeds.
+
+        Parameters
+        ----------
+        comparisons : int
+            Of the claim. It needs all of them to hold, but one to fail: that each does by chance must be rarer.
+        """
+        if self.error is None:
             return "undecided"
-        return "holds" if self.value > 0 else "fails"
+        above, below = (-float(stdtrit(self.seeds - 1, chance)) for chance in (CHANCE, CHANCE / comparisons))
+        if self.value > above * self.error:
+            return "holds"
+        return "fails" if self.value < -below * self.error else "undecided"
 
     def text(self, digits: int = 3, sign: bool = False) -> str:
         """Value and error, such as ``0.711 ± 0.004``."""
@@ -95,14 +107,14 @@ class Claim:
     differences: tuple[Difference, ...]
 
     @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Of each comparison."""
+        return tuple(difference.gain.verdict(len(self.differences)) for difference in self.differences)
+
+    @property
     def verdict(self) -> Verdict:
         """Fails with any of its comparisons, holds with all of them."""
-        return all_of(difference.gain.verdict for difference in self.differences)
-
-
-def all_of(verdicts: Iterable[Verdict]) -> Verdict:
-    """What several verdicts come to together."""
-    found = set(verdicts)
-    if "fails" in found:
-        return "fails"
-    return "holds" if found == {"holds"} else "undecided"
+        found = set(self.verdicts)
+        if "fails" in found:
+            return "fails"
+        return "holds" if found == {"holds"} else "undecided"
