@@ -56,7 +56,17 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> 
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(info))
-    atomic_write(path, serialize(plain, {KEY: text, DIGEST: _digest(plain, text)}))
+    atomic_write(path, _ordered(serialize(plain, {KEY: text, DIGEST: _digest(plain, text)})))
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with its metadata in order: safetensors writes them in a random one."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # where tensors begin, as safetensors does
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -67,8 +67,10 @@ class Progress:
     lr : float
     best : float
         Lowest held-out loss so far, per row.
+    level : float
+        Held-out loss at the last gain (`Settings.gain`).
     idle : int
-        Epochs since it was reached.
+        Epochs since then.
     seconds : float
         Time spent, over all its runs.
     curve : list of dict
@@ -78,6 +80,7 @@ class Progress:
     epoch: int = 0
     lr: float = 0.0
     best: float = math.inf
+    level: float = math.inf
     idle: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -162,10 +165,10 @@ class PlateauFit:
             self.optimizer.step()
             total += float(loss.detach())
         held = self.held_loss()
-        self._judge(held)
         now.epoch += 1
         now.curve.append({"lr": now.lr, "train_loss": total / len(order), "held_out_loss": held})
-        reporter.step(number, total / len(order), now.lr, len(order))
+        reporter.step(number, total / len(order), now.lr, len(order), held)
+        self._judge(held)
 
     def held_loss(self) -> float:
         """Loss per held-out row; with the same random numbers every time."""
@@ -178,9 +181,10 @@ class PlateauFit:
     def _judge(self, held: float) -> None:
         """Keep the best weights; lower the rate at a plateau."""
         now = self.progress
-        if held < now.best * (1 - self.settings.gain):
-            now.best, now.idle = held, 0
-            self.best = self._copy()
+        if held < now.best:
+            now.best, self.best = held, self._copy()
+        if held < now.level * (1 - self.settings.gain):
+            now.level, now.idle = held, 0
             return
         now.idle += 1
         if now.idle % (self.settings.patience + 1) == 0:
@@ -197,7 +201,10 @@ class PlateauFit:
             return
         if not resume:
             require_new(self.out)
-        tensors, info = checkpoint.load(path)
+        try:
+            tensors, info = checkpoint.load(path)
+        except ModelError as error:
+            raise ModelError(error.message, "start again in another folder") from error
         require_same(self.out, info["identity"], self.settings.identity)
         try:
             self._unpack(tensors)

@@ -54,14 +54,18 @@ class Reporter:
         if self.bar:
             self.bar.stop()
 
-    def step(self, step: int, loss: float, lr: float, images: int) -> None:
-        """Report a finished step (0-based) with its loss, learning rate and number of images."""
+    def step(self, step: int, loss: float, lr: float, images: int, held: float | None = None) -> None:
+        """Report a finished step (0-based) with its loss, learning rate and number of images.
+
+        Losses of steps are smoothed; a step with a loss on held-out objects is a whole epoch, whose loss needs it not.
+        """
         self.images += images
         first = self.images == images
-        self.loss = loss if first else 0.98 * self.loss + 0.02 * loss
+        self.loss = loss if first or held is not None else 0.98 * self.loss + 0.02 * loss
         now = time.monotonic()
         rate = self.images / max(now - self.began, 1e-9)
-        text = f"loss {self.loss:.4f}  lr {lr:.2e}  {rate:.0f} {self.what}/s"
+        unseen = "" if held is None else f"  held out {held:.4f}"
+        text = f"loss {self.loss:.4f}{unseen}  lr {lr:.2e}  {rate:.0f} {self.what}/s"
         if self.bar:
             self.bar.update(self.task, completed=step + 1, description=text)
         elif first or now - self.said >= LINE_SECONDS or step + 1 == self.total:

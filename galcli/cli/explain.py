@@ -33,7 +33,7 @@ def command() -> None:
     help="Folder of the autoencoder that the model learned from (default: beside the model, else the shipped one).",
 )  # fmt: skip
 @click.option("--examples", type=click.IntRange(1, 50), default=6, show_default=True, help="Galaxies shown one by one.")
-@click.option("--seed", type=click.IntRange(min=0), default=256, show_default=True, help="Chooses these galaxies.")
+@click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Chooses these galaxies.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("spectra-report"), show_default=True,
     help="Folder for index.html, its pictures, metrics.json and spectra-comparison.fits.",

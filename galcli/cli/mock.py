@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from galcli.cli import options as shared
 from galcli.cli.extras import need_training
 
 
 @click.command("mock")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("-n", "--number", type=click.IntRange(min=1), default=1000, show_default=True, help="Galaxies.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=shared.SEED, default=0, show_default=True)
 @click.option("--bands", default="grz", show_default=True, help="Bands among u g r i z y.")
 @click.option("--size", type=click.IntRange(16, 1024), default=144, show_default=True, help="Cutout side, px.")
 @click.option(

@@ -55,6 +55,9 @@ class Finite(click.FloatRange):
         return number
 
 
+#: A seed of everything random: what the generators of numpy and torch, and a FITS header, can hold.
+SEED = click.IntRange(0, 2**63 - 1)
+
 #: Where the catalogue has what every command needs.
 table_options = _all(
     click.option("--hdu", type=click.IntRange(min=1), help="Table HDU of FITS catalogues (default: the first table)."),

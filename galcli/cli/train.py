@@ -28,7 +28,10 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     help="What is predicted: 12+log(O/H), or four line fluxes.",
 )  # fmt: skip
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Folder for state, weights, metrics and the model file."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for state, weights, metrics and the model file.",
 )
 @click.option(
     "--catalog", type=click.Path(path_type=Path), help="Labelled survey (default: the mock survey, made on the fly)."
@@ -44,7 +47,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Initial weights: torchvision's ResNet-18 or an earlier training."
 )
-@click.option("--seed", type=int, default=256, show_default=True, help="Seed of split, weights and every step.")
+@click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Seed of split, weights and every step.")
 @click.option(
     "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
 )
@@ -78,7 +81,7 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
 
 @command.command("vae")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default=Path("spectra-vae"), show_default=True,
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("spectra-vae"), show_default=True,
     help="Folder for state, weights, metrics and the two model files.",
 )  # fmt: skip
 @click.option(
@@ -89,7 +92,9 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
     "--preset", type=click.Choice(["l6", "published", "quick"]), default="l6", show_default=True,
     help="l6: six latents; published: six principal components of ten latents; quick: a minute.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=256, show_default=True, help="Seed of split, weights and every epoch.")
+@click.option(
+    "--seed", type=shared.SEED, default=256, show_default=True, help="Seed of split, weights and every epoch."
+)
 @click.option(
     "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
 )
@@ -115,7 +120,7 @@ def vae(out: Path, **arguments: Any) -> None:
     default="xresnet18-hybrid", show_default=True, help="hybrid: network deconvolution in the stem, batch norm above.",
 )  # fmt: skip
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default=Path("spectra"), show_default=True,
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("spectra"), show_default=True,
     help="Folder for state, weights, metrics and the model file.",
 )  # fmt: skip
 @shared.spectra_options
@@ -125,7 +130,7 @@ def vae(out: Path, **arguments: Any) -> None:
     "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
     help="published: as the authors ran it; quick: minutes on two cores.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=256, show_default=True, help="Seed of weights and every step.")
+@click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Seed of weights and every step.")
 @click.option(
     "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
 )

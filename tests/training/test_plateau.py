@@ -79,12 +79,36 @@ def test_weights_are_those_of_the_lowest_held_out_loss(tmp_path):
     progress = training.run()
     losses = [entry["held_out_loss"] for entry in progress.curve]
     assert min(losses) < losses[-1]
-    assert training.held_loss() == pytest.approx(min(losses), rel=2e-3)
+    assert training.held_loss() == min(losses) == progress.best
+
+
+def test_small_gains_are_kept_but_do_not_go_on_for_ever(tmp_path):
+    training = fit(tmp_path, epochs=100)
+    losses, weights = [100, 99.95, 99.92, 99.89, *[99.88 - 0.001 * number for number in range(50)]], []
+
+    def held_loss():
+        weights.append(training._copy())
+        return losses[len(weights) - 1]
+
+    training.held_loss = held_loss
+    progress = training.run()
+    assert progress.level == 99.89  # all gains together make a thousandth
+    assert progress.epoch == 4 + 10
+    assert progress.best == losses[13]
+    assert all(value.equal(weights[13][name]) for name, value in training.module.state_dict().items())
+
+
+def test_epochs_are_told_as_they_are(tmp_path, capsys):
+    progress = fit(tmp_path, epochs=6).run()
+    told = [f"loss {entry['train_loss']:.4f}  held out {entry['held_out_loss']:.4f}" for entry in progress.curve]
+    lines = capsys.readouterr().err.splitlines()
+    assert told[0] in lines[0]
+    assert told[-1] in lines[-1]
 
 
 def test_rate_falls_at_a_plateau_and_training_ends(tmp_path):
     progress = fit(tmp_path, epochs=100, lr=1e-30).run()  # nothing can be gained
-    assert [entry["lr"] for entry in progress.curve][6:8] == pytest.approx([1e-30, 1e-31])
+    assert [entry["lr"] for entry in progress.curve] == 7 * [1e-30] + 4 * [1e-30 / 10]
     assert len(progress.curve) == 11  # the first epoch, and ten without gain
 
 
@@ -94,6 +118,15 @@ def test_another_training_is_not_gone_on_with(tmp_path):
         fit(tmp_path, identity={"tiny": 7}).run(resume=True)
     with pytest.raises(ModelError, match="another network"):
         fit(tmp_path, width=6).run(resume=True)
+
+
+def test_damaged_state_is_told(tmp_path):
+    fit(tmp_path).run()
+    data = (tmp_path / STATE).read_bytes()
+    (tmp_path / STATE).write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match="no readable safetensors file") as caught:
+        fit(tmp_path).run(resume=True)
+    assert caught.value.hint == "start again in another folder"
 
 
 def test_loss_that_is_no_number_is_told(tmp_path):

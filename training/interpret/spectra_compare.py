@@ -25,18 +25,15 @@ from galcli.training.recipes.spectra_card import GROUP
 from galcli.training.recipes.vae_card import DECODER, ENCODER
 from galcli.training.recipes.vae_coder import Coder, open_coder
 from galcli.training.spectra.files import read_spectra
-from galcli.training.spectra.grid import Floats, wavelengths
+from galcli.training.spectra.grid import Floats
 from galcli.training.spectra.match import match_spectra
-from galcli.training.spectra.measure import BREAK, LINES
-from galcli.training.spectra.quality import breaks, line_widths
+from galcli.training.spectra.quality import breaks, covers_break, covers_line, line_widths
 
 Bools = NDArray[np.bool_]
 Singles = NDArray[np.float32]
 
 #: Columns without which there is nothing to explain.
 NEEDED = ("SPEC_LATENT", "SPEC_LATENT_ERR")
-#: Part of the pixels of a line or break that must hold data for a measurement.
-_COVERED = 0.9
 
 
 @dataclass(frozen=True)
@@ -215,18 +212,10 @@ def _observed(
     own = spectra.take(matched[rows])
     flux, _ = found.coder.normalise(own)
     latent = found.coder.encode(flux)
-    line = LINES["HA"]
-    ew_ha = np.where(_covered(own.good, line.blue[0], line.red[1]), line_widths(flux)["HA"], np.nan)
-    d4000 = np.where(_covered(own.good, BREAK[0][0], BREAK[1][1]), breaks(flux), np.nan)
+    ew_ha = np.where(covers_line(own.good, "HA"), line_widths(flux)["HA"], np.nan)
+    d4000 = np.where(covers_break(own.good), breaks(flux), np.nan)
     notes = [f"{len(problems):,} spectra were not usable"] if problems else []
     return (
         Observed(rows, flux, own.good, latent, found.coder.decode(latent)["flux"], ew_ha, d4000),
         tuple(notes),
     )
-
-
-def _covered(good: Bools, low: float, high: float) -> Bools:
-    """Spectra with data in enough of a range [Angstrom], (N,)."""
-    wave = wavelengths()
-    part: Bools = good[:, (wave >= low) & (wave <= high)].mean(1) >= _COVERED
-    return part

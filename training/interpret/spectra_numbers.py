@@ -162,8 +162,8 @@ def measure(comparison: Comparison) -> dict[str, Any]:
         "properties": {name: _residuals(comparison.column(name, seen.rows), truth)
                        for name, truth in properties_of.items()},
         "spectra": {
-            "against the decoded targets": {name: value for name, value, _ in figures(flux, seen.decoded)},
-            "against the observed spectra": {name: value for name, value, _ in figures(flux, seen.flux, seen.good)},
+            "against the decoded targets": {one.name: one.value for one in figures(flux, seen.decoded)},
+            "against the observed spectra": {one.name: one.value for one in figures(flux, seen.flux, seen.good)},
         },
     }  # fmt: skip
 

@@ -32,7 +32,7 @@ from galcli.training.recipes.spectra_plan import FRONT, PRESETS
 from galcli.training.recipes.vae_coder import Coder
 from galcli.training.seeds import mix
 from galcli.training.sources import bands_of
-from galcli.training.spectra.quality import figures, metrics
+from galcli.training.spectra.quality import Figure, figures, metrics
 
 #: Mock galaxies drawn anew for calibration and metrics.
 FRESH = 10_000
@@ -218,22 +218,22 @@ def _correlation(residual: NDArray[np.float64]) -> list[list[float]]:
 
 def _metrics(test: Values, views: Views, coder: Coder) -> Iterable[dict[str, Any]]:
     """Figures of every latent and of the decoded spectra, on galaxies seen by neither training nor calibration."""
-    common = {"sample": views.name, "objects": len(views.test.rows), "front": FRONT}
+    common, count = {"sample": views.name, "front": FRONT}, len(views.test.rows)
     truth, latent, width = views.test.target, test["latent"].astype(np.float64), test["latent_err"]
     residual = latent - truth
 
-    def latents() -> Iterator[tuple[str, float, str | None]]:
-        yield "SPEC_LATENT rmse", float(np.sqrt(np.mean(residual**2))), None
-        yield "SPEC_LATENT rmse of the mean", float(np.sqrt(np.mean((truth - truth.mean(0)) ** 2))), None
+    def latents() -> Iterator[tuple[str, float]]:
+        yield "SPEC_LATENT rmse", float(np.sqrt(np.mean(residual**2)))
+        yield "SPEC_LATENT rmse of the mean", float(np.sqrt(np.mean((truth - truth.mean(0)) ** 2)))
         for number in range(truth.shape[1]):
             one, name = residual[:, number], f"SPEC_LATENT[{number}]"
-            yield f"{name} rmse", float(np.sqrt(np.mean(one**2))), None
-            yield f"{name} bias", float(one.mean()), None
-            yield f"{name} sigma_mad", float(1.4826 * np.median(np.abs(one - np.median(one)))), None
-            yield f"{name} coverage of the 68 % interval", calibrate.coverage(one, width[:, number]), None
-        yield "inside the domain", float(np.mean(test["ood"] <= 1)), None
+            yield f"{name} rmse", float(np.sqrt(np.mean(one**2)))
+            yield f"{name} bias", float(one.mean())
+            yield f"{name} sigma_mad", float(1.4826 * np.median(np.abs(one - np.median(one))))
+            yield f"{name} coverage of the 68 % interval", calibrate.coverage(one, width[:, number])
+        yield "inside the domain", float(np.mean(test["ood"] <= 1))
 
-    yield from metrics(latents(), **common)
+    yield from metrics((Figure(*named, None, count) for named in latents()), **common)
     observed, rows = views.test.observed, views.test.rows
     decoded = coder.decode(test["latent"])["flux"]
     yield from metrics(figures(decoded, observed.flux[rows], observed.good[rows]), **common)

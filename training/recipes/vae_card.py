@@ -84,7 +84,7 @@ def encoder_fields(latents: int, filler: Filler) -> dict[str, Any]:
 
 def latent_description() -> str:
     """What ``SPEC_LATENT`` is."""
-    return "numbers that describe the spectrum, each of mean 0 and variance 1 over the training spectra"
+    return "numbers that describe the spectrum: mean 0, variance 1 (less where idle) over the training spectra"
 
 
 def grid_cards() -> list[dict[str, Any]]:

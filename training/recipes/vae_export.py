@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from galcli.training.recipes.vae_data import Sample, prepared
 from galcli.training.seeds import mix
 from galcli.training.spectra.grid import Floats
 from galcli.training.spectra.mock import mock_spectra
-from galcli.training.spectra.quality import figures, metrics
+from galcli.training.spectra.quality import Figure, figures, metrics
 
 #: Mock spectra drawn anew for the metrics.
 FRESH = 5_000
@@ -70,7 +71,7 @@ def export_vae(
     with torch.no_grad():
         latent = encoder.eval()(probe)
     decoding = _graph(decoder, "latent", latent, ["flux", "ew_ha", "d4000", "ood"])
-    found = metrics(_quality(encoding, decoding, unseen, tested), sample=unseen.name, objects=len(tested))
+    found = metrics(_quality(encoding, decoding, unseen, tested), sample=unseen.name)
     shared = vae_card.common(facts) | {"metrics": found}
     count = len(standard.std)
     encoder_card = vae_card.encoder_fields(count, sample.filler) | shared
@@ -102,7 +103,8 @@ def _graph(module: nn.Module, name: str, values: Tensor, outputs: list[str]) -> 
 def _unseen(sample: Sample, seed: int) -> tuple[Sample, NDArray[np.int64]]:
     """Spectra for the metrics and their rows: new mock ones, or those held out."""
     if not sample.mock:
-        return sample, sample.rows(held=True)
+        name = f"held-out spectra of {sample.name} (they also ended the training)"
+        return replace(sample, name=name), sample.rows(held=True)
     number = min(FRESH, max(256, len(sample.spectra) // 2))
     fresh = mix(seed, 1)
     spectra, truth = mock_spectra(number, fresh)
@@ -112,7 +114,7 @@ def _unseen(sample: Sample, seed: int) -> tuple[Sample, NDArray[np.int64]]:
 
 def _quality(
     encoding: onnx.ModelProto, decoding: onnx.ModelProto, sample: Sample, rows: NDArray[np.int64]
-) -> Iterator[tuple[str, float, str | None]]:
+) -> Iterator[Figure]:
     """How well spectra come back out of their six numbers."""
     encoder, decoder = (Graph(graph.SerializeToString(), "exported graph", "cpu") for graph in (encoding, decoding))
     latent = encoder.run({"spectrum": sample.filled[rows]})["latent"]
@@ -124,4 +126,4 @@ def _quality(
     weight = sample.weight[rows].astype(np.float64)
     used = np.maximum((weight > 0).sum(1), 1)
     chi2 = (weight * (flux - sample.filled[rows]) ** 2).sum(1) / used
-    yield "weighted squared residual per pixel, median", float(np.median(chi2)), None
+    yield Figure("weighted squared residual per pixel, median", float(np.median(chi2)), None, len(rows))

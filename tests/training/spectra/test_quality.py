@@ -7,7 +7,7 @@ import pytest
 
 from galcli.training.spectra.grid import POINTS, Floats, wavelengths
 from galcli.training.spectra.measure import LINES
-from galcli.training.spectra.quality import breaks, figures, line_widths, metrics, relative_residuals, scatter
+from galcli.training.spectra.quality import Figure, breaks, figures, line_widths, metrics, relative_residuals, scatter
 
 RANDOM = np.random.default_rng(5)
 
@@ -18,13 +18,13 @@ def some(count: int) -> Floats:
 
 def test_the_truth_is_without_error() -> None:
     reference = some(5)
-    assert all(value == 0 for _, value, _ in figures(reference, reference))
+    assert all(one.value == 0 for one in figures(reference, reference))
 
 
 def test_a_known_error_is_told() -> None:
     reference = some(4)
     predicted = reference * np.array([0.9, 1.1, 0.9, 1.1])[:, None]
-    told = {name: (value, unit) for name, value, unit in figures(predicted, reference)}
+    told = {one.name: (one.value, one.unit) for one in figures(predicted, reference)}
     assert told["SPEC_FLUX median relative residual"] == (pytest.approx(0.1), None)
     assert told["SPEC_FLUX 90 % relative residual"] == (pytest.approx(0.1), None)
     for name in LINES:  # a factor changes no equivalent width and no break
@@ -42,6 +42,22 @@ def test_pixels_without_data_do_not_count() -> None:
     assert residual.shape == (3 * (POINTS - 100),)
     np.testing.assert_allclose(residual, 0.2)
     assert relative_residuals(predicted, reference).max() > 1e8
+
+
+def test_lines_and_breaks_are_measured_where_there_are_data() -> None:
+    """What fills gaps is no observation: a spectrum without data at a line does not count for it."""
+    reference, good, wave = some(5), np.ones((5, POINTS), np.bool_), wavelengths()
+    predicted, half_line = reference.copy(), (wave > 6490) & (wave < 6570)
+    good[:2, half_line] = False
+    predicted[:2, half_line] *= 9
+    good[2, np.abs(wave - 3900).argmin()] = False  # one pixel of the break hardly matters
+    good[:, wave < 3800] = False
+    told = {one.name: one for one in figures(predicted, reference, good)}
+    assert (told["SPEC_EW_HA rmse"].value, told["SPEC_EW_HA rmse"].objects) == (0, 3)
+    assert told["SPEC_EW_NII bias"].objects == 3
+    assert told["SPEC_D4000 bias"].objects == told["SPEC_EW_HB rmse"].objects == 5
+    assert not [name for name in told if "OII " in name], "of which no spectrum tells"
+    assert next(figures(predicted, reference)).objects == 5
 
 
 def test_lines_and_breaks_are_those_of_the_modules() -> None:
@@ -67,5 +83,5 @@ def test_scatter_of_known_residuals() -> None:
 
 
 def test_entries_of_a_card() -> None:
-    [entry] = metrics(iter([("a", 1.23456789, "Angstrom")]), objects=7)
-    assert entry == {"name": "a", "value": 1.2346, "unit": "Angstrom", "objects": 7}
+    [entry] = metrics(iter([Figure("a", 1.23456789, "Angstrom", 7)]), sample="s")
+    assert entry == {"name": "a", "value": 1.2346, "unit": "Angstrom", "objects": 7, "sample": "s"}
