@@ -116,14 +116,14 @@ def test_exported_decoder_undoes_what_the_encoder_standardised():
         latents = vae.encode(spectra - torch.from_numpy(mean).float()).mean
         standard = standardise(latents.double().numpy(), 6)
         numbers = ExportedEncoder(vae, standard, mean)(spectra)
-        domain = fit_domain(numbers.double().numpy(), numbers.double().numpy())
+        domain = fit_domain(numbers.double().numpy(), numbers.double().numpy(), np.linspace(0.9, 1.2, 40))
         flux, width, ratio, distance = ExportedDecoder(vae, standard, mean, domain)(numbers)
         axes, center = torch.tensor(standard.axes).float(), torch.tensor(standard.center).float()
         expected = vae.decode((latents - center) @ axes.T @ axes + center) + torch.from_numpy(mean).float()
     torch.testing.assert_close(flux, expected, rtol=1e-4, atol=1e-5)
     assert flux.shape == (40, 1000)
     assert width.shape == ratio.shape == distance.shape == (40,)
-    exact = np.linalg.norm(numbers.double().numpy() @ domain, axis=1)
+    exact = domain.distance(numbers.double().numpy(), np.linalg.norm(flux.double().numpy(), axis=1))
     np.testing.assert_allclose(distance.numpy(), exact, rtol=1e-5)
 
 
@@ -133,12 +133,22 @@ def test_domain_is_the_mahalanobis_distance_over_that_of_held_out_spectra():
     numbers -= numbers.mean(0)
     inverse = np.linalg.inv(np.cov(numbers, rowvar=False, bias=True))
     distance, limit = (np.sqrt(np.einsum("nk,kl,nl->n", rows, inverse, rows)) for rows in (numbers, held))
-    found = np.linalg.norm(numbers @ fit_domain(numbers, held), axis=1)
+    found = fit_domain(numbers, held, np.ones(4000)).distance(numbers, np.ones(4000))
     np.testing.assert_allclose(found, distance / np.sort(limit)[3960], rtol=1e-10)  # (n + 1) 99 %, up
+
+
+def test_spectra_that_lose_their_norm_leave_the_domain():
+    numbers, norm = seeded(4000, 6).numpy(), np.exp(0.03 * seeded(4000, 1, seed=3).numpy()[:, 0])
+    domain = fit_domain(numbers - numbers.mean(0), numbers, norm)
+    assert np.mean(domain.distance(numbers, norm) <= 1) == pytest.approx(0.99, abs=1e-3)
+    middle = np.zeros((4, 6))
+    found = domain.distance(middle, np.array([1.0, 1.05, 0.7, 1.5]))
+    np.testing.assert_array_equal(found > 1, [False, False, True, True])
+    assert (domain.distance(6 * np.eye(6), np.ones(6)) > 1).all()
 
 
 def test_rounding_errors_of_an_idle_number_stay_in_the_domain():
     numbers = seeded(2000, 3).numpy() * np.array([1, 1, 1e-9])
-    matrix = fit_domain(numbers, numbers)
+    matrix = fit_domain(numbers, numbers, np.ones(2000)).matrix
     limit = np.sqrt(-2 * np.log(0.01))  # of two unit Gaussians
     assert np.linalg.norm(np.array([0, 0, 1e-3]) @ matrix) == pytest.approx(1 / limit, rel=0.05)

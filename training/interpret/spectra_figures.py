@@ -166,13 +166,17 @@ def traversal_figure(moved: Traversal, figure: Figure) -> None:
     with look():
         panels = figure.subplots(count, 3, squeeze=False, width_ratios=(5, 1.25, 1.25), sharex="col")
         for number, (spectrum, ew, d4000) in enumerate(panels):
-            for value, flux in zip(moved.values[::2], moved.flux[number, ::2], strict=True):
-                spectrum.plot(wave, flux * UNIT, color=colours.to_rgba(value), lw=0.7)
+            inside = moved.inside[number]
+            for step in (step for step in range(0, len(moved.values), 2) if inside[step]):
+                spectrum.plot(wave, moved.flux[number, step] * UNIT, color=colours.to_rgba(moved.values[step]), lw=0.7)
             spectrum.set(xlim=_X, ylabel=f"latent {number}\n" + r"$f_\lambda$ / rms")
             for axes, values, label in ((ew, moved.ew_ha[number], "EW(H$\\alpha$) [\u00c5]"),
                                         (d4000, moved.d4000[number], "D4000")):  # fmt: skip
-                axes.plot(moved.values, values, color=FAINT, lw=0.9, zorder=1)
-                axes.scatter(moved.values, values, s=11, c=moved.values, cmap="viridis", zorder=2)
+                axes.plot(moved.values[inside], values[inside], color=FAINT, lw=0.9, zorder=1)
+                axes.scatter(
+                    moved.values[inside], values[inside], s=11, c=moved.values[inside], norm=colours.norm, cmap="viridis",
+                    zorder=2,
+                )  # fmt: skip
                 if number == 0:
                     axes.set_title(label)
         for column, label in enumerate((_LABEL, "latent", "latent")):

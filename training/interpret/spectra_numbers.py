@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import ConstantInputWarning, spearmanr
 
 from galcli.training.calibrate import coverage
@@ -40,17 +41,25 @@ class Traversal:
     flux : ndarray (K, S, 1000), float32
     ew_ha, d4000 : ndarray (K, S)
         Angstrom; ratio.
+    inside : ndarray (K, S), bool
+        Within the decoder's domain: beyond it, no galaxy taught it what a spectrum looks like.
     """
 
     values: Floats
     flux: Singles
     ew_ha: Floats
     d4000: Floats
+    inside: NDArray[np.bool_]
+
+    def ends(self, number: int) -> tuple[int, int]:
+        """First and last step of a latent within the domain."""
+        within = np.flatnonzero(self.inside[number])
+        return (int(within[0]), int(within[-1])) if len(within) else (STEPS // 2, STEPS // 2)
 
     @property
     def change(self) -> Floats:
-        """Root mean square change of the spectrum from -3 to 3 over its own root mean square, (K,)."""
-        ends = self.flux[:, [0, -1]].astype(np.float64)
+        """Root mean square change of the spectrum from end to end of the domain over its own root mean square, (K,)."""
+        ends = np.stack([flux[[*self.ends(number)]] for number, flux in enumerate(self.flux)]).astype(np.float64)
         norm: Floats = np.sqrt(np.square(ends).mean((1, 2)))
         return np.asarray(np.sqrt(np.square(ends[:, 1] - ends[:, 0]).mean(1)) / norm)
 
@@ -63,7 +72,7 @@ def traverse(coder: Coder) -> Traversal:
         latent[number, :, number] = values
     found = coder.decode(latent.reshape(-1, count))
     return Traversal(values, *(found[name].reshape(count, STEPS, *found[name].shape[1:])
-                               for name in ("flux", "ew_ha", "d4000")))  # fmt: skip
+                               for name in ("flux", "ew_ha", "d4000")), found["ood"].reshape(count, STEPS) <= 1)  # fmt: skip
 
 
 def properties(flux: Singles) -> dict[str, Floats]:
@@ -110,7 +119,8 @@ def sentence(number: int, found: dict[str, float | None], moved: Traversal) -> s
     ranked = sorted(((abs(value), name, value) for name, value in found.items() if value is not None), reverse=True)
     strong = [f"{name} ({_signed(value, 2)})" for size, name, value in ranked if size >= _WEAK]
     follows = " and ".join(strong[:2]) if strong else "none of the four properties closely"
-    change = np.abs(moved.flux[number, -1] - moved.flux[number, 0])
+    first, last = moved.ends(number)
+    change = np.abs(moved.flux[number, last] - moved.flux[number, first])
     if moved.change[number] < IDLE:
         return (
             f"Latent {number} changes the spectrum by no more than {100 * moved.change[number]:.1g} %: the decoder does "
@@ -118,8 +128,8 @@ def sentence(number: int, found: dict[str, float | None], moved: Traversal) -> s
         )
     ew, d4000 = moved.ew_ha[number], moved.d4000[number]
     return (
-        f"Latent {number} follows {follows}. From \u22123 to +3, {EW} goes from {_signed(ew[0], 1)} to "
-        f"{_signed(ew[-1], 1)} \u00c5 and {BREAK} from {d4000[0]:.2f} to {d4000[-1]:.2f}; "
+        f"Latent {number} follows {follows}. From {_signed(moved.values[first], 1)} to {_signed(moved.values[last], 1)}, {EW} goes from "
+        f"{_signed(ew[first], 1)} to {_signed(ew[last], 1)} \u00c5 and {BREAK} from {d4000[first]:.2f} to {d4000[last]:.2f}; "
         f"the spectrum changes most at {wavelengths()[int(change.argmax())]:.0f} \u00c5."
     )
 

@@ -50,6 +50,10 @@ class Standard:
         """Numbers (N, K) of latents (N, L)."""
         return np.asarray((latents - self.center) @ self.forward)
 
+    def latents(self, numbers: Floats) -> Floats:
+        """Latents (N, L) of numbers (N, K)."""
+        return np.asarray(numbers @ self.inverse + self.center)
+
     @property
     def inverse(self) -> Floats:
         """Matrix (K, L) from numbers to centred latents."""
@@ -76,8 +80,31 @@ def standardise(latents: Floats, components: int | None) -> Standard:
     return Standard(center, axes, np.maximum(std, LEAST * std.max()))
 
 
-def fit_domain(numbers: Floats, held: Floats) -> Floats:
-    """Measure how far the numbers of the training spectra reach.
+@dataclass(frozen=True)
+class Domain:
+    """How far the numbers of the training spectra reach: the larger of two distances, each in units of its limit.
+
+    One is Mahalanobis's. It takes no notice of a bent cloud; but within such a bend the decoder's spectra lose their
+    norm, which is 1 in training, and so the other one is the logarithm of the norm.
+
+    Attributes
+    ----------
+    matrix : ndarray (K, K)
+        ``|numbers @ matrix|`` is the first.
+    slope : float
+        ``slope |ln norm|`` is the second.
+    """
+
+    matrix: Floats
+    slope: float
+
+    def distance(self, numbers: Floats, norm: Floats) -> Floats:
+        """Distance (N,) of numbers (N, K) whose spectra have these norms (N,)."""
+        return np.maximum(np.linalg.norm(numbers @ self.matrix, axis=1), self.slope * np.abs(np.log(norm)))
+
+
+def fit_domain(numbers: Floats, held: Floats, norm: Floats) -> Domain:
+    """Measure the domain, so that 99 % of held-out spectra lie below a distance of 1.
 
     Parameters
     ----------
@@ -85,16 +112,17 @@ def fit_domain(numbers: Floats, held: Floats) -> Floats:
         Of training spectra; of zero mean.
     held : ndarray (M, K)
         Of held-out spectra.
-
-    Returns
-    -------
-    ndarray (K, K)
-        ``|numbers @ matrix|`` is their Mahalanobis distance from the training spectra over the distance that 99 % of
-        held-out ones keep.
+    norm : ndarray (M,)
+        Of their decoded spectra.
     """
     variance, axes = np.linalg.eigh(numbers.T @ numbers / len(numbers))
     matrix = axes / np.sqrt(np.maximum(variance, _FLAT**2))
-    return np.asarray(matrix / conformal_quantile(np.linalg.norm(held @ matrix, axis=1), INSIDE))
+    size = np.maximum(np.abs(np.log(norm)), _FLAT)
+    each = Domain(
+        matrix / conformal_quantile(np.linalg.norm(held @ matrix, axis=1), INSIDE), 1 / conformal_quantile(size, INSIDE)
+    )
+    both = conformal_quantile(each.distance(held, norm), INSIDE)
+    return Domain(each.matrix / both, each.slope / both)
 
 
 class ExportedEncoder(nn.Module):
@@ -133,8 +161,7 @@ class ExportedDecoder(nn.Module):
     ----------
     vae, standard, mean
         As above.
-    domain : ndarray (K, K)
-        Of `fit_domain`.
+    domain : Domain
     """
 
     mean: Tensor
@@ -142,21 +169,22 @@ class ExportedDecoder(nn.Module):
     matrix: Tensor
     domain: Tensor
 
-    def __init__(self, vae: SpectrumVAE, standard: Standard, mean: Floats, domain: Floats) -> None:
+    def __init__(self, vae: SpectrumVAE, standard: Standard, mean: Floats, domain: Domain) -> None:
         super().__init__()
         self.decoder = vae.decoder
         self.register_buffer("mean", _tensor(mean))
         self.register_buffer("center", _tensor(standard.center))
         self.register_buffer("matrix", _tensor(standard.inverse))
         # Sums that fill the processor's registers do not depend on where in a batch a row stands.
-        self.register_buffer("domain", _tensor(np.pad(domain, ((0, 0), (0, -len(domain) % LANES)))))
+        self.register_buffer("domain", _tensor(np.pad(domain.matrix, ((0, 0), (0, -len(domain.matrix) % LANES)))))
+        self.slope = domain.slope
         self.width, self.ratio = EquivalentWidth(LINES["HA"]), Break()
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Flux (N, 1000), equivalent width [Angstrom], break and distance (N,) of latents (N, K)."""
         flux = self.decoder(latent @ self.matrix + self.center) + self.mean
-        distance = (latent @ self.domain).square().sum(1).sqrt()
-        return flux, self.width(flux), self.ratio(flux), distance
+        far, norm = (values.square().sum(1).sqrt() for values in (latent @ self.domain, flux))
+        return flux, self.width(flux), self.ratio(flux), torch.maximum(far, self.slope * norm.log().abs())
 
 
 def _tensor(values: Floats) -> Tensor:

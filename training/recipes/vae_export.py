@@ -63,8 +63,8 @@ def export_vae(
     export.freeze(vae.encoder, {"input": torch.from_numpy(sample.filled[:2] - sample.mean)})
     latents = _latents(vae, sample, held=False)
     standard = standardise(latents, components)
-    domain = fit_domain(standard.numbers(latents), standard.numbers(_latents(vae, sample, held=True)))
-    mean = sample.mean.astype(np.float64)
+    mean, held = sample.mean.astype(np.float64), standard.numbers(_latents(vae, sample, held=True))
+    domain = fit_domain(standard.numbers(latents), held, _norms(vae, standard.latents(held), mean))
     encoder, decoder = ExportedEncoder(vae, standard, mean), ExportedDecoder(vae, standard, mean, domain)
     probe = torch.from_numpy(sample.filled[sample.rows(held=True)[:16]])
     encoding = _graph(encoder, "spectrum", probe, ["latent"])
@@ -90,6 +90,13 @@ def _latents(vae: SpectrumVAE, sample: Sample, held: bool) -> Floats:
             for rows in np.array_split(sample.rows(held), 16)
         ]
     return torch.cat(parts).numpy().astype(np.float64)
+
+
+def _norms(vae: SpectrumVAE, latents: Floats, mean: Floats) -> Floats:
+    """Norms (N,) of the spectra that latents (N, L) are decoded to."""
+    with torch.no_grad():
+        flux = vae.decoder(torch.from_numpy(latents.astype(np.float32))).numpy()
+    return np.asarray(np.linalg.norm(flux + mean, axis=1))
 
 
 def _graph(module: nn.Module, name: str, values: Tensor, outputs: list[str]) -> onnx.ModelProto:

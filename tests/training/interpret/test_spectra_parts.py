@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from galcli.models import library
 from galcli.training.interpret import spectra_figures, spectra_numbers
@@ -38,6 +40,20 @@ def test_sentences_come_from_the_numbers(tiny_spectra: Tiny) -> None:
     assert "EW(Hα) goes from −4.0 to +44.0 Å and D4000 from 1.50 to 1.50" in text
     assert "does not use it" in spectra_numbers.sentence(IDLE, found, moved)
     assert "none of the four" in spectra_numbers.sentence(1, {"D4000": 0.29}, moved)
+
+
+def test_traversals_end_where_the_decoder_knows_no_galaxy(tiny_spectra: Tiny) -> None:
+    moved = spectra_numbers.traverse(open_coder(tiny_spectra.folder))
+    assert moved.inside.all()
+    cut = replace(moved, inside=np.abs(moved.values) <= np.array([[1.5], [3], [3], [3], [3], [0]]))
+    assert cut.ends(0) == (6, 18)
+    text = spectra_numbers.sentence(0, {"D4000": 0.9}, cut)
+    assert "From −1.5 to +1.5, EW(Hα) goes from +8.0 to +32.0 Å" in text
+    assert cut.change[0] == pytest.approx(moved.change[0] / 2, rel=0.1)
+    np.testing.assert_array_equal(cut.change[1:5], moved.change[1:5])
+    figure = Figure()
+    spectra_figures.traversal_figure(cut, figure)
+    assert [len(axes.lines) for axes in figure.axes[:18:3]] == [7, 13, 13, 13, 13, 1]
 
 
 def test_correlations_find_what_follows_what() -> None:
