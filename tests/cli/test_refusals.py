@@ -52,6 +52,16 @@ def test_bad_value_is_a_usage_error(
 
 
 @pytest.mark.parametrize(
+    "value", ["-1", "9" * 20, str(2**63), "x", "", "1.5", "nan", "\u00b2", "9" * 5000], ids=lambda v: v[:12]
+)
+@pytest.mark.parametrize("words", ["mock out", "train sfnet", "train vae", "train spectra", "explain spectra"])
+def test_bad_seed_is_a_usage_error(words: str, value: str, galcli: Run, tmp_path: Path) -> None:
+    result = galcli(*words.split(), f"--seed={value}", code=2)
+    assert "--seed" in result.error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["predict"], ["predict", "--nonsense", "a"], ["validate"], ["merge"], ["status"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from galcli.errors import InputError
 from galcli.training.recipes import vae, vae_data
 from galcli.training.recipes.vae_coder import open_coder
+from galcli.training.spectra import gaps
 from galcli.training.spectra.grid import Spectra
 from tests.training.spectra.made_files import LOGLAM, about, sdss_columns, write_sdss
 
@@ -20,6 +21,13 @@ GALAXIES = 80
 FAR, TOO_GOOD = 3, 5
 #: Galaxies that are observed twice.
 TWICE = 6
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_filler() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gaps, "ITERATIONS", 2)
+        yield
 
 
 def write(folder: Path, number: int, z: float, sigma: float = 0.5, again: int = 0) -> None:

@@ -18,7 +18,7 @@ from galcli.errors import InputError, Interrupted, ModelError
 from galcli.models import library
 from galcli.training import checkpoint, export
 from galcli.training.networks.vae import SpectrumVAE
-from galcli.training.networks.vae_export import fit_domain
+from galcli.training.networks.vae_export import LEAST, fit_domain
 from galcli.training.progress import Reporter
 from galcli.training.recipes import vae, vae_card, vae_data
 from galcli.training.recipes.vae_coder import open_coder
@@ -71,7 +71,8 @@ def test_decoder_and_encoder_are_the_trained_network(trained, spectra):
         expected = rest / learned.std(0)
     else:  # principal components: directions of unit variance that the others are uncorrelated with
         variance, axes = np.linalg.eigh(np.cov(learned, rowvar=False))
-        expected = (rest @ axes / np.sqrt(variance))[:, ::-1][:, : preset.components]
+        std = np.maximum(np.sqrt(variance), LEAST * np.sqrt(variance.max()))
+        expected = (rest @ axes / std)[:, ::-1][:, : preset.components]
         expected *= np.sign((expected * numbers).sum(0))  # whose sign is free
     np.testing.assert_allclose(numbers, expected, atol=0.02)  # weights are stored as float16
     back = coder.decode(numbers)
@@ -128,6 +129,8 @@ def test_decoder_tells_latents_unlike_those_of_its_training(trained):
 
 def test_stopped_and_resumed_training_gives_the_same_files(trained, tmp_path, monkeypatch, capsys):
     folder, preset = trained
+    if preset.components:
+        pytest.skip("one preset is enough")
     again = tmp_path / "again"
     monkeypatch.setitem(vae.PRESETS, folder.name, preset)
     train = partial(vae.train_vae, again, preset=folder.name, objects=400, seed=3, resume=True)
@@ -178,6 +181,16 @@ def test_too_few_spectra_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(vae_data, "read_spectra", lambda paths: (few, []))
     with pytest.raises(InputError, match=r"10 of 10 spectra can be used.* needs 64 at least"):
         vae.train_vae(tmp_path / "out", spectra=["somewhere"])
+
+
+@pytest.mark.parametrize("words", ["sfnet --target lines", "vae", "spectra"])
+def test_a_file_is_no_folder_and_that_is_told_at_once(tmp_path, words):
+    path = tmp_path / "file"
+    path.write_text("precious")
+    result = CliRunner().invoke(command, [*words.split(), "-o", str(path)])
+    assert result.exit_code == 2
+    assert "is a file" in result.output
+    assert path.read_text() == "precious"
 
 
 def test_command_refuses_another_training_in_its_folder(trained):
