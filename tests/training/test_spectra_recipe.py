@@ -136,8 +136,7 @@ def test_resuming_after_an_interruption_gives_the_same_bits(source, tmp_path, mo
             spectra.train_spectra(tmp_path / "cut", source, coder, **how)
     assert 0 < checkpoint.load(tmp_path / "cut" / STATE)[1]["history"]["step"] < 16
     again = spectra.train_spectra(tmp_path / "cut", source, coder, resume=True, **how)
-    one, other = (checkpoint.load_weights(path)[0] for path in (whole, again))
-    assert all(one[name].equal(other[name]) for name in one | other)
+    assert again.read_bytes() == whole.read_bytes()
     curves = [json.loads((path.parent / "metrics.json").read_text())["curve"] for path in (whole, again)]
     assert curves[0] == curves[1]
     with pytest.raises(InputError, match="another training"):

@@ -135,7 +135,7 @@ def as_json(settings: dict[str, Any], scores: Scores, claims: Sequence[Claim]) -
                 "runs": [
                     {
                         "seed": one["training"]["seed"], "rmse": one["curve"][-1]["rmse"],
-                        "seconds": one["training"]["seconds"], "curve": one["curve"],
+                        "seconds": round(one["seconds"], 1), "curve": one["curve"],
                         "latents": {name: figures["rmse"] for name, figures in one["held_out"]["latents"].items()},
                     }
                     for one in runs

@@ -190,9 +190,10 @@ def _write(out: Path, fit: Fit, task: LatentTask, sample: Sample, facts: dict[st
     description = facts | {
         "recipe": "spectra", "latents": fit.module.fc.out_features, "size": last.size,
         "pixel_scale": last.pixel_scale, "objects": objects, "epochs": history.images / objects,
-        "seconds": round(history.seconds, 1), **json.loads((out / "normalisation.json").read_text()),
+        **json.loads((out / "normalisation.json").read_text()),
     }  # fmt: skip
     held = {"sample": f"{last.name}, held out", "latents": task.metrics}
+    # Equal trainings give equal weights: the time stands in the metrics alone, with the history.
     checkpoint.write_json(out / METRICS, {"training": description, "held_out": held, **vars(history)})
     checkpoint.save(out / WEIGHTS, fit.module.state_dict(), description)
     say(f"weights: {out / WEIGHTS}")
