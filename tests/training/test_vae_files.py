@@ -89,7 +89,8 @@ def test_what_is_not_used_is_counted(folder: Path, capsys: pytest.CaptureFixture
     sample = vae_data.gather([folder], None, 2)
     told = capsys.readouterr().err.replace("\n", " ")
     every = GALAXIES + TWICE + FAR + TOO_GOOD
-    assert f"{GALAXIES + TWICE} of {every} spectra can be used: {FAR} are not at 0 < z <= 0.36, of {TOO_GOOD}" in told
+    assert f"{GALAXIES + TWICE} of {every} spectra can be used, of {GALAXIES} galaxies: {FAR} are not at" in told
+    assert f"of {TOO_GOOD} others less than 10% of the errors are believed" in told
     assert "spec-damaged.fits" in told
     assert len(sample.spectra) == GALAXIES + TWICE
 
@@ -152,5 +153,12 @@ def test_wavelengths_whose_errors_are_not_believed_are_refused(
 def test_errors_that_are_not_believed_teach_nothing(tmp_path: Path) -> None:
     for number in range(70):
         write(tmp_path, number, 0.1, sigma=0.5 if number < 40 else 0.1)
-    with pytest.raises(InputError, match=r"^40 of 70 spectra can be used.*of 30 others.*needs 64 at least$"):
+    with pytest.raises(InputError, match=r"^40 of 70 spectra can be used.*of 30 others.*needs 64 galaxies at least$"):
+        vae_data.gather([tmp_path], None, 2)
+
+
+def test_many_spectra_of_few_galaxies_are_too_few(tmp_path: Path) -> None:
+    for again in range(70):
+        write(tmp_path, again % 3, 0.1, again=again)
+    with pytest.raises(InputError, match=r"^70 of 70 spectra can be used, of 3 galaxies"):
         vae_data.gather([tmp_path], None, 2)

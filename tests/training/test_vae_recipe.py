@@ -179,7 +179,7 @@ def test_weights_of_pixels_follow_their_errors(spectra):
 def test_too_few_spectra_are_refused(tmp_path, monkeypatch):
     few = mock_spectra(10, 1)[0]
     monkeypatch.setattr(vae_data, "read_spectra", lambda paths: (few, []))
-    with pytest.raises(InputError, match=r"10 of 10 spectra can be used.* needs 64 at least"):
+    with pytest.raises(InputError, match=r"10 of 10 spectra can be used.* needs 64 galaxies at least"):
         vae.train_vae(tmp_path / "out", spectra=["somewhere"])
 
 

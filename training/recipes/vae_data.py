@@ -24,7 +24,7 @@ from galcli.training.spectra.mock import mock_spectra
 HELD_OUT = 0.25
 #: Redshifts of the published sample.
 Z_RANGE = (0.0, 0.36)
-#: Fewer spectra than this teach nothing.
+#: Spectra of fewer galaxies than this teach nothing.
 FEWEST = 64
 #: A wavelength that fewer training spectra tell of is not learned, and would be decoded to chance.
 FEWEST_AT_WAVELENGTH = 16
@@ -100,24 +100,32 @@ def gather(paths: Sequence[str | Path], objects: int | None, seed: int) -> Sampl
         say(f"left out: {problem.path}: {problem.reason}")
     if len(problems) > 10:
         say(f"left out: {len(problems) - 10} more")
-    near = ~((spectra.z <= Z_RANGE[0]) | (spectra.z > Z_RANGE[1]))
-    believed = spectra.believed.sum(1) >= MIN_BELIEVED * spectra.good.sum(1)
-    kept = np.flatnonzero(near & believed)
-    told = (
-        f"{len(kept)} of {len(spectra)} spectra can be used: {np.count_nonzero(~near)} are not at 0 < z <= {Z_RANGE[1]}, "
-        f"of {np.count_nonzero(near & ~believed)} others less than {MIN_BELIEVED:.0%} of the errors are believed"
-    )
-    say(told)
-    if len(kept) < FEWEST:
-        raise InputError(
-            f"{told}; an autoencoder needs {FEWEST} at least",
-            "give more files with --spectra, or leave it out to learn from the mock survey",
-        )
+    kept = _usable(spectra)
     if objects is not None and objects < len(kept):
         kept = np.sort(np.random.default_rng(seed).permutation(kept)[:objects])
         say(f"{objects} of these are drawn by chance")
     names = dict.fromkeys(Path(path).resolve().name for path in paths)
     return prepared(spectra.take(kept), None, seed, ", ".join(names), mock=False)
+
+
+def _usable(spectra: Spectra) -> NDArray[np.int64]:
+    """Rows of the spectra that can be learned from; what is left out is said."""
+    near = ~((spectra.z <= Z_RANGE[0]) | (spectra.z > Z_RANGE[1]))
+    believed = spectra.believed.sum(1) >= MIN_BELIEVED * spectra.good.sum(1)
+    kept = np.flatnonzero(near & believed)
+    galaxies = len(np.unique(same_object(spectra.take(kept))))
+    told = (
+        f"{len(kept)} of {len(spectra)} spectra can be used, of {galaxies} galaxies: {np.count_nonzero(~near)} are not at "
+        f"0 < z <= {Z_RANGE[1]}, of {np.count_nonzero(near & ~believed)} others less than {MIN_BELIEVED:.0%} of the "
+        "errors are believed"
+    )
+    if galaxies < FEWEST:
+        raise InputError(
+            f"{told}; an autoencoder needs {FEWEST} galaxies at least",
+            "give more files with --spectra, or leave it out to learn from the mock survey",
+        )
+    say(told)
+    return kept
 
 
 def prepared(

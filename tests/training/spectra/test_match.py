@@ -89,6 +89,7 @@ def test_objects_are_told_by_identifier_and_place() -> None:
     assert same_object(made(ids, ra, dec)).tolist() == [0, 0, 1, 0, 2, 2, 1, 3]
     assert same_object(made([-1] * 3, [at, at + 1.1 * ARCSEC, at], [0, 0, 1.1 * ARCSEC])).tolist() == [0, 1, 2]
     assert same_object(made([-1] * 3, NAN, NAN)).tolist() == [0, 1, 2], "of what nothing is known, none is another"
+    assert same_object(made([], [], [])).tolist() == []
 
 
 def test_median_snr() -> None:
