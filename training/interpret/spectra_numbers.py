@@ -21,6 +21,8 @@ from galcli.training.spectra.quality import breaks, figures, line_widths, scatte
 _FAINTEST = 0.5
 #: How far latents are moved, in their standard deviations, and in how many steps.
 REACH, STEPS = 3.0, 25
+#: A spectrum along a latent whose norm is off by a larger part than this is none.
+_LOST = 0.1
 #: Ranges without strong lines, for the slope of the continuum [Angstrom].
 _BLUE, _RED = (4150.0, 4290.0), (6800.0, 7000.0)
 #: A latent that changes the spectrum by a smaller part than this from end to end is not used by the decoder.
@@ -42,7 +44,7 @@ class Traversal:
     ew_ha, d4000 : ndarray (K, S)
         Angstrom; ratio.
     inside : ndarray (K, S), bool
-        Within the decoder's domain: beyond it, no galaxy taught it what a spectrum looks like.
+        Around 0, as far as the spectrum keeps its norm: all of those the decoder learned from had a norm of 1.
     """
 
     values: Floats
@@ -52,13 +54,13 @@ class Traversal:
     inside: NDArray[np.bool_]
 
     def ends(self, number: int) -> tuple[int, int]:
-        """First and last step of a latent within the domain."""
+        """First and last step of a latent inside."""
         within = np.flatnonzero(self.inside[number])
-        return (int(within[0]), int(within[-1])) if len(within) else (STEPS // 2, STEPS // 2)
+        return int(within[0]), int(within[-1])
 
     @property
     def change(self) -> Floats:
-        """Root mean square change of the spectrum from end to end of the domain over its own root mean square, (K,)."""
+        """Root mean square change of the spectrum from end to end over its own root mean square, (K,)."""
         ends = np.stack([flux[[*self.ends(number)]] for number, flux in enumerate(self.flux)]).astype(np.float64)
         norm: Floats = np.sqrt(np.square(ends).mean((1, 2)))
         return np.asarray(np.sqrt(np.square(ends[:, 1] - ends[:, 0]).mean(1)) / norm)
@@ -72,7 +74,16 @@ def traverse(coder: Coder) -> Traversal:
         latent[number, :, number] = values
     found = coder.decode(latent.reshape(-1, count))
     return Traversal(values, *(found[name].reshape(count, STEPS, *found[name].shape[1:])
-                               for name in ("flux", "ew_ha", "d4000")), found["ood"].reshape(count, STEPS) <= 1)  # fmt: skip
+                               for name in ("flux", "ew_ha", "d4000")), _around_zero(found["flux"]).reshape(count, STEPS))  # fmt: skip
+
+
+def _around_zero(flux: Singles) -> NDArray[np.bool_]:
+    """Steps (K S,) of latents that lie on the way from 0 before the norm of the spectrum is lost."""
+    norm = np.linalg.norm(flux.astype(np.float64), axis=1).reshape(-1, STEPS)
+    kept = np.abs(norm / norm[:, [STEPS // 2]] - 1) <= _LOST
+    right = np.logical_and.accumulate(kept[:, STEPS // 2 :], axis=1)
+    left = np.logical_and.accumulate(kept[:, STEPS // 2 :: -1], axis=1)[:, ::-1]
+    return np.concatenate([left[:, :-1], right], axis=1).ravel()
 
 
 def properties(flux: Singles) -> dict[str, Floats]:

@@ -213,8 +213,8 @@ def _latents(pages: _Pages, numbers: dict[str, Any], moved: Traversal) -> None:
     pages.report.text(f"In brackets: rank correlation (Spearman) over the {which}, where stronger than 0.3.")
     pages.report.points(one["sentence"] for one in numbers["traversals"])
     pages.draw("latents", (13.5, 0.8 + 2.0 * len(moved.flux)),
-               "The decoder's spectrum as one latent goes from \u22123 to +3 and all others stay 0, as far as it stays within the "
-               "domain (SPECVAE_OOD up to 1): beyond, no galaxy has taught it. Beside it EW(H\u03b1) and D4000.", lambda figure: traversal_figure(moved, figure))  # fmt: skip
+               "The decoder's spectrum as one latent goes from \u22123 to +3 and all others stay 0, as far as its norm "
+               "keeps within 10 %: all spectra that the decoder learned from had one norm. Beside it EW(H\u03b1) and D4000.", lambda figure: traversal_figure(moved, figure))  # fmt: skip
 
 
 def _comparisons(pages: _Pages, seen: Observed, numbers: dict[str, Any]) -> None:
