@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_end
+from types import FrameType
 from typing import Protocol, TypeVar
 
 import torch
@@ -75,7 +76,7 @@ def _in_pool(work: Callable[[R], str], runs: Sequence[R], processes: int) -> Ite
                 # No run waits within the pool: a process that is told to stop would begin with it.
                 while todo and len(at_work) < processes:
                     run = todo.pop()
-                    at_work[pool.submit(work, run)] = run
+                    at_work[pool.submit(_at_work, work, run)] = run
                 done, _ = wait(at_work, _LOOK, FIRST_COMPLETED)
                 if stop.is_set():
                     raise Interrupted("stopped; what is finished is kept", "go on with --resume")
@@ -84,10 +85,24 @@ def _in_pool(work: Callable[[R], str], runs: Sequence[R], processes: int) -> Ite
                     with _named(run):
                         words = future.result()
                     yield run, words
-        except BaseException:
+        except BaseException as error:
             for process in multiprocessing.active_children():
-                process.terminate()
+                # Where one died, nobody may ever get what it held.
+                process.kill() if isinstance(error.__cause__, BrokenProcessPool) else process.terminate()
             raise
+
+
+def _at_work(work: Callable[[R], str], run: R) -> str:
+    """Do a run in a process of the pool, which SIGTERM ends only meanwhile: one that waits holds a lock of the pool."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return work(run)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Interrupted("stopped before the training began", "go on with --resume")
 
 
 @contextlib.contextmanager
@@ -109,6 +124,7 @@ def _begin() -> None:
     """Begin a process of the pool: one thread, which ends with the process that started it."""
     torch.set_num_threads(1)
     logging.disable(logging.INFO)  # Fabric tells its precision once per training
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: between trainings the parent answers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
