@@ -123,8 +123,9 @@ def test_decoder_tells_latents_unlike_those_of_its_training(trained):
     domain = fit_domain(learned.astype(np.float64), held.astype(np.float64), norms[0])
     np.testing.assert_allclose(found, domain.distance(far.astype(np.float64), norms[1]), rtol=1e-2)
     for size in (1, 5, 16):
-        parts = [coder.decode(far[first : first + size])["ood"] for first in range(0, 300, size)]
-        np.testing.assert_array_equal(np.concatenate(parts), found)
+        for rows, whole in ((far, found), (learned, near)):  # ruled by the one distance and by the other
+            parts = [coder.decode(rows[first : first + size])["ood"] for first in range(0, len(rows), size)]
+            np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_stopped_and_resumed_training_gives_the_same_files(trained, tmp_path, monkeypatch, capsys):

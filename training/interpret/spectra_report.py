@@ -288,7 +288,7 @@ def comparison_table(comparison: Comparison) -> TableHDU:
                     description="SPEC_LATENT of the observed spectrum"), seen.latent),
             (Column("EW_HA_OBSERVED", "f4", unit="Angstrom", ucd="spect.line.eqWidth;em.line.Halpha",
                     description="equivalent width of H alpha in the observed spectrum"), seen.ew_ha),
-            (Column("D4000_OBSERVED", "f4", ucd="spect.continuum;arith.ratio",
+            (Column("D4000_OBSERVED", "f4", ucd="spect.index;spect.continuum",
                     description="4000 Angstrom break in the observed spectrum"), seen.d4000),
         ):  # fmt: skip
             columns.append(column)

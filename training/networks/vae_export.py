@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from galcli.training.calibrate import INSIDE, conformal_quantile
 from galcli.training.networks.calibrated import LANES
 from galcli.training.networks.vae import SpectrumVAE
-from galcli.training.spectra.grid import Floats
+from galcli.training.spectra.grid import POINTS, Floats
 from galcli.training.spectra.measure import LINES, Break, EquivalentWidth
 
 #: A number that scatters less than this part of the one that scatters most is not stretched to unit variance: an
@@ -183,7 +183,8 @@ class ExportedDecoder(nn.Module):
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Flux (N, 1000), equivalent width [Angstrom], break and distance (N,) of latents (N, K)."""
         flux = self.decoder(latent @ self.matrix + self.center) + self.mean
-        far, norm = (values.square().sum(1).sqrt() for values in (latent @ self.domain, flux))
+        filled = nn.functional.pad(flux, (0, -POINTS % LANES))
+        far, norm = (values.square().sum(1).sqrt() for values in (latent @ self.domain, filled))
         return flux, self.width(flux), self.ratio(flux), torch.maximum(far, self.slope * norm.log().abs())
 
 

@@ -49,7 +49,7 @@ def decoder_fields(latents: int) -> dict[str, Any]:
             {"tensor": "ew_ha", "column": "SPEC_EW_HA", "dtype": "f4", "unit": "Angstrom",
              "ucd": "spect.line.eqWidth;em.line.Halpha",
              "description": "equivalent width of H alpha in SPEC_FLUX, positive in emission, rest frame"},
-            {"tensor": "d4000", "column": "SPEC_D4000", "dtype": "f4", "ucd": "spect.continuum;arith.ratio",
+            {"tensor": "d4000", "column": "SPEC_D4000", "dtype": "f4", "ucd": "spect.index;spect.continuum",
              "description": "4000 Angstrom break in SPEC_FLUX (4000-4100 over 3850-3950 Angstrom, f_nu)"},
             {"tensor": "ood", "column": f"{prefix}_OOD", "dtype": "f4", "ucd": "stat.param",
              "description": "distance from the training sample; 99 % of similar galaxies lie below 1"},
