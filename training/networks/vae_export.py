@@ -85,14 +85,14 @@ class Domain:
     """How far the numbers of the training spectra reach: the larger of two distances, each in units of its limit.
 
     One is Mahalanobis's. It takes no notice of a bent cloud; but within such a bend the decoder's spectra lose their
-    norm, which is 1 in training, and so the other one is the logarithm of the norm.
+    norm, which is 1 in training, and so the other one is the factor by which the norm is off.
 
     Attributes
     ----------
     matrix : ndarray (K, K)
         ``|numbers @ matrix|`` is the first.
     slope : float
-        ``slope |ln norm|`` is the second.
+        ``slope (max(norm, 1 / norm) - 1)`` is the second: no logarithm, whose last digit depends on the place in a batch.
     """
 
     matrix: Floats
@@ -100,7 +100,7 @@ class Domain:
 
     def distance(self, numbers: Floats, norm: Floats) -> Floats:
         """Distance (N,) of numbers (N, K) whose spectra have these norms (N,)."""
-        return np.maximum(np.linalg.norm(numbers @ self.matrix, axis=1), self.slope * np.abs(np.log(norm)))
+        return np.maximum(np.linalg.norm(numbers @ self.matrix, axis=1), self.slope * _off(norm))
 
 
 def fit_domain(numbers: Floats, held: Floats, norm: Floats) -> Domain:
@@ -117,12 +117,17 @@ def fit_domain(numbers: Floats, held: Floats, norm: Floats) -> Domain:
     """
     variance, axes = np.linalg.eigh(numbers.T @ numbers / len(numbers))
     matrix = axes / np.sqrt(np.maximum(variance, _FLAT**2))
-    size = np.maximum(np.abs(np.log(norm)), _FLAT)
+    size = np.maximum(_off(norm), _FLAT)
     each = Domain(
         matrix / conformal_quantile(np.linalg.norm(held @ matrix, axis=1), INSIDE), 1 / conformal_quantile(size, INSIDE)
     )
     both = conformal_quantile(each.distance(held, norm), INSIDE)
     return Domain(each.matrix / both, each.slope / both)
+
+
+def _off(norm: Floats) -> Floats:
+    """By how much more than 1 norms (N,) are off by a factor."""
+    return np.asarray(np.maximum(norm, 1 / norm) - 1)
 
 
 class ExportedEncoder(nn.Module):
@@ -185,7 +190,12 @@ class ExportedDecoder(nn.Module):
         flux = self.decoder(latent @ self.matrix + self.center) + self.mean
         filled = nn.functional.pad(flux, (0, -POINTS % LANES))
         far, norm = (values.square().sum(1).sqrt() for values in (latent @ self.domain, filled))
-        return flux, self.width(flux), self.ratio(flux), torch.maximum(far, self.slope * norm.log().abs())
+        return (
+            flux,
+            self.width(flux),
+            self.ratio(flux),
+            torch.maximum(far, self.slope * (torch.maximum(norm, 1.0 / norm) - 1)),
+        )
 
 
 def _tensor(values: Floats) -> Tensor:
