@@ -28,11 +28,9 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     help="What is predicted: 12+log(O/H), or four line fluxes.",
 )  # fmt: skip
 @click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False),
     help="Folder for state, weights, metrics and the model file.",
-)
+)  # fmt: skip
 @click.option(
     "--catalog", type=click.Path(path_type=Path), help="Labelled survey (default: the mock survey, made on the fly)."
 )

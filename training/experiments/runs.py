@@ -86,9 +86,13 @@ def _in_pool(work: Callable[[R], str], runs: Sequence[R], processes: int) -> Ite
                         words = future.result()
                     yield run, words
         except BaseException as error:
+            # Where one died, the others may wait for ever for what it held.
+            died = isinstance(error.__cause__, BrokenProcessPool)
             for process in multiprocessing.active_children():
-                # Where one died, nobody may ever get what it held.
-                process.kill() if isinstance(error.__cause__, BrokenProcessPool) else process.terminate()
+                if died:
+                    process.kill()
+                else:
+                    process.terminate()
             raise
 
 
