@@ -47,17 +47,13 @@ class Calibrated(nn.Module):
 
     def set(self, domain: Domain, conformal: Conformal) -> None:
         """Take over new constants."""
-        # Sums over components, and exponentials of outputs, that fill the processor's registers do not depend on where
-        # in a batch a row stands.
-        idle, more = -len(domain.std) % LANES, -len(conformal.offset) % LANES
+        # Sums over components that fill the processor's registers do not depend on where in a batch a row stands.
+        idle = -len(domain.std) % LANES
         padded = {
             "basis": np.pad(domain.basis, ((0, 0), (0, idle))),
             "std": np.pad(domain.std, (0, idle), constant_values=1.0),
-            "slope": np.pad(conformal.slope, ((0, idle), (0, more))),
-            **{name: np.pad(getattr(conformal, name), (0, more)) for name in ("offset", "low", "high")},
-            "quantile": np.pad(conformal.quantile, ((0, 0), (0, more))),
+            "slope": np.pad(conformal.slope, ((0, idle), (0, 0))),
         }
-        self.outputs = len(conformal.offset)
         values = vars(domain) | vars(conformal) | padded
         for name in ("mean", "basis", "std", "rest", "threshold", "slope", "offset", "low", "high", "quantile"):
             self.register_buffer(name, torch.tensor(values[name], dtype=torch.float32))
@@ -84,5 +80,4 @@ class Calibrated(nn.Module):
         scores = components / self.std
         distance = (scores.square().sum(1) + rest.square().sum(1) / self.rest.square()).sqrt()
         log_scale = torch.minimum(torch.maximum(scores @ self.slope + self.offset, self.low), self.high)
-        error = (self.quantile[front] * log_scale.exp())[:, : self.outputs]
-        return error, distance / self.threshold[front]
+        return self.quantile[front] * log_scale.exp(), distance / self.threshold[front]
