@@ -49,9 +49,9 @@ def pixels(rows: int) -> int:
 
 
 def row_bytes() -> int:
-    """Bytes of a row of the output: identifier, place, status, and what the shipped models say."""
+    """Bytes of a row of the output: identifier, place, status, and what the default models say."""
     columns = [dictionary()[name] for name in ("RA", "DEC", "HPX", "STATUS", "CATALOG_ROW")]
-    models = [model.card for model in library.shipped()]
+    models = [model.card for model in library.default_models()]
     columns += [from_output(output) for card in models for output in card.outputs if output.group is None]
     columns += [status_column(card.prefix, card.name) for card in models]
     return 8 + sum(column.numpy.itemsize * math.prod(column.shape) for column in columns)
@@ -74,7 +74,7 @@ def sizes() -> list[tuple[str, str]]:
         ("plan", _terabytes(plan)),
         ("finished tiles, until the end", f"{_terabytes(output)} in {pixels(TILE_ROWS):,} files"),
         (
-            "output of all shipped models, Parquet, less what it compresses",
+            "output of all default models, Parquet, less what it compresses",
             f"{_terabytes(output)} in {pixels(LEAF_ROWS):,} files",
         ),
     ]

@@ -22,10 +22,9 @@ GOALS = {
     "first feature as in float32": (0.97, 1),
 }  # fmt: skip
 MODELS = [*library.shipped(), *library.shipped("int8")]
-NAMES = [model.name for model in library.shipped()]
 
 
-def galaxies(shape: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
+def galaxies(shape: tuple[int, int, int], fronts: int) -> dict[str, NDArray[Any]]:
     """Noise around sources of all brightnesses; every front; the corners of some without data."""
     draw = np.random.default_rng(5)
     y, x = np.indices(shape[1:]) - (np.array(shape[1:])[:, None, None] - 1) / 2
@@ -33,19 +32,20 @@ def galaxies(shape: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
     pixels = draw.normal(0, 0.02, (ROWS, *shape)) + light * 10 ** draw.uniform(-1.5, 1, (ROWS, shape[0], 1, 1))
     valid = np.ones((ROWS, 1, *shape[1:]), np.float32)
     valid[::5, :, :20, :20] = 0
-    return {"pixels": (pixels * valid).astype(np.float32), "valid": valid, "front": draw.integers(0, 3, ROWS)}
+    return {"pixels": (pixels * valid).astype(np.float32), "valid": valid, "front": draw.integers(0, fronts, ROWS)}
 
 
 def feeds_of(model: ModelFile) -> dict[str, NDArray[Any]]:
     """What a model is fed with: galaxies, or tensors as another model might give them."""
     if model.card.size is not None:
-        return galaxies((3, *model.card.size))
+        fronts = model.card.fronts
+        return galaxies((max(len(front.bands) for front in fronts), *model.card.size), len(fronts))
     draw = np.random.default_rng(5)
     return {tensor.name: draw.normal(0, 2, (ROWS, *tensor.shape)).astype(tensor.dtype) for tensor in model.card.inputs}
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.path.stem)
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 3])
 def test_rows_do_not_depend_on_their_batch(model: ModelFile, threads: int) -> None:
     feeds = feeds_of(model)
     whole = Session(model, "cpu", threads=2).run(feeds)
@@ -61,9 +61,11 @@ def test_rows_do_not_depend_on_their_batch(model: ModelFile, threads: int) -> No
 
 
 def test_there_are_shipped_models_and_they_are_whole() -> None:
-    assert {"sfnet-metallicity", "sfnet-lines"} <= set(NAMES)
+    sfnet, spectra = {"sfnet-metallicity", "sfnet-lines"}, {"spectra", "spectra-vae-decoder", "spectra-vae-encoder"}
+    assert {model.name for model in library.shipped()} == sfnet | spectra
+    assert {model.name for model in library.default_models()} == sfnet | {"spectra"}
+    assert {model.name for model in library.shipped("int8")} == sfnet
     assert set(library.verify().values()) == {""}
-    assert [model.name for model in library.shipped("int8")] == NAMES
     assert sum(model.size for model in MODELS) < 95e6
 
 

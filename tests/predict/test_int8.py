@@ -56,10 +56,16 @@ def test_sample_in_both_precisions(sample: Path, galcli: Run, tmp_path: Path) ->
     for prefix in ("SFZ", "SFL"):
         assert (full[f"{prefix}_IDX"][:, 0] == twin[f"{prefix}_IDX"][:, 0]).mean() > 0.9
     models = fitsio.read(tmp_path / "int8.fits", ext="MODELS")
-    for row in models:
-        name = str(np.char.strip(row["NAME"]))
-        assert str(np.char.strip(row["SHA256"])) == library.find(name, "int8").sha256
-        assert json.loads(row["CARD"])["twin_of"] == library.find(name).sha256
+    found = {str(np.char.strip(row["NAME"])): row for row in models}
+    twins = {"sfnet-metallicity", "sfnet-lines"}
+    assert set(found) == {*twins, "spectra"}
+    for name in twins:
+        assert str(np.char.strip(found[name]["SHA256"])) == library.find(name, "int8").sha256
+        assert json.loads(found[name]["CARD"])["twin_of"] == library.find(name).sha256
+    assert "computed in float32, for want of an int8 twin: spectra" in said.err
+    assert str(np.char.strip(found["spectra"]["SHA256"])) == library.find("spectra").sha256
+    for column in ("SPEC_LATENT", "SPEC_LATENT_ERR", "SPEC_OOD", "SPEC_STATUS"):
+        np.testing.assert_array_equal(twin[column], full[column])
 
 
 def test_precision_is_part_of_what_a_run_is(sample: Path, galcli: Run, tmp_path: Path) -> None:
