@@ -73,8 +73,8 @@ def traverse(coder: Coder) -> Traversal:
     for number in range(count):
         latent[number, :, number] = values
     found = coder.decode(latent.reshape(-1, count))
-    return Traversal(values, *(found[name].reshape(count, STEPS, *found[name].shape[1:])
-                               for name in ("flux", "ew_ha", "d4000")), _around_zero(found["flux"]).reshape(count, STEPS))  # fmt: skip
+    each = {name: found[name].reshape(count, STEPS, *found[name].shape[1:]) for name in ("flux", "ew_ha", "d4000")}
+    return Traversal(values=values, inside=_around_zero(found["flux"]).reshape(count, STEPS), **each)
 
 
 def _around_zero(flux: Singles) -> NDArray[np.bool_]:

@@ -100,7 +100,7 @@ class Domain:
 
     def distance(self, numbers: Floats, norm: Floats) -> Floats:
         """Distance (N,) of numbers (N, K) whose spectra have these norms (N,)."""
-        return np.maximum(np.linalg.norm(numbers @ self.matrix, axis=1), self.slope * _off(norm))
+        return np.asarray(np.maximum(np.linalg.norm(numbers @ self.matrix, axis=1), self.slope * _off(norm)))
 
 
 def fit_domain(numbers: Floats, held: Floats, norm: Floats) -> Domain:
