@@ -16,7 +16,7 @@ from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session
 from galcli.predict.job import Job
 from galcli.tables.columns import Column, from_output, renamed, status_column
-from galcli.tables.status import ModelStatus
+from galcli.tables.status import NULL_BITS, ModelStatus
 
 Columns = dict[str, NDArray[Any]]
 
@@ -133,6 +133,15 @@ class ModelRunner:
             self._predict(feeds, rows, table, job)
             status[good] = rows.status
         table[self.status.name][job.batch.index] = status
+        self._pass_on(job.batch.index, table)
+
+    def _pass_on(self, index: NDArray[np.int64], table: Columns) -> None:
+        """Tell chained models why they were fed nothing for some of these rows."""
+        status = table[self.status.name][index]
+        nothing = (status & int(NULL_BITS)) != 0
+        for child, _ in self.children:
+            table[child.status.name][index[nothing]] = status[nothing]
+            child._pass_on(index, table)
 
     def _run_chained(self, feeds: dict[str, Value], rows: Rows, table: Columns, job: Job) -> None:
         """Predict from another model's tensors; what that model met in a row holds for this one too."""

@@ -161,16 +161,21 @@ def _mark_unpredicted(status: NDArray[np.int32], engine: Engine, table: Columns)
         model_status = table[runner.status.name]
         not_run = model_status == runner.status.null
         model_status[not_run & without_pixels] = int(ModelStatus.MISSING_BAND)
-        # A chained model does not run where the model before it failed: its row says the same.
         model_status[not_run & ~without_pixels] = int(ModelStatus.MODEL_ERROR)
         status[(model_status & int(NULL_BITS)) != 0] |= int(RowStatus.NO_PREDICTION)
     return status
 
 
 def _model_problems(with_pixels: NDArray[np.int64], engine: Engine, table: Columns) -> Iterator[tuple[int, str]]:
-    """Why models gave nothing for rows that have pixels: position in the tile, and the reason."""
+    """Why models gave nothing for rows that have pixels: position in the tile, and the reason.
+
+    Chained models only where they were fed.
+    """
+    fed = {id(runner): np.ones(len(with_pixels), bool) for runner in engine.runners}
     for runner in engine.all_runners():
-        found = table[runner.status.name][with_pixels] & int(NULL_BITS)
+        status = table[runner.status.name][with_pixels]
+        found = np.where(fed[id(runner)], status, 0) & int(NULL_BITS)
+        fed |= {id(child): (status & int(NULL_BITS)) == 0 for child, _ in runner.children}
         for row, bits in zip(with_pixels[found != 0].tolist(), found[found != 0].tolist(), strict=True):
             meaning = "; ".join(text for bit, text in MODEL_STATUS_MEANING.items() if bits & bit)
             yield row, f"{runner.model.name}: {meaning}"

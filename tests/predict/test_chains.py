@@ -54,6 +54,18 @@ def test_doubts_about_a_row_hold_for_what_it_feeds(survey: Survey, galcli: Run) 
     galcli("validate", survey.out)
 
 
+def test_what_is_fed_nothing_says_why(survey: Survey, galcli: Run) -> None:
+    encoder, _ = write_chain(survey.root, size=17)
+    change_card(encoder, max_masked=0.0)  # there is no row of which every pixel is seen
+    said = galcli(*predict(survey, encoder), code=3)
+    rows = read_predictions(survey.out)
+    assert (rows["ENC_STATUS"] == int(ModelStatus.MASKED | ModelStatus.EDGE)).all()
+    np.testing.assert_array_equal(rows["DBL_STATUS"], rows["ENC_STATUS"])
+    assert f"{len(rows)} x too many pixels without data" in said.err
+    assert "not finite" not in said.err
+    galcli("validate", survey.out)
+
+
 def test_groups_of_chained_models_can_be_asked_for(survey: Survey, galcli: Run) -> None:
     encoder, reader = write_chain(survey.root)
     spectra = survey.root / "spectra.onnx"
