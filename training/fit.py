@@ -7,11 +7,10 @@ at the start and stored. So the state on disk is small, and a killed and resumed
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +21,10 @@ from lightning_fabric import Fabric
 from pytorch_optimizer import Lookahead
 from torch import Tensor, nn
 
-from galcli.errors import DeviceError, GalcliError, IdentityError, InputError, Interrupted
+from galcli.errors import DeviceError, GalcliError, InputError, Interrupted
 from galcli.training import checkpoint
 from galcli.training.data import Batch
+from galcli.training.identity import require_same
 from galcli.training.optim import SCHEDULES, ScheduleName, ranger, set_rate
 from galcli.training.progress import Reporter, stop_requests
 from galcli.training.seeds import mix
@@ -185,28 +185,6 @@ def require_new(out: Path) -> None:
     """
     if (out / STATE).exists():
         raise InputError(f"{out} already holds a training", "go on with --resume, or choose another --out")
-
-
-def require_same(out: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with a training of other settings.
-
-    Parameters
-    ----------
-    out : Path
-        Its folder.
-    there, asked : mapping
-        Identity on disk, and that of the training to go on with.
-
-    Raises
-    ------
-    IdentityError
-        Naming what differs.
-    """
-    asked = json.loads(json.dumps(asked))
-    differing = [key for key in sorted({*there, *asked}) if there.get(key) != asked.get(key)]
-    if differing:
-        what = "; ".join(f"{key}: {there.get(key)} there, {asked.get(key)} asked" for key in differing)
-        raise IdentityError(f"{out} holds another training ({what})", "choose another --out")
 
 
 class Fit:

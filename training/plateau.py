@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from galcli.errors import GalcliError, Interrupted, ModelError
 from galcli.training import checkpoint
-from galcli.training.fit import STATE, require_new, require_same
+from galcli.training.fit import STATE, require_new
+from galcli.training.identity import require_same
 from galcli.training.progress import Reporter, stop_requests
 from galcli.training.seeds import generator
 

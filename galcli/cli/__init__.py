@@ -74,8 +74,8 @@ def cli(debug: bool) -> None:
     """Galaxy properties from survey images.
 
     Streams a catalogue and its cutouts, HEALPix tile by tile, through networks and writes the predictions to a FITS
-    table: one row per galaxy, with errors, flags and provenance. Start with `galcli sample demo` and
-    `galcli predict demo/catalog.fits`.
+    table: one row per galaxy, with errors, flags and provenance. Start with `galcli sample sample` and
+    `galcli predict sample/catalog.fits`.
     """
     del debug
 

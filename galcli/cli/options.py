@@ -96,7 +96,7 @@ source_options = _all(
 #: The same for models, which choose what they see.
 cutout_options = _all(
     source_options,
-    click.option("--front", help="Pixel front to use: flux:gri, flux:grz or display (default: from bands and survey)."),
+    click.option("--front", help="Pixel front to use, such as flux:grz or display (default: from bands and survey)."),
 )
 
 #: Images with spectra to learn from.
@@ -135,7 +135,7 @@ model_options = _all(
         "--model", "models", multiple=True, metavar="NAME|PATH",
         help="Model to run; repeat for more (default: every default model the cutouts satisfy).",
     ),
-    click.option("--with", "groups", multiple=True, metavar="GROUP", help="Optional outputs of the models."),
+    click.option("--with", "groups", multiple=True, metavar="GROUP", help="Optional outputs of the models, such as spectra."),
 )  # fmt: skip
 
 order_option = click.option(

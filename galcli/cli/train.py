@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,21 @@ import click
 
 from galcli.cli import options as shared
 from galcli.cli.extras import need_training
+from galcli.errors import Interrupted
 
 
 @click.group("train")
 def command() -> None:
     """Train a model and export it: one subcommand per recipe."""
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C before the first step or in the export ends like one between the steps: what is finished is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("stopped", "give the same command again, with --resume if steps were done") from None
 
 
 def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -61,6 +73,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 )  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@_stoppable()
 def sfnet(out: Path | None, **arguments: Any) -> None:
     """Train SFNet, the sparse feature network, and export it to ONNX with its card.
 
@@ -98,6 +111,7 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
 )
 @click.option("--objects", type=click.IntRange(min=64), help="Spectra at most.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@_stoppable()
 def vae(out: Path, **arguments: Any) -> None:
     """Train the autoencoder that describes a galaxy's spectrum by six numbers.
 
@@ -148,6 +162,7 @@ def vae(out: Path, **arguments: Any) -> None:
 )  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@_stoppable()
 def spectra(
     out: Path, vae: Path | None, catalog: Path | None, cutouts: Path | None, spectra: tuple[str, ...], seed: int,
     objects: int | None, cache: Path | None, **arguments: Any,

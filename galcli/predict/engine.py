@@ -243,7 +243,10 @@ def _require_groups(groups: tuple[str, ...], runners: Iterable[ModelRunner]) -> 
     for group in groups:
         if group not in known:
             names = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"no model has the optional group {group!r}", f"groups of the chosen models: {names}")
+            raise UsageError(
+                f"no model at work has the optional group {group!r}",
+                f"groups of the chosen models: {names}; name the model that has it with --model",
+            )
 
 
 def _without_blind(

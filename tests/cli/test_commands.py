@@ -240,3 +240,24 @@ def test_evaluate_measures_on_the_sample(galcli: Run, tmp_path: Path) -> None:
     shown = galcli("evaluate", model, "--label", f"LOG_G={label}", "--threads", 1)
     assert "this model learned from none; its own galaxies" in shown.err
     assert "its own galaxies" not in galcli("evaluate", "sfnet-metallicity").err  # a mock model says so otherwise
+
+
+# --- train ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recipe", "work"),
+    [
+        ("sfnet", "galcli.training.recipes.sfnet_export.train_and_export"),
+        ("vae", "galcli.training.recipes.vae.train_vae"),
+        ("spectra", "galcli.training.recipes.spectra_export.train_and_export"),
+    ],
+)
+def test_trainings_stopped_at_any_moment_can_be_gone_on_with(
+    galcli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, work: str
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, stopped)
+    assert "--resume" in galcli("train", recipe, "-o", tmp_path / "out", code=75).hint

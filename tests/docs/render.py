@@ -22,6 +22,10 @@ README = Path(__file__).parents[2] / "README.md"
 TYPES = {"b1": "bool", "i2": "int16", "i4": "int32", "i8": "int64", "f4": "float32", "f8": "float64"}
 
 
+#: Figures that stand beside the error of an output without error bar: metric -> its name.
+_BESIDE = {"sigma_mad": "sigma_MAD", "bias": "bias"}
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [list(head), ["---"] * len(head), *map(list, rows)]
@@ -110,7 +114,9 @@ def _cell(card: Card, name: str, front: str | None) -> str:
     found = {metric.name.removeprefix(f"{name} "): metric for metric in card.metrics if metric.front == front}
     rmse, inside = found.get("rmse"), found.get("coverage of the 68 % interval")
     if rmse:
-        within = f" ({100 * inside.value:.0f} %)" if inside else ""
+        # What has no error bar has outliers that nothing announces: the typical error beside that of all.
+        others = [f"{text} {found[key].value:.3f}" for key, text in _BESIDE.items() if key in found]
+        within = f" ({100 * inside.value:.0f} %)" if inside else f" ({', '.join(others)})" if others else ""
         return f"{rmse.value:.3f} {rmse.unit or ''}".strip() + within
     if "accuracy" in found:
         return f"accuracy {found['accuracy'].value:.2f}, F1 {found['F1'].value:.2f}"

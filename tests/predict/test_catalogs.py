@@ -101,7 +101,7 @@ def test_duplicates_are_rows_of_their_own(tmp_path: Path, galcli: Run) -> None:
 def test_catalogue_without_identifiers_is_found_by_position(tmp_path: Path, galcli: Run) -> None:
     survey = make_survey(tmp_path / "s", 12)
     write_catalog(survey.catalog, RA=survey.ra[::-1], DEC=survey.dec[::-1])
-    assert "note: no identifier among the columns" in galcli(*survey.predict()).err
+    assert "note: no identifier of whole numbers or text among the columns" in galcli(*survey.predict()).err
     rows = read_predictions(survey.out)
     np.testing.assert_array_equal(rows["ROW"], np.arange(12))
     np.testing.assert_allclose(rows["AVG_FLUX"], survey.means[::-1], rtol=1e-6)

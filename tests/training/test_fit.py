@@ -14,6 +14,7 @@ import torch
 from galcli.errors import DeviceError, GalcliError, IdentityError, InputError, Interrupted
 from galcli.training import checkpoint
 from galcli.training.fit import STATE, locate, make_fabric, prefetched
+from galcli.training.identity import require_same
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
 _spec = importlib.util.spec_from_file_location("tiny_training", SCRIPT)
@@ -121,6 +122,16 @@ def test_a_folder_in_use_is_not_overwritten(whole):
 def test_another_training_is_not_resumed(whole):
     with pytest.raises(IdentityError, match=r"tiny: \[1, 2\] there, \[1, 3\] asked"):
         tiny.fit(whole.out, identity={"tiny": [1, 3]}).run(resume=True)
+
+
+def test_differences_are_told_one_by_one(tmp_path):
+    there = {"plan": {"batch": 64, "stages": [1, 2]}, "seed": 5, "objects": 9, "old": 1}
+    asked = {"plan": {"batch": 32, "stages": [1, 2]}, "seed": 6, "objects": 8}
+    require_same(tmp_path, there, dict(reversed(there.items())))
+    with pytest.raises(IdentityError) as caught:
+        require_same(tmp_path, there, asked)
+    told = "plan.batch: 64 there, 32 asked; seed: 5 there, 6 asked; objects: 9 there, 8 asked; and 1 more"
+    assert f"({told})" in caught.value.message
 
 
 def test_a_loss_that_is_not_finite_names_step_and_rows(tmp_path):

@@ -9,12 +9,13 @@ from astropy.io import fits
 from astropy.table import Table
 
 from galcli.errors import InputError, Interrupted, UsageError
+from galcli.sample import unpack
 from galcli.training import cache, checkpoint, fit, regression
 from galcli.training.data import take
 from galcli.training.fit import STATE
 from galcli.training.mock.survey import MockOptions, write_survey
 from galcli.training.networks.flux import FluxPixels
-from galcli.training.recipes import spectra, spectra_plan
+from galcli.training.recipes import spectra, spectra_data, spectra_plan
 from galcli.training.recipes.spectra_data import Source, gather
 from galcli.training.recipes.spectra_plan import PRESETS, Preset
 from galcli.training.recipes.stages import Stage
@@ -175,6 +176,19 @@ def test_too_few_held_out_galaxies_are_told_before_the_training(source, tmp_path
     with pytest.raises(InputError, match="fewer than the 1000") as caught:
         spectra.train_spectra(tmp_path / "out", source, BandCoder(), split=split, least_held=1000, **SIMPLE)
     assert hint in caught.value.hint
+
+
+def test_galaxies_without_usable_pixels_are_no_sample(source, tmp_path, monkeypatch):
+    class Blind(spectra_data.SurveyStamps):
+        def stamps(self, *words):
+            stamps = super().stamps(*words)
+            return dataclasses.replace(stamps, labels={name: np.full(len(stamps), np.nan) for name in stamps.labels})
+
+    catalog = unpack(tmp_path / "sample")
+    given = dataclasses.replace(source, catalog=catalog, spectra=(catalog.with_name("spectra.fits"),))
+    monkeypatch.setattr(spectra_data, "SurveyStamps", Blind)
+    with pytest.raises(InputError, match=r"none of the \d+ galaxies with spectra has pixels"):
+        gather(TINY, given, BandCoder())
 
 
 def test_what_makes_no_sense_is_refused(source, tmp_path):

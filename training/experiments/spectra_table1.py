@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from galcli.errors import ModelError, UsageError
+from galcli.errors import InputError, ModelError, UsageError
 from galcli.tables.atomic import atomic_write
 from galcli.training.checkpoint import write_json
 from galcli.training.experiments import folder
@@ -195,6 +195,12 @@ def _settings(preset: str, plan: Plan, source: Source, coder: Coder, observed: O
     recipe, sample = RECIPES[plan.recipe], observed.sample
     last = sample.stamps[-1]
     rows = {name: sample.rows(-1, held=held) for name, held in (("learned_from", False), ("held_out", True))}
+    learned, held = (len(values) for values in rows.values())
+    if learned < recipe.batch or not held:
+        raise InputError(
+            f"{learned} galaxies with spectra and pixels to learn from, {held} held out; a batch has {recipe.batch}",
+            "give more galaxies",
+        )
     truth = sample.target.astype(np.float64)
     mean = truth[rows["learned_from"]].mean(axis=0)
     return {

@@ -24,7 +24,7 @@ from galcli.training.interpret.predictions import Predictions, read_predictions
 from galcli.training.recipes.spectra_card import GROUP
 from galcli.training.recipes.vae_card import DECODER, ENCODER
 from galcli.training.recipes.vae_coder import Coder, open_coder
-from galcli.training.spectra.files import read_spectra
+from galcli.training.spectra.files import read_spectra, tell
 from galcli.training.spectra.grid import Floats
 from galcli.training.spectra.match import match_spectra
 from galcli.training.spectra.quality import breaks, covers_break, covers_line, line_widths
@@ -183,7 +183,11 @@ def compare(
         raise InputError(
             f"{where}: no galaxy got a prediction", "see the reasons with `galcli predict`, given the same options"
         )
-    ood = (table.columns[f"{prefix}_STATUS"] & int(ModelStatus.OUT_OF_DOMAIN)) != 0
+    if len(predicted) < (count := len(table.columns["STATUS"])):
+        progress.note(f"{count - len(predicted):,} of {count:,} galaxies have no prediction")
+    # The decoder's status holds its own doubts and those about the image.
+    status = table.columns[f"{coder.decoder.card.prefix}_STATUS"]
+    ood = ((status | table.columns[f"{prefix}_STATUS"]) & int(ModelStatus.OUT_OF_DOMAIN)) != 0
     with open_catalog(
         options.catalogs, options.hdu, options.id_column, options.ra_column, options.dec_column
     ) as catalog:
@@ -203,6 +207,7 @@ def _observed(
     ids = None if found.id_name is None else columns[found.id_name.upper()]
     matched = match_spectra(ids, columns["RA"], columns["DEC"], spectra)
     rows = found.predicted[matched[found.predicted] >= 0]
+    tell(problems, note)
     note(f"{len(rows):,} of {len(found.predicted):,} predicted galaxies have one of {len(spectra):,} spectra")
     if not len(rows):
         raise InputError(

@@ -103,7 +103,7 @@ def examples_figure(comparison: Comparison, rows: list[int], seed: int, figure: 
             _spectrum(upper, lower, comparison, example(comparison, row, seed))
             if number == 0:
                 _mark(upper)
-                upper.legend(loc="upper right", ncols=4, handlelength=1.4, columnspacing=1.2, fontsize=9)
+                upper.legend(loc="upper left", ncols=4, handlelength=1.4, columnspacing=1.2, fontsize=9)
             if number == len(rows) - 1:
                 lower.set_xlabel(_LABEL)
 

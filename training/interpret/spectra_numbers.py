@@ -21,8 +21,9 @@ from galcli.training.spectra.quality import breaks, figures, line_widths, scatte
 _FAINTEST = 0.5
 #: How far latents are moved, in their standard deviations, and in how many steps.
 REACH, STEPS = 3.0, 25
-#: A spectrum along a latent whose norm is off by a larger part than this is none.
-_LOST = 0.1
+#: A spectrum along a latent is none if its norm is off by a larger part than this, or if its flux falls below zero by
+#: more than this part of its root mean square.
+_LOST, _NEGATIVE = 0.1, 0.05
 #: Ranges without strong lines, for the slope of the continuum [Angstrom].
 _BLUE, _RED = (4150.0, 4290.0), (6800.0, 7000.0)
 #: A latent that changes the spectrum by a smaller part than this from end to end is not used by the decoder.
@@ -44,7 +45,8 @@ class Traversal:
     ew_ha, d4000 : ndarray (K, S)
         Angstrom; ratio.
     inside : ndarray (K, S), bool
-        Around 0, as far as the spectrum keeps its norm: all of those the decoder learned from had a norm of 1.
+        Around 0, as far as the spectrum keeps its norm (all of those the decoder learned from had a norm of 1) and
+        is nowhere negative.
     """
 
     values: Floats
@@ -78,9 +80,11 @@ def traverse(coder: Coder) -> Traversal:
 
 
 def _around_zero(flux: Singles) -> NDArray[np.bool_]:
-    """Steps (K S,) of latents that lie on the way from 0 before the norm of the spectrum is lost."""
+    """Steps (K S,) of latents that lie on the way from 0 before what is decoded is no spectrum."""
     norm = np.linalg.norm(flux.astype(np.float64), axis=1).reshape(-1, STEPS)
-    kept = np.abs(norm / norm[:, [STEPS // 2]] - 1) <= _LOST
+    lowest = flux.min(1).reshape(-1, STEPS) * flux.shape[1] ** 0.5 / norm
+    kept = (np.abs(norm / norm[:, [STEPS // 2]] - 1) <= _LOST) & (lowest >= -_NEGATIVE)
+    kept[:, STEPS // 2] = True
     right = np.logical_and.accumulate(kept[:, STEPS // 2 :], axis=1)
     left = np.logical_and.accumulate(kept[:, STEPS // 2 :: -1], axis=1)[:, ::-1]
     return np.concatenate([left[:, :-1], right], axis=1).ravel()

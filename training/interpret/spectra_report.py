@@ -147,7 +147,7 @@ def _head(pages: _Pages, numbers: dict[str, Any]) -> None:
         f"Model {card.name} {card.version} (SHA-256 {pages.comparison.model.sha256[:12]}), learned from "
         f"{card.training.data}, {card.training.objects:,} galaxies. Catalogue: {', '.join(sample['catalogs'])}, "
         f"{sample['rows']:,} galaxies, {sample['predicted']:,} with a prediction, {sample['out_of_domain']:,} of them "
-        "unlike the training sample (out of domain)."
+        "unlike the training sample in image or spectrum (out of domain)."
         + (f" {sample['compared']:,} are compared with their observed spectra." if "latents" in numbers else "")
     )
     for note in pages.comparison.notes:
@@ -214,7 +214,8 @@ def _latents(pages: _Pages, numbers: dict[str, Any], moved: Traversal) -> None:
     pages.report.points(one["sentence"] for one in numbers["traversals"])
     pages.draw("latents", (13.5, 0.8 + 2.0 * len(moved.flux)),
                "The decoder's spectrum as one latent goes from \u22123 to +3 and all others stay 0, as far as its norm "
-               "keeps within 10 %: all spectra that the decoder learned from had one norm. Beside it EW(H\u03b1) and D4000.", lambda figure: traversal_figure(moved, figure))  # fmt: skip
+               "keeps within 10 % (all spectra that the decoder learned from had one norm) and no flux is negative. Few "
+               "galaxies lie on these lines: the cloud of spectra is bent. Beside it EW(H\u03b1) and D4000.", lambda figure: traversal_figure(moved, figure))  # fmt: skip
 
 
 def _comparisons(pages: _Pages, seen: Observed, numbers: dict[str, Any]) -> None:

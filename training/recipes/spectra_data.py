@@ -17,7 +17,7 @@ from galcli.training.recipes.sample import Sample
 from galcli.training.recipes.spectra_plan import FRONT, FRONTS, SPLIT_SEED, Preset
 from galcli.training.recipes.vae_coder import Coder
 from galcli.training.sources import SHAPES, bands_of, mock_stamps
-from galcli.training.spectra.files import read_spectra
+from galcli.training.spectra.files import read_spectra, tell
 from galcli.training.spectra.match import match_spectra
 from galcli.training.spectra.mock import every, mock_spectra
 from galcli.training.survey import USABLE, Reading, SurveyStamps, catalogue_rows
@@ -109,8 +109,7 @@ def _mock(plan: Preset, source: Source, coder: Coder, split: str) -> Observed:
 def _given(plan: Preset, source: Source, coder: Coder, split: str) -> Observed:
     assert source.catalog is not None
     spectra, problems = read_spectra(source.spectra)
-    for problem in problems[:10]:
-        say(f"left out: {problem.path}: {problem.reason}")
+    tell(problems, say)
     rows = catalogue_rows(source.catalog, source.reading)
     matched = match_spectra(rows["id"], rows["ra"], rows["dec"], spectra)
     say(f"{np.count_nonzero(matched >= 0)} of {len(matched)} rows have one of {len(spectra)} spectra")
@@ -128,6 +127,11 @@ def _given(plan: Preset, source: Source, coder: Coder, split: str) -> Observed:
     spectra = spectra.take(own)
     filled, _ = coder.normalise(spectra)
     usable = np.isfinite(stamps.labels[USABLE])
+    if not usable.any():
+        raise InputError(
+            f"none of the {len(usable)} galaxies with spectra has pixels that the network can use",
+            f"it wants {last.size * last.pixel_scale:.0f} arcsec in {len(bands_of(FRONT))} bands; `galcli predict --model spectra` tells the reason for each",
+        )
     sample = _divided(_stages(plan, stamps, source.cache), coder.encode(filled), usable, split, mock)
     return Observed(sample, filled, spectra.good)
 

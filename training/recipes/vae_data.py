@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from galcli.errors import InputError
 from galcli.training.progress import say
 from galcli.training.spectra import gaps
-from galcli.training.spectra.files import read_spectra
+from galcli.training.spectra.files import read_spectra, tell
 from galcli.training.spectra.gaps import Filler
 from galcli.training.spectra.grid import POINTS, Floats, Spectra, wavelengths, weights
 from galcli.training.spectra.match import same_object
@@ -96,10 +96,7 @@ def gather(paths: Sequence[str | Path], objects: int | None, seed: int) -> Sampl
         spectra, truth = mock_spectra(objects, seed)
         return prepared(spectra, truth, seed, "mock survey", mock=True)
     spectra, problems = read_spectra(paths)
-    for problem in problems[:10]:
-        say(f"left out: {problem.path}: {problem.reason}")
-    if len(problems) > 10:
-        say(f"left out: {len(problems) - 10} more")
+    tell(problems, say)
     kept = _usable(spectra)
     if objects is not None and objects < len(kept):
         kept = np.sort(np.random.default_rng(seed).permutation(kept)[:objects])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from galcli.training.spectra.target import require_coverage, to_grid
 #: What is looked for in folders.
 _NAMES = ("spec-*", "coadd-*", "spectra")
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
+_TOLD = 10
 _HINT = "name SDSS spec-*.fits or DESI coadd-*.fits (with redrock-*.fits beside them), or a folder with such files"
 
 
@@ -75,6 +76,14 @@ def read_spectra(paths: Sequence[str | Path]) -> tuple[Spectra, list[Problem]]:
         first = problems[0]
         raise InputError(f"no usable spectrum, {len(problems)} problems; first: {first.path}: {first.reason}", _HINT)
     return concatenate(found), problems
+
+
+def tell(problems: Sequence[Problem], say: Callable[[str], None]) -> None:
+    """Say what is not used and why; of many, the first ten."""
+    for problem in problems[:_TOLD]:
+        say(f"left out: {problem.path}: {problem.reason}")
+    if len(problems) > _TOLD:
+        say(f"left out: {len(problems) - _TOLD} more")
 
 
 def _once_each(paths: Sequence[str | Path]) -> list[Path]:

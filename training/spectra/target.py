@@ -90,7 +90,7 @@ def to_grid(target: Target) -> Spectra:
     Raises
     ------
     InputError
-        If its fibre was faulty, it is no galaxy or quasar, has no trustworthy redshift, or covers less than ``MIN_COVERAGE`` of the grid.
+        If its fibre was faulty, it is no galaxy or quasar, has no trustworthy redshift, covers less than ``MIN_COVERAGE`` of the grid, or shows no light.
     """
     if target.fibre:
         raise InputError(f"fibre was faulty: status = {target.fibre}", _HINT)
@@ -104,6 +104,8 @@ def to_grid(target: Target) -> Spectra:
     on_grid = combine([rebin(arm.wavelength, arm.flux, arm.ivar, good, target.z) for arm, good in arms])
     flux, ivar, native_sigma = _single_precision(on_grid)
     require_coverage(int(np.count_nonzero(ivar)))
+    if (level := float(np.median(flux[ivar > 0]))) <= 0:
+        raise InputError(f"shows no light: its median flux is {level:.3g}", _HINT)
     return Spectra(
         flux=flux[None], ivar=ivar[None], believed=((ivar > 0) & (native_sigma >= target.sigma_min))[None],
         z=np.array([target.z]), ra=np.array([target.ra]), dec=np.array([target.dec]),

@@ -116,6 +116,14 @@ def test_finished_trainings_are_not_repeated_and_seeds_can_be_added(done, monkey
     shutil.move(out / "kept", out / "simple-cnn-1-0")
 
 
+def test_too_few_galaxies_are_told_before_any_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(table1, "run_all", lambda *_: pytest.fail("a training began"))
+    with pytest.raises(
+        InputError, match="8 galaxies with spectra and pixels to learn from, 2 held out; a batch has 16"
+    ):
+        table1.spectra_table1(tmp_path / "out", Source(tmp_path / "cache", table1.SURVEY_SEED, 10))
+
+
 def test_another_experiment_is_refused_in_the_same_folder(done):
     words = done[2]
     with pytest.raises(InputError, match="already holds an experiment"):

@@ -144,6 +144,26 @@ def test_without_spectra_the_page_says_so(sample: Path, tiny_spectra: Tiny, galc
     assert "LATENT_ENCODED" not in read(tmp_path / "out" / "spectra-comparison.fits").dtype.names
 
 
+def test_what_is_left_out_is_said(sample: Path, tiny_spectra: Tiny, galcli: Run, tmp_path: Path) -> None:
+    """Galaxies without cutouts and spectra that cannot be used."""
+    rows, names = fitsio.read(str(sample / "catalog.fits"), ext="CATALOG")[:6], []
+    with fitsio.FITS(str(tmp_path / "c.fits"), "rw") as file:
+        rows["DEC"][:2] -= 1
+        rows["TARGETID"][:2] += 1000
+        file.write(rows, extname="CATALOG")
+    for number in range(12):
+        names.append(tmp_path / f"spec-{number}.fits")
+        names[-1].write_bytes(b"no FITS file")
+    words = [word for name in names for word in ("--spectra", name)]
+    said = galcli("explain", "spectra", "-o", tmp_path / "out", "--catalog", tmp_path / "c.fits", "--cutouts",
+                  sample / "cutouts", "--model", tiny_spectra.model, "--spectra", sample / "spectra.fits", *words).err  # fmt: skip
+    assert "2 of 6 galaxies have no prediction" in said
+    assert f"left out: {names[0]}: " in said
+    assert said.count("left out: ") == 11
+    assert "left out: 2 more" in said
+    assert "4 of 4 predicted galaxies have one of" in said
+
+
 def test_what_cannot_be_explained_is_refused(sample: Path, tiny_spectra: Tiny, galcli: Run, tmp_path: Path) -> None:
     words = ("explain", "spectra", "-o", tmp_path / "out", "--catalog", sample / "catalog.fits")
     other = make(tmp_path / "other", seed=4)

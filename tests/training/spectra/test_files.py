@@ -88,6 +88,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "ivar 0": ({"ivar": np.zeros(4300)}, {}, "no data on the grid: all pixels are masked"),
     "masked": ({"and_mask": np.full(4300, 1 << 24, "i4")}, {}, "no data on the grid: all pixels are masked"),
     "NaN": ({"flux": np.full(4300, np.nan)}, {}, "no data on the grid: all pixels are masked"),
+    "dark": ({"flux": np.full(4300, -10.0)}, {}, "shows no light: its median flux is -11"),
     "short": ({key: value[CUT] for key, value in sdss_columns().items()}, {}, "covers 33% of the grid, 60% are"),
     "linear": ({"loglam": 10**LOGLAM}, {}, "wavelengths do not ascend"),
     "metres": ({"loglam": LOGLAM - 10}, {}, "are not in Angstrom"),
