@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from galcli.errors import IdentityError
+from galcli.predict.identity import difference, flatten
 
 #: Differences from another training that are told.
 _TOLD = 3
@@ -21,25 +22,15 @@ def require_same(out: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) 
     out : Path
         Its folder.
     there, asked : mapping
-        Identity on disk, and that of the training to go on with.
+        Identity on disk, and that of the training to go on with; JSON-able.
 
     Raises
     ------
     IdentityError
-        Naming what differs.
+        Naming what differs: there -> asked.
     """
-    one, other = (dict(_facts("", json.loads(json.dumps(facts)))) for facts in (there, asked))
-    differing = [key for key in dict.fromkeys([*other, *one]) if one.get(key) != other.get(key)]
-    if differing:
-        told = [f"{key}: {one.get(key)} there, {other.get(key)} asked" for key in differing[:_TOLD]]
-        told += [f"and {len(differing) - _TOLD} more"] if len(differing) > _TOLD else []
+    # On disk tuples are lists.
+    lines = difference(*(flatten(json.loads(json.dumps(dict(facts)))) for facts in (there, asked)))
+    if lines:
+        told = lines[:_TOLD] + ([f"and {len(lines) - _TOLD} more"] if len(lines) > _TOLD else [])
         raise IdentityError(f"{out} holds another training ({'; '.join(told)})", "choose another --out")
-
-
-def _facts(prefix: str, facts: Any) -> Iterator[tuple[str, Any]]:
-    """Facts one by one: ``plan.batch`` instead of all of a plan."""
-    if not isinstance(facts, dict):
-        yield prefix, facts
-        return
-    for key, value in facts.items():
-        yield from _facts(f"{prefix}.{key}" if prefix else key, value)

@@ -71,7 +71,8 @@ def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress
         progress.note(f"model {card.name} {card.version} ({runner.model.sha256[:12]}), pixels as {front}")
     if catalog.id_name is None:
         progress.note(
-            "note: no identifier of whole numbers or text among the columns (--id-column): rows are known by their number and position"
+            "note: no identifier of whole numbers or text among the columns (--id-column): rows are known by their number "
+            "and position"
         )
     for option, value in (("--zeropoint", options.zeropoint), ("--pixel-scale", options.pixel_scale)):
         if value is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,7 @@ from galcli.predict.engine import Engine
 from galcli.predict.layout import ROW_NUMBER
 from galcli.predict.plan import Plan
 from galcli.predict.record import read_record
-from galcli.predict.runner import Columns
+from galcli.predict.runner import Columns, ModelRunner
 from galcli.predict.table import PREDICTIONS
 from galcli.sky.tiles import Tile
 from galcli.tables.columns import Column
@@ -113,7 +113,7 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
                 _take_back(item.index, engine, table)
     with_pixels = np.flatnonzero(status == 0)
     table["STATUS"][...] = _mark_unpredicted(status, engine, table)
-    lost = [*reasons.items(), *_model_problems(with_pixels, engine, table)]
+    lost = [*reasons.items(), *_model_problems(engine.runners, with_pixels, table)]
     problems = [(int(rows[row]), reason) for row, reason in lost]
     _commit(plan, tile, table, problems)
     return TileReport(
@@ -166,19 +166,16 @@ def _mark_unpredicted(status: NDArray[np.int32], engine: Engine, table: Columns)
     return status
 
 
-def _model_problems(with_pixels: NDArray[np.int64], engine: Engine, table: Columns) -> Iterator[tuple[int, str]]:
-    """Why models gave nothing for rows that have pixels: position in the tile, and the reason.
-
-    Chained models only where they were fed.
-    """
-    fed = {id(runner): np.ones(len(with_pixels), bool) for runner in engine.runners}
-    for runner in engine.all_runners():
-        status = table[runner.status.name][with_pixels]
-        found = np.where(fed[id(runner)], status, 0) & int(NULL_BITS)
-        fed |= {id(child): (status & int(NULL_BITS)) == 0 for child, _ in runner.children}
-        for row, bits in zip(with_pixels[found != 0].tolist(), found[found != 0].tolist(), strict=True):
+def _model_problems(
+    runners: Iterable[ModelRunner], rows: NDArray[np.int64], table: Columns
+) -> Iterator[tuple[int, str]]:
+    """Why models gave nothing for rows of the tile that they were fed, and chained models after them: row, reason."""
+    for runner in runners:
+        found = table[runner.status.name][rows] & int(NULL_BITS)
+        for row, bits in zip(rows[found != 0].tolist(), found[found != 0].tolist(), strict=True):
             meaning = "; ".join(text for bit, text in MODEL_STATUS_MEANING.items() if bits & bit)
             yield row, f"{runner.model.name}: {meaning}"
+        yield from _model_problems((child for child, _ in runner.children), rows[found == 0], table)
 
 
 def _commit(plan: Plan, tile: Tile, table: Columns, problems: list[tuple[int, str]]) -> None:

@@ -18,12 +18,24 @@ from galcli import errors
 from galcli.cli import COMMANDS, cli
 from galcli.training.interpret.bpt import bpt_figure
 from galcli.training.interpret.gallery import gallery_figure
+from galcli.training.recipes import vae_data
+from galcli.training.spectra.measure import HALF_WINDOW, LINES
 from tests.docs import render
 
 ROOT = render.README.parent
 TEXT = render.README.read_text(encoding="utf-8")
 #: Fenced blocks: note before it, language, content.
 BLOCKS = re.findall(r"(?:<!-- (not run)[^>]*-->\n)?^```(\w+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+def test_numbers_of_the_spectra_are_those_of_the_code() -> None:
+    line, text = LINES["HA"], " ".join(TEXT.split())
+    ranges = " to ".join(f"{low:.0f}-{high:.0f}" for low, high in (line.blue, line.red))
+    assert (
+        f"within {HALF_WINDOW:.0f} Angstrom of H alpha (without [N II]) over a straight continuum from {ranges}" in text
+    )
+    assert f"at z <= {vae_data.Z_RANGE[1]}, at least {vae_data.FEWEST} of them" in text
+    assert f"every wavelength of the grid {vae_data.FEWEST_AT_WAVELENGTH} times" in text
 
 
 def galcli_lines(block: str) -> list[list[str]]:

@@ -114,7 +114,7 @@ def test_rate_falls_at_a_plateau_and_training_ends(tmp_path):
 
 def test_another_training_is_not_gone_on_with(tmp_path):
     fit(tmp_path).run()
-    with pytest.raises(IdentityError, match=r"tiny: \[1, 2\] there, 7 asked"):
+    with pytest.raises(IdentityError, match=r"tiny: \[1, 2\] -> 7"):
         fit(tmp_path, identity={"tiny": 7}).run(resume=True)
     with pytest.raises(ModelError, match="another network"):
         fit(tmp_path, width=6).run(resume=True)

@@ -130,7 +130,8 @@ def _given(plan: Preset, source: Source, coder: Coder, split: str) -> Observed:
     if not usable.any():
         raise InputError(
             f"none of the {len(usable)} galaxies with spectra has pixels that the network can use",
-            f"it wants {last.size * last.pixel_scale:.0f} arcsec in {len(bands_of(FRONT))} bands; `galcli predict --model spectra` tells the reason for each",
+            f"it wants {last.size * last.pixel_scale:.0f} arcsec in {len(bands_of(FRONT))} bands; "
+            "`galcli predict --model spectra` tells the reason for each",
         )
     sample = _divided(_stages(plan, stamps, source.cache), coder.encode(filled), usable, split, mock)
     return Observed(sample, filled, spectra.good)

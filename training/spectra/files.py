@@ -20,6 +20,7 @@ from galcli.training.spectra.target import require_coverage, to_grid
 #: What is looked for in folders.
 _NAMES = ("spec-*", "coadd-*", "spectra")
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
+#: Problems that are told one by one.
 _TOLD = 10
 _HINT = "name SDSS spec-*.fits or DESI coadd-*.fits (with redrock-*.fits beside them), or a folder with such files"
 

@@ -90,7 +90,8 @@ def to_grid(target: Target) -> Spectra:
     Raises
     ------
     InputError
-        If its fibre was faulty, it is no galaxy or quasar, has no trustworthy redshift, covers less than ``MIN_COVERAGE`` of the grid, or shows no light.
+        If its fibre was faulty, it is no galaxy or quasar, has no trustworthy redshift, covers less than
+        ``MIN_COVERAGE`` of the grid, or shows no light.
     """
     if target.fibre:
         raise InputError(f"fibre was faulty: status = {target.fibre}", _HINT)
