@@ -1,4 +1,4 @@
-"""Whose training a folder holds."""
+"""Whose training or experiment a folder holds."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from galcli.predict.identity import difference, flatten
 _TOLD = 3
 
 
-def require_same(out: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with a training of other settings.
+def require_same(out: Path, there: Mapping[str, Any], asked: Mapping[str, Any], what: str = "training") -> None:
+    """Refuse to go on with work of other settings.
 
     Parameters
     ----------
     out : Path
         Its folder.
     there, asked : mapping
-        Identity on disk, and that of the training to go on with; JSON-able.
+        Identity on disk, and that of the work to go on with; JSON-able.
+    what : str
+        What the folder holds.
 
     Raises
     ------
@@ -33,4 +35,4 @@ def require_same(out: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) 
     lines = difference(*(flatten(json.loads(json.dumps(dict(facts)))) for facts in (there, asked)))
     if lines:
         told = lines[:_TOLD] + ([f"and {len(lines) - _TOLD} more"] if len(lines) > _TOLD else [])
-        raise IdentityError(f"{out} holds another training ({'; '.join(told)})", "choose another --out")
+        raise IdentityError(f"{out} holds another {what} ({'; '.join(told)})", "choose another --out")

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from galcli.errors import IdentityError, InputError
+from galcli.errors import InputError
 from galcli.training.checkpoint import write_json
+from galcli.training.identity import require_same
 
 SETTINGS = "settings.json"
 
@@ -37,11 +38,7 @@ def begin(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
         return
     if not resume:
         raise InputError(f"{out} already holds an experiment", "go on with --resume, or choose another --out")
-    there, asked = read_json(path, path), json.loads(json.dumps(dict(settings)))
-    differing = [key for key in sorted(there | asked) if there.get(key) != asked.get(key)]
-    if differing:
-        what = "; ".join(f"{key}: {there.get(key)} there, {asked.get(key)} asked" for key in differing)
-        raise IdentityError(f"{out} holds another experiment ({what})", "choose another --out")
+    require_same(out, read_json(path, path), settings, "experiment")
 
 
 def read_json(path: Path, remove: Path) -> dict[str, Any]:

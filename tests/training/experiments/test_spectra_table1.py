@@ -128,7 +128,7 @@ def test_another_experiment_is_refused_in_the_same_folder(done):
     words = done[2]
     with pytest.raises(InputError, match="already holds an experiment"):
         run(words)
-    with pytest.raises(IdentityError, match="learned_from: 32 there, 26 asked"):
+    with pytest.raises(IdentityError, match="learned_from: 32 -> 26"):
         table1.spectra_table1(done[0], Source(done[0] / "cache", table1.SURVEY_SEED, 32), resume=True)
 
 
