@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+#: Share of pixels without data up to which a turned pixel still counts as data: rounding, no more.
+MIXED = 1e-3
+
 
 def d4(images: Tensor, element: Tensor) -> Tensor:
     """Apply one of the 8 symmetries of the square to each image, exactly.

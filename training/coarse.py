@@ -12,8 +12,10 @@ from galcli.training import cache
 from galcli.training.data import Stamps
 
 
-def coarser(folder: Path, stamps: Stamps, factor: int, say: Callable[[str], None]) -> Stamps:
-    """Flux stamps whose pixels are sums of ``factor`` x ``factor`` pixels, made once and kept.
+def coarser(
+    folder: Path, stamps: Stamps, factor: int, say: Callable[[str], None], display: int | None = None
+) -> Stamps:
+    """Stamps whose pixels are sums (of display images: means) of ``factor`` x ``factor`` pixels, made once and kept.
 
     Parameters
     ----------
@@ -24,6 +26,8 @@ def coarser(folder: Path, stamps: Stamps, factor: int, say: Callable[[str], None
     factor : int
     say : callable
         Takes lines for the user.
+    display : int, optional
+        Number of the front of display images, where there are any.
 
     Returns
     -------
@@ -49,6 +53,8 @@ def coarser(folder: Path, stamps: Stamps, factor: int, say: Callable[[str], None
         fine = stamps.pixels[part].astype(np.float32).reshape(rows, bands, size, factor, size, factor)
         labels = np.stack([stamps.labels[name][part] for name in names], axis=1)
         nowhere = np.full(rows, -1, np.int64)
-        return cache.Chunk(fine.sum((3, 5)), stamps.front[part].astype(np.int8), labels, nowhere)
+        coarse = fine.sum((3, 5))
+        coarse[stamps.front[part] == (-1 if display is None else display)] /= factor**2
+        return cache.Chunk(coarse, stamps.front[part].astype(np.int8), labels, nowhere)
 
     return replace(cache.build(folder, recipe, make, say), healpix=stamps.healpix, model_scale=stamps.model_scale)

@@ -6,7 +6,7 @@ depends on (seed, step) alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galcli.training.augment import d4, draw_angles, draw_d4, rotate
+from galcli.training.augment import MIXED, d4, draw_angles, draw_d4, rotate
 from galcli.training.mock import display
 from galcli.training.pixels import DISPLAY, FRONTS, VIEWER_PIXEL_SCALE, VIEWERS
+from galcli.training.randomise import Variety
 from galcli.training.seeds import generator, mix
 
 #: Fraction of the rows that is held out, as published.
@@ -25,8 +26,6 @@ HELD_OUT = 0.2
 SPLIT_ORDER = 4
 #: Largest angle of a small rotation, degrees.
 MAX_ANGLE = 10.0
-#: Share of pixels without data up to which a turned pixel still counts as data: rounding, no more.
-_MIXED = 1e-3
 
 
 @dataclass
@@ -226,6 +225,31 @@ def mix_display(
             front[mine] = FRONTS.index(DISPLAY)
 
 
+@dataclass(frozen=True)
+class Looks:
+    """How galaxies are shown to a network in training.
+
+    Attributes
+    ----------
+    d4 : float
+        Probability that a symmetry of the square is drawn.
+    display : float
+        Part of the flux stamps that is turned into display images.
+    servers : bool
+        As for ``as_display``.
+    rotation : float
+        Probability that a stamp is turned by up to ``MAX_ANGLE``.
+    variety : Variety or None
+        Domain randomisation.
+    """
+
+    d4: float = 1.0
+    display: float = 1 / 3
+    servers: bool = True
+    rotation: float = 0.0
+    variety: Variety | None = None
+
+
 @dataclass
 class Feed:
     """Training batches out of stamps.
@@ -241,15 +265,9 @@ class Feed:
     batch_size : int
         Objects per batch; an epoch's incomplete last batch is left out.
     seed : int
-        Seed of order, symmetries and display images.
-    d4 : float
-        Probability that a symmetry of the square is drawn.
-    display : float
-        Part of the flux stamps that is turned into display images.
-    servers : bool
-        As for ``as_display``.
-    rotation : float
-        Probability that a stamp is turned by up to ``MAX_ANGLE``.
+        Seed of order and looks.
+    looks : Looks
+        Augmentation.
     """
 
     stamps: Stamps
@@ -257,10 +275,7 @@ class Feed:
     target: NDArray[np.float32]
     batch_size: int
     seed: int
-    d4: float = 1.0
-    display: float = 1 / 3
-    servers: bool = True
-    rotation: float = 0.0
+    looks: Looks = field(default_factory=Looks)
     _order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -274,14 +289,18 @@ class Feed:
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, torch.randperm(len(self.rows), generator=generator(self.seed, epoch)).numpy()
         rows = self.rows[self._order[1][position * self.batch_size : (position + 1) * self.batch_size]]
-        random = generator(self.seed, 1, step)
-        pixels, valid, front = take(self.stamps, rows, draw_d4(len(rows), self.d4, random))
-        chosen = torch.rand(len(rows), generator=random) < self.display
-        seed = mix(self.seed, 2, step)
-        mix_display(self.stamps, (pixels, valid, front), rows, chosen, seed, self.servers)
-        if self.rotation:
-            angles = draw_angles(len(rows), self.rotation, MAX_ANGLE, random)
-            valid = (rotate(valid, angles) > 1 - _MIXED).float()
+        random, looks = generator(self.seed, 1, step), self.looks
+        pixels, valid, front = take(self.stamps, rows, draw_d4(len(rows), looks.d4, random))
+        chosen = torch.rand(len(rows), generator=random) < looks.display
+        if looks.variety:
+            shown = front == FRONTS.index(DISPLAY)
+            pixels, valid = looks.variety.on_sky(pixels, valid, shown, self.stamps.pixel_scale, random)
+        mix_display(self.stamps, (pixels, valid, front), rows, chosen, mix(self.seed, 2, step), looks.servers)
+        if looks.variety:
+            pixels = looks.variety.on_screen(pixels, front == FRONTS.index(DISPLAY), random)
+        if looks.rotation:
+            angles = draw_angles(len(rows), looks.rotation, MAX_ANGLE, random)
+            valid = (rotate(valid, angles) > 1 - MIXED).float()
             pixels = rotate(pixels, angles) * valid
         return Batch(pixels, valid, front, torch.from_numpy(self.target[rows]), torch.from_numpy(rows))
 

@@ -59,6 +59,8 @@ class Pixels(nn.Module):
         Names in the order of the ``front`` input: keys of ``VIEWERS`` and ``display``.
     mean, std : sequence of 3 floats
         Mean and standard deviation per channel of the mapped training images, blue to red.
+    pixel_scale : float
+        Arcsec per pixel of the model's grid.
     """
 
     mean: Tensor
@@ -67,7 +69,10 @@ class Pixels(nn.Module):
     _m: Tensor
     _shown: Tensor
 
-    def __init__(self, fronts: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, fronts: Sequence[str], mean: Sequence[float], std: Sequence[float],
+        pixel_scale: float = VIEWER_PIXEL_SCALE,
+    ) -> None:  # fmt: skip
         super().__init__()
         unknown = set(fronts) - set(VIEWERS) - {DISPLAY}
         if unknown or not fronts:
@@ -78,7 +83,7 @@ class Pixels(nn.Module):
         # One mapping serves all rows of a batch: each row gathers the constants of its front.
         idle = Viewer(("g", "r", "i"), (0.0, 0.0, 0.0), 1.0)
         viewers = [VIEWERS.get(name, idle) for name in fronts]
-        scales = torch.tensor([[scale * v.flux_scale for scale in v.scales] for v in viewers])
+        scales = torch.tensor([[scale * v.brightness(pixel_scale) for scale in v.scales] for v in viewers])
         self.register_buffer("_scales", scales.view(-1, 3, 1, 1), persistent=False)
         self.register_buffer("_m", torch.tensor([v.m for v in viewers]).view(-1, 1, 1, 1), persistent=False)
         shown = torch.tensor([name == DISPLAY for name in fronts])
@@ -90,7 +95,7 @@ class Pixels(nn.Module):
         Parameters
         ----------
         pixels : Tensor (N, 3, H, W), float32
-            Nanomaggies per 0.262 arcsec pixel, or 0 to 1 for the display front; 0 where there is no data.
+            Nanomaggies per pixel of the grid, or 0 to 1 for the display front; 0 where there is no data.
         valid : Tensor (N, 1, H, W), float32
             1 where there is data, 0 where not.
         front : Tensor (N,), int64

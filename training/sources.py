@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from galcli.sky import healpix
 from galcli.training import cache
-from galcli.training.data import Batch, Feed, Stamps
+from galcli.training.data import Batch, Feed, Looks, Stamps
 from galcli.training.mock import catalogue, instrument, population, positions
 from galcli.training.mock.instrument import UGRIZY, Survey
 from galcli.training.pixels import FRONTS, VIEWER_PIXEL_SCALE
@@ -32,11 +33,46 @@ SHAPES = ("r50", "bt")
 MOCK_VERSION = 1
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which mock galaxies a recipe wants, and what it keeps of them.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Names of catalogue columns, or of ``SHAPES``.
+    wanted : callable
+        Tells from the label columns which galaxies are kept.
+    balance : str or None
+        See ``mock.population.draw``.
+    smallest : float
+        Least half-light radius [arcsec].
+    """
+
+    labels: tuple[str, ...]
+    wanted: Callable[[Labels], NDArray[np.bool_]]
+    balance: str | None = None
+    smallest: float = 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """What a cache must know of it beside the labels."""
+        chosen = {"balance": self.balance, "smallest": self.smallest}
+        return {name: value for name, value in chosen.items() if value}
+
+
+def every(labels: Labels) -> NDArray[np.bool_]:
+    """Want them all."""
+    return np.ones(len(next(iter(labels.values()))), np.bool_)
+
+
+#: All galaxies.
+EVERY = Choice(SHAPES, every)
+
+
 def mock_population(
-    n: int, seed: int, labels: tuple[str, ...], wanted: Callable[[Labels], NDArray[np.bool_]],
-    device: torch.device | str = "cpu",
-) -> tuple[dict[str, Tensor], NDArray[np.float32]]:  # fmt: skip
-    """Mock galaxies that carry the labels a recipe wants.
+    n: int, seed: int, choice: Choice, device: torch.device | str = "cpu"
+) -> tuple[dict[str, Tensor], NDArray[np.float32]]:
+    """Mock galaxies that a recipe wants.
 
     Parameters
     ----------
@@ -44,10 +80,7 @@ def mock_population(
         Galaxies.
     seed : int
         Same seed, same galaxies.
-    labels : tuple of str
-        Names of catalogue columns, or of ``SHAPES``.
-    wanted : callable
-        Tells from the label columns which galaxies are kept.
+    choice : Choice
     device : torch.device or str
         Where they are drawn.
 
@@ -62,21 +95,19 @@ def mock_population(
     columns: list[NDArray[np.float32]] = []
     while sum(len(part) for part in columns) < n:
         random = generator(seed, len(parts), device=device)
-        drawn = population.draw(2 * n, random)
+        drawn = population.draw(2 * n, random, choice.balance)
         seen = catalogue.observe(drawn, random)
-        named = {name: np.asarray(seen[name].values, np.float32) for name in labels if name not in SHAPES}
-        named |= {name: drawn[name].float().cpu().numpy() for name in labels if name in SHAPES}
-        rows = np.flatnonzero(wanted(named))
+        named = {name: np.asarray(seen[name].values, np.float32) for name in choice.labels if name not in SHAPES}
+        named |= {name: drawn[name].float().cpu().numpy() for name in choice.labels if name in SHAPES}
+        rows = np.flatnonzero(choice.wanted(named) & (drawn["r50"].cpu().numpy() >= choice.smallest))
         index = torch.from_numpy(rows).to(device)
         parts.append({key: value[index] for key, value in drawn.items()})
-        columns.append(np.stack([named[name][rows] for name in labels], axis=1))
+        columns.append(np.stack([named[name][rows] for name in choice.labels], axis=1))
     joined = {key: torch.cat([part[key] for part in parts])[:n] for key in parts[0]}
     return joined, np.concatenate(columns)[:n]
 
 
-def mock_labels(
-    n: int, seed: int, labels: tuple[str, ...], wanted: Callable[[Labels], NDArray[np.bool_]]
-) -> tuple[Labels, NDArray[np.int64]]:
+def mock_labels(n: int, seed: int, choice: Choice) -> tuple[Labels, NDArray[np.int64]]:
     """What ``mock_stamps`` with the same arguments knows of its galaxies, without their pixels.
 
     Returns
@@ -86,13 +117,13 @@ def mock_labels(
         NESTED order-29 pixel.
     """
     seeds = [mix(seed, chunk) for chunk in range(-(-n // cache.CHUNK))]
-    values = np.concatenate([mock_population(cache.CHUNK, mix(one, 0), labels, wanted)[1] for one in seeds])[:n]
-    return {name: values[:, number] for number, name in enumerate(labels)}, _positions(n, seed)
+    values = np.concatenate([mock_population(cache.CHUNK, mix(one, 0), choice)[1] for one in seeds])[:n]
+    return {name: values[:, number] for number, name in enumerate(choice.labels)}, _positions(n, seed)
 
 
 def mock_chunk(
-    n: int, seed: int, size: int, pixel_scale: float, fronts: tuple[str, ...], labels: tuple[str, ...],
-    wanted: Callable[[Labels], NDArray[np.bool_]], device: torch.device | str = "cpu", order: Sequence[str] = FRONTS,
+    n: int, seed: int, size: int, pixel_scale: float, fronts: tuple[str, ...], choice: Choice,
+    device: torch.device | str = "cpu", order: Sequence[str] = FRONTS,
 ) -> tuple[Tensor, Tensor, NDArray[np.float32]]:  # fmt: skip
     """Mock galaxies observed once each, through a flux front drawn at random.
 
@@ -100,7 +131,7 @@ def mock_chunk(
 
     Parameters
     ----------
-    n, seed, labels, wanted, device
+    n, seed, choice, device
         As for ``mock_population``.
     size : int
         Pixels along a side.
@@ -119,7 +150,7 @@ def mock_chunk(
         Position in ``order``.
     labels : ndarray (n, L), float32
     """
-    galaxies, values = mock_population(n, mix(seed, 0), labels, wanted, device)
+    galaxies, values = mock_population(n, mix(seed, 0), choice, device)
     random = generator(seed, 1, device=device)
     front = torch.randint(len(fronts), (n,), generator=random, device=device)
     pixels = torch.empty(n, len(bands_of(fronts[0])), size, size, device=device)
@@ -139,16 +170,16 @@ def bands_of(front: str) -> str:
 
 
 def mock_stamps(
-    folder: Path, n: int, size: int, pixel_scale: float, seed: int, fronts: tuple[str, ...], labels: tuple[str, ...],
-    wanted: Callable[[Labels], NDArray[np.bool_]], say: Callable[[str], None], order: Sequence[str] = FRONTS,
+    folder: Path, n: int, size: int, pixel_scale: float, seed: int, fronts: tuple[str, ...], choice: Choice,
+    say: Callable[[str], None], order: Sequence[str] = FRONTS,
 ) -> Stamps:  # fmt: skip
     """A cache of mock galaxies; arguments as for ``mock_chunk`` and ``cache.build``."""
-    facts = {"seed": seed, "fronts": list(fronts), "mock": MOCK_VERSION}
-    recipe = cache.Recipe("mock", n, size, pixel_scale, labels, facts, len(bands_of(fronts[0])))
+    facts = {"seed": seed, "fronts": list(fronts), "mock": MOCK_VERSION} | choice.facts()
+    recipe = cache.Recipe("mock", n, size, pixel_scale, choice.labels, facts, len(bands_of(fronts[0])))
 
     def make(chunk: int, rows: int) -> cache.Chunk:
         # Every chunk is drawn whole, so that a smaller set is the beginning of a larger one.
-        drawn = mock_chunk(cache.CHUNK, mix(seed, chunk), size, pixel_scale, fronts, labels, wanted, order=order)
+        drawn = mock_chunk(cache.CHUNK, mix(seed, chunk), size, pixel_scale, fronts, choice, order=order)
         pixels, front, values = drawn[0][:rows], drawn[1][:rows], drawn[2][:rows]
         nowhere = np.full(rows, -1, np.int64)
         return cache.Chunk(pixels.numpy(), front.numpy().astype(np.int8), values, nowhere)
@@ -172,11 +203,11 @@ class MockStream:
     ----------
     size, pixel_scale : int, float
         Grid of the stamps.
-    fronts, labels, wanted
+    fronts, choice
         As for ``mock_chunk``.
     values : callable
         Targets (N, T) of the galaxies of a seed, from their label columns and that seed.
-    batch_size, seed, d4, display, servers
+    batch_size, seed, looks
         As for ``Feed``.
     steps_per_epoch : int
         Steps between two validations.
@@ -184,26 +215,20 @@ class MockStream:
         Where galaxies are drawn and rendered.
     order, model_scale
         As for ``mock_chunk`` and ``Stamps``.
-    rotation
-        As for ``Feed``.
     """
 
     size: int
     pixel_scale: float
     fronts: tuple[str, ...]
-    labels: tuple[str, ...]
-    wanted: Callable[[Labels], NDArray[np.bool_]]
+    choice: Choice
     values: Callable[[Labels, int], NDArray[np.float32]]
     batch_size: int
     seed: int
-    d4: float
-    display: float
-    servers: bool
+    looks: Looks
     steps_per_epoch: int
     device: str = "cpu"
     order: Sequence[str] = FRONTS
     model_scale: float = VIEWER_PIXEL_SCALE
-    rotation: float = 0.0
     _chunk: tuple[int, Feed] | None = None
 
     def batch(self, step: int) -> Batch:
@@ -215,15 +240,14 @@ class MockStream:
 
     def _draw(self, number: int) -> Feed:
         """The galaxies of one chunk."""
-        seed, names = mix(self.seed, number), self.labels + SHAPES
+        seed, names = mix(self.seed, number), tuple(dict.fromkeys(self.choice.labels + SHAPES))
+        choice = replace(self.choice, labels=names)
         pixels, front, columns = mock_chunk(
-            cache.CHUNK, seed, self.size, self.pixel_scale, self.fronts, names, self.wanted, self.device, self.order
+            cache.CHUNK, seed, self.size, self.pixel_scale, self.fronts, choice, self.device, self.order
         )
         labels = {name: columns[:, column] for column, name in enumerate(names)}
         raw, kind = pixels.half().cpu().numpy(), front.cpu().numpy()
         stamps = Stamps(raw, kind, labels, self.pixel_scale, "mock stream", model_scale=self.model_scale)
         target = self.values(labels, seed).astype(np.float32)
         rows = np.arange(len(stamps))
-        return Feed(
-            stamps, rows, target, self.batch_size, seed, self.d4, self.display, self.servers, self.rotation
-        )  # fmt: skip
+        return Feed(stamps, rows, target, self.batch_size, seed, self.looks)

@@ -4,7 +4,7 @@ import torch
 
 from galcli.training import cache
 from galcli.training.augment import d4, draw_d4
-from galcli.training.data import Feed, Stamps, held_out, split_by_seed, split_by_tile, take
+from galcli.training.data import Feed, Looks, Stamps, held_out, split_by_seed, split_by_tile, take
 from galcli.training.pixels import DISPLAY, FRONTS, VIEWERS, Pixels, viewer_rgb
 from galcli.training.regression import figures, normalisation
 from galcli.training.seeds import mix
@@ -123,7 +123,7 @@ def test_coarse_pixels_are_brought_to_the_surface_brightness_of_fine_ones():
 
 def feed(**changes):
     data = stamps()
-    return Feed(data, np.arange(4, 40), data.labels["value"][:, None], 8, 11, **changes)
+    return Feed(data, np.arange(4, 40), data.labels["value"][:, None], 8, 11, Looks(**changes))
 
 
 def test_a_batch_depends_on_its_step_alone():

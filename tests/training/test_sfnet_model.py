@@ -13,7 +13,8 @@ from galcli.training.networks.resnet import cell_centers
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.networks.sfnet_export import ExportedSFNet
 from galcli.training.pixels import FRONTS, Pixels
-from galcli.training.recipes.sfnet_model import Samples, bpt_class, export_sfnet, measure, views
+from galcli.training.recipes.sfnet_model import bpt_class, export_sfnet
+from galcli.training.views import Samples, measure, views
 from tests.training.tiny_sfnet import ALIVE, SIZE, batches, network
 
 

@@ -22,7 +22,8 @@ from galcli.training.fit import STATE
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.pixels import FRONTS
 from galcli.training.recipes import sfnet, sfnet_export, sfnet_plan
-from galcli.training.recipes.sfnet_data import Source, fronts_of, gather, recall
+from galcli.training.recipes.fronts import fronts_of
+from galcli.training.recipes.sfnet_data import Source, gather, recall
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Stage
 from galcli.training.survey import Reading
 
@@ -346,10 +347,10 @@ def test_population_is_large_enough_and_repeatable():
     def few(found):
         return sfnet_plan.TARGETS["metallicity"].select(found) & (found["oh_p50"] > 9)
 
-    one, values = sources.mock_population(20, 5, names, few)
+    one, values = sources.mock_population(20, 5, sources.Choice(names, few))
     assert values.shape == (20, 3)
     assert (values[:, 0] > 9).all()
-    np.testing.assert_array_equal(values, sources.mock_population(20, 5, names, few)[1])
+    np.testing.assert_array_equal(values, sources.mock_population(20, 5, sources.Choice(names, few))[1])
     assert all(len(column) == 20 for column in one.values())
 
 

@@ -20,9 +20,9 @@ from galcli.training.recipes.spectra_data import Source, gather
 from galcli.training.recipes.spectra_plan import PRESETS, Preset
 from galcli.training.recipes.stages import Stage
 from galcli.training.seeds import mix
-from galcli.training.sources import SHAPES, mock_chunk, mock_population
+from galcli.training.sources import EVERY, mock_chunk, mock_population
 from galcli.training.spectra.files import read_spectra
-from galcli.training.spectra.mock import every, mock_spectra, observe_spectra
+from galcli.training.spectra.mock import mock_spectra, observe_spectra
 from tests.training.band_coder import BandCoder
 
 TINY = Preset((Stage(32, 1.0, 1.0, 0.5), Stage(64, 0.5, 1.0, 0.5)), batch=8, mock_objects=48)
@@ -91,9 +91,9 @@ def test_a_stream_depends_on_seed_and_step_and_has_the_latents_of_its_galaxies()
     assert len({tuple(row.tolist()) for batch in batches for row in batch.target}) == 64
     # The first chunk, drawn again as its images are and as its spectra are.
     seed = mix(5, 0)
-    pixels, _, shapes = mock_chunk(48, seed, 32, 1.0, spectra.FRONTS, SHAPES, every, order=spectra.FRONTS)
+    pixels, _, shapes = mock_chunk(48, seed, 32, 1.0, spectra.FRONTS, EVERY, order=spectra.FRONTS)
 
-    galaxies, known = mock_population(48, mix(seed, 0), SHAPES, every)
+    galaxies, known = mock_population(48, mix(seed, 0), EVERY)
     np.testing.assert_array_equal(known, shapes)
     latents = coder.encode(coder.normalise(observe_spectra(galaxies, seed)[0])[0])
     light = pixels.half().float().sum((2, 3)) * (1.0 / 0.5) ** -2  # to pixels of the last stage

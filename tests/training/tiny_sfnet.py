@@ -7,7 +7,8 @@ from galcli.training import checkpoint
 from galcli.training.data import Batch
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.pixels import FRONTS, Pixels
-from galcli.training.recipes.sfnet_model import Samples, export_sfnet
+from galcli.training.recipes.sfnet_model import export_sfnet
+from galcli.training.views import Samples
 
 SIZE, ALIVE = 64, 6
 

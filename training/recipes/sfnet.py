@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,15 +15,17 @@ from galcli.training.data import Feed
 from galcli.training.fit import STATE, Fit, Settings, require_new
 from galcli.training.fit import Feed as AnyFeed
 from galcli.training.networks.sfnet import SFNet
-from galcli.training.pixels import FRONTS, Pixels
+from galcli.training.pixels import Pixels
 from galcli.training.progress import say
+from galcli.training.recipes.fronts import fronts_of
+from galcli.training.recipes.normalised import normalised
 from galcli.training.recipes.sample import Sample
-from galcli.training.recipes.sfnet_data import Source, Split, fronts_of, gather
+from galcli.training.recipes.sfnet_data import Source, Split, gather
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target
 from galcli.training.recipes.stages import STREAMED_EPOCH, Stage, steps_of
-from galcli.training.regression import Regression, normalisation
+from galcli.training.regression import Regression
 from galcli.training.seeds import mix
-from galcli.training.sources import MockStream
+from galcli.training.sources import Choice, MockStream
 from galcli.training.survey import Reading
 
 #: Files of a finished training.
@@ -127,7 +128,7 @@ def train(
     if plan.centred:
         with torch.no_grad():
             network.fc.bias.copy_(torch.from_numpy(sample.target[sample.rows(0, False)].mean(0)))
-    task = _task(sample, chosen, plan, _normalisation(out, feeds[0], resume), seed)
+    task = _task(sample, chosen, plan, normalised(out, feeds[0], resume), seed)
     identity = {
         "target": target, "preset": preset, "seed": seed, "k": k, "split": split, "mock": sample.mock,
         "init": str(init) if init else None, "minutes": minutes, "samples": [s.describe() for s in sample.stamps],
@@ -168,37 +169,22 @@ def _feed(sample: Sample, stage: int, plan: Preset, seed: int) -> Feed:
             "check --label-columns and the selection, or give more galaxies",
         )
     stamps = sample.stamps[stage]
-    return Feed(stamps, rows, sample.target, plan.batch, mix(seed, stage), plan.d4, plan.display, plan.servers)
+    return Feed(stamps, rows, sample.target, plan.batch, mix(seed, stage), plan.looks)
 
 
 def _streamed(target: Target, stage: Stage, plan: Preset, seed: int, device: str) -> MockStream:
     gpu = device != "cpu" and torch.cuda.is_available()
     return MockStream(
-        stage.size, stage.pixel_scale, plan.fronts, target.labels, target.select,
+        stage.size, stage.pixel_scale, plan.fronts, Choice(target.labels, target.select),
         lambda labels, _: target.values(labels), plan.batch, seed,
-        plan.d4, plan.display, plan.servers, STREAMED_EPOCH // plan.batch, "cuda" if gpu else "cpu",
+        plan.looks, STREAMED_EPOCH // plan.batch, "cuda" if gpu else "cpu",
     )  # fmt: skip
 
 
-def _normalisation(out: Path, feed: AnyFeed, resume: bool) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation per channel; measured once per training."""
-    path = out / "normalisation.json"
-    if resume and path.exists():
-        stored = json.loads(path.read_text())
-        return stored["mean"], stored["std"]
-    pixels = Pixels(FRONTS, (0.0,) * 3, (1.0,) * 3)
-    mean, std = normalisation(feed, lambda batch: pixels(batch.pixels, batch.valid, batch.front))
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(path, {"mean": mean, "std": std})
-    return mean, std
-
-
-def _task(
-    sample: Sample, target: Target, plan: Preset, scaling: tuple[list[float], list[float]], seed: int
-) -> Regression:
+def _task(sample: Sample, target: Target, plan: Preset, pixels: Pixels, seed: int) -> Regression:
     rows = [sample.rows(stage, held=True) for stage in range(len(plan.stages))]
     return Regression(
-        Pixels(FRONTS, *scaling), sample.stamps, rows, sample.target, target.outputs,
+        pixels, sample.stamps, rows, sample.target, target.outputs,
         fronts=fronts_of(sample, plan.display), servers=plan.servers, seed=seed,
     )  # fmt: skip
 

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.training.pixels import DISPLAY, VIEWERS
 from galcli.training.recipes.sfnet_plan import MAX_FLUX, MIN_SNR, TARGETS
 
 _LOG_FLUX = "dex(1e-17 erg s-1 cm-2)"
-#: Surveys whose cutouts a front is made for.
-_SURVEYS = {"flux:gri": ("sdss",), "flux:grz": ("legacy", "decals", "ls-dr", "des")}
 
 
 @dataclass(frozen=True)
@@ -71,12 +68,6 @@ KINDS = {
         ),
     ),
 }  # fmt: skip
-
-
-def fronts(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Fronts of the card, in the order of the graph's ``front`` input."""
-    bands = {name: viewer.bands for name, viewer in VIEWERS.items()} | {DISPLAY: ("blue", "green", "red")}
-    return [{"name": name, "bands": bands[name], "surveys": _SURVEYS.get(name, ())} for name in names]
 
 
 def outputs(kind: Kind, k: int) -> list[dict[str, Any]]:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from galcli.errors import UsageError
 from galcli.training.data import Stamps, split_by_seed, split_by_tile
-from galcli.training.pixels import DISPLAY, FRONTS
+from galcli.training.pixels import FRONTS
 from galcli.training.progress import say
-from galcli.training.recipes import sfnet_card
+from galcli.training.recipes.fronts import fronts
 from galcli.training.recipes.sample import Sample
 from galcli.training.recipes.sfnet_plan import TARGETS, Labels, Preset, Target
-from galcli.training.sources import SHAPES, mock_labels, mock_stamps
+from galcli.training.sources import SHAPES, Choice, mock_labels, mock_stamps
 from galcli.training.survey import Reading, SurveyStamps
 
 Split = Literal["seed", "tile"]
@@ -52,13 +52,6 @@ class Source:
     reading: Reading = field(default_factory=Reading)
 
 
-def fronts_of(sample: Sample, display: float) -> tuple[str, ...]:
-    """Fronts that training galaxies are seen through, of which that part is shown as display images."""
-    each = [stamps.front[sample.rows(stage, held=False)] for stage, stamps in enumerate(sample.stamps)]
-    seen = {FRONTS[number] for number in np.unique(np.concatenate(each))} if display < 1 else {DISPLAY}
-    return tuple(name for name in FRONTS if name in seen or (name == DISPLAY and display > 0))
-
-
 def gather(target: Target, plan: Preset, source: Source, split: Split) -> Sample:
     """Stamps of every stage, from the survey given or from the mock survey.
 
@@ -80,12 +73,10 @@ def recall(target: Target, plan: Preset, source: Source, split: Split, count: in
     """
     if source.catalog is not None:
         return gather(target, plan, source, split)
-    n, last, names = source.objects or plan.mock_objects, plan.stages[-1], _mock_columns()
-    labels, healpix = mock_labels(n, source.seed, names, _carries_labels)
+    n, last, choice = source.objects or plan.mock_objects, plan.stages[-1], _mock_choice()
+    labels, healpix = mock_labels(n, source.seed, choice)
     count = min(count, int(n * last.objects))
-    stamps = mock_stamps(
-        source.cache, count, last.size, last.pixel_scale, source.seed, plan.fronts, names, _carries_labels, say
-    )
+    stamps = mock_stamps(source.cache, count, last.size, last.pixel_scale, source.seed, plan.fronts, choice, say)
     return _divided(target, [stamps], labels, healpix, split, mock=True)
 
 
@@ -111,17 +102,17 @@ def _carries_labels(labels: Labels) -> NDArray[np.bool_]:
     return chosen
 
 
-def _mock_columns() -> tuple[str, ...]:
-    """Columns that are kept of mock galaxies: the labels of every target and the shapes."""
-    return tuple(dict.fromkeys(name for each in TARGETS.values() for name in each.labels)) + SHAPES
+def _mock_choice() -> Choice:
+    """Mock galaxies with the labels of every target and the shapes."""
+    labels = tuple(dict.fromkeys(name for each in TARGETS.values() for name in each.labels))
+    return Choice(labels + SHAPES, _carries_labels)
 
 
 def _mock(plan: Preset, source: Source) -> list[Stamps]:
-    names = _mock_columns()
-    n = source.objects or plan.mock_objects
+    choice, n = _mock_choice(), source.objects or plan.mock_objects
     return [
         mock_stamps(source.cache, int(n * stage.objects), stage.size, stage.pixel_scale, source.seed, plan.fronts,
-                    names, _carries_labels, say)
+                    choice, say)
         for stage in plan.stages
     ]  # fmt: skip
 
@@ -136,9 +127,9 @@ def _given(target: Target, plan: Preset, source: Source) -> tuple[list[Stamps], 
             f"they stand for {', '.join(target.labels)}",
         )
     columns = dict(zip(target.labels, given, strict=False))
-    fronts = sfnet_card.fronts(FRONTS)
+    known = fronts(FRONTS)
     with SurveyStamps(source.catalog, source.cutouts, columns, target.select, source.objects, source.reading) as survey:
         stamps = [
-            survey.stamps(source.cache, fronts, stage.size, stage.pixel_scale, say, "sfnet") for stage in plan.stages
+            survey.stamps(source.cache, known, stage.size, stage.pixel_scale, say, "sfnet") for stage in plan.stages
         ]
         return stamps, survey.catalog.mock

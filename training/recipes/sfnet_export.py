@@ -21,10 +21,11 @@ from galcli.training.recipes.sfnet import train
 from galcli.training.recipes.sfnet_card import KINDS
 from galcli.training.recipes.sfnet_data import Source, Split, gather, recall
 from galcli.training.recipes.sfnet_int8 import export_int8, rebuild
-from galcli.training.recipes.sfnet_model import Samples, export_sfnet, views
+from galcli.training.recipes.sfnet_model import export_sfnet
 from galcli.training.recipes.sfnet_plan import PRESETS, TARGETS, Preset, Target
 from galcli.training.seeds import mix
 from galcli.training.survey import Reading
+from galcli.training.views import Samples, views
 
 #: Mock galaxies drawn anew for calibration and metrics: enough for 5,000 tested ones through each flux front.
 FRESH = 20_000

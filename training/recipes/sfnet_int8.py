@@ -27,18 +27,9 @@ from galcli.training.networks.sfnet import SFNet
 from galcli.training.networks.sfnet_export import ExportedSFNet
 from galcli.training.pixels import Pixels
 from galcli.training.recipes.sfnet_card import KINDS, Kind
-from galcli.training.recipes.sfnet_model import (
-    Samples,
-    Values,
-    finish,
-    measure,
-    predicted_of,
-    probe_of,
-    rounded,
-    tensors,
-    truth_of,
-)
+from galcli.training.recipes.sfnet_model import finish, predicted_of, tensors, truth_of
 from galcli.training.recipes.sfnet_plan import TARGETS
+from galcli.training.views import Samples, Values, measure, rounded
 
 #: One in so many batches of the training sample fixes the ranges of the activations.
 EVERY = 4
@@ -69,7 +60,7 @@ def export_int8(path: Path, samples: Samples, say: Callable[[str], None] = print
     """
     model = library.find(path, "fp32")
     module, kind = rebuild(model)
-    probe = probe_of(module, samples)
+    probe = samples.probe(len(module.pixels.fronts))
     graph = export.to_onnx(module, probe(2), module.output_names())
     _require_same(model, graph, kind, probe)
     ranges = quantise.measure_ranges(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,52 +13,24 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.svm import LinearSVC
-from torch import Tensor
 
 from galcli.errors import InputError, ModelError
 from galcli.models.card import Card
-from galcli.models.session import Graph
 from galcli.training import calibrate, checkpoint, export
-from galcli.training.data import Batch, Stamps, held_out
 from galcli.training.mock import lines
 from galcli.training.networks.resnet import WIDTH
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.networks.sfnet_export import RATIOS, ExportedSFNet
-from galcli.training.pixels import DISPLAY, FRONTS, Pixels
+from galcli.training.pixels import Pixels
 from galcli.training.recipes import sfnet_card
+from galcli.training.recipes.fronts import fronts
 from galcli.training.recipes.sfnet_card import KINDS, Kind
-from galcli.training.seeds import mix
-
-#: Makes the batches of a sample anew: each holds objects as seen through one or more fronts.
-Batches = Callable[[], Iterable[Batch]]
-Values = dict[str, NDArray[Any]]
+from galcli.training.views import Samples, Values, measure, rounded
 
 VERSION = "1"
 CITATION = "Wu 2025, ApJ 980, 183 (arXiv:2501.00089)"
 #: Galaxies of each class below which no AGN classifier is fitted.
 MIN_CLASS = 10
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Galaxies an export needs.
-
-    Attributes
-    ----------
-    training : callable
-        Training galaxies without augmentation: maxima of the activations, extent of the domain, AGN classifier.
-    calibration : callable
-        Held-out galaxies for error bars and the threshold of the domain.
-    test : callable
-        Other held-out galaxies, for the metrics.
-    name : str
-        What the held-out sample is called in the card.
-    """
-
-    training: Batches
-    calibration: Batches
-    test: Batches
-    name: str
 
 
 def export_sfnet(weights: Path, samples: Samples, out: Path, say: Callable[[str], None] = print) -> Card:
@@ -86,7 +58,7 @@ def export_sfnet(weights: Path, samples: Samples, out: Path, say: Callable[[str]
         If too few galaxies are AGN or star-forming (lines).
     """
     module, kind, info = _load(weights)
-    probe = probe_of(module, samples)
+    probe = samples.probe(len(module.pixels.fronts))
     export.freeze(module, probe(2))
     draft = export.to_onnx(module, probe(2), module.output_names())
     final = finish(module, kind, draft, samples, probe, lambda graph: graph, say)
@@ -129,7 +101,7 @@ def finish(
         The module as torch exports it now.
     samples : Samples
     probe : callable
-        Of `probe_of`.
+        Of `Samples.probe`.
     store : callable
         Makes the graph that is saved from the one that torch exports.
     say : callable
@@ -156,49 +128,6 @@ def finish(
     return Final(graph, fields, test)
 
 
-def views(
-    stamps: Stamps, rows: NDArray[np.int64], target: NDArray[np.float32], seed: int = 0, servers: bool = True,
-    batch_size: int = 128, fronts: Sequence[str] = FRONTS,
-) -> Iterator[Batch]:  # fmt: skip
-    """Batches of stamps as seen through their own flux front, and again as display images.
-
-    Parameters
-    ----------
-    stamps : Stamps
-    rows : ndarray (n,), int64
-        Rows of the stamps.
-    target : ndarray (N, T), float32
-        Targets of all rows.
-    seed : int
-        Seed of the display images.
-    servers : bool
-        Display images as image servers make them (`data.held_out`).
-    batch_size : int
-    fronts : sequence of str
-        Fronts of the network; ``front`` of the batches is the position there.
-    """
-    for number, name in enumerate(fronts):
-        seen = rows if name == DISPLAY else rows[stamps.front[rows] == FRONTS.index(name)]
-        for first in range(0, len(seen), batch_size):
-            part = seen[first : first + batch_size]
-            pixels, valid, front = held_out(stamps, part, name, mix(seed, first), servers)
-            front = torch.full_like(front, number)
-            yield Batch(pixels, valid, front, torch.from_numpy(target[part]), torch.from_numpy(part))
-
-
-def measure(model: onnx.ModelProto, batches: Batches, names: list[str]) -> Values:
-    """Outputs of a graph on a sample, through onnxruntime as in `galcli predict`; also ``front`` and ``target``."""
-    graph = Graph(model.SerializeToString(deterministic=True), "exported graph", "cpu")
-    parts: list[Values] = []
-    for batch in batches():
-        feeds = {"pixels": batch.pixels.numpy(), "valid": batch.valid.numpy(), "front": batch.front.numpy()}
-        known = {"front": batch.front.numpy(), "target": batch.target.numpy().astype(np.float64)}
-        parts.append(graph.run(feeds, names) | known)
-    if not parts:
-        raise InputError("a sample for the export is empty", "give more galaxies")
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 def bpt_class(log_nii_ha: NDArray[Any], log_oiii_hb: NDArray[Any]) -> NDArray[np.int64]:
     """Class in the diagram of Baldwin, Phillips & Terlevich (1981), with the codes of MPA-JHU.
 
@@ -223,18 +152,6 @@ def _load(weights: Path) -> tuple[ExportedSFNet, Kind, dict[str, Any]]:
         raise ModelError(f"{weights}: the weights do not say their {error}", "give a file of galcli train") from error
     except RuntimeError as error:
         raise ModelError(f"{weights}: not the weights of an SFNet", "give a file of galcli train") from error
-
-
-def probe_of(module: ExportedSFNet, samples: Samples) -> export.Sample:
-    """Real images for the comparison of torch and onnxruntime, seen through every front in turn."""
-    batch, fronts = next(iter(samples.calibration())), len(module.pixels.fronts)
-
-    def sample(count: int) -> dict[str, Tensor]:
-        rows = torch.arange(count) % len(batch.front)
-        front = torch.arange(count) % fronts
-        return {"pixels": batch.pixels[rows], "valid": batch.valid[rows], "front": front}
-
-    return sample
 
 
 def tensors(kind: Kind) -> list[str]:
@@ -307,7 +224,7 @@ def _fields(module: ExportedSFNet, kind: Kind, info: dict[str, Any]) -> dict[str
     }  # fmt: skip
     return {
         "name": kind.name, "version": VERSION, "system": "sfnet", "description": kind.description,
-        "prefix": kind.prefix, "fronts": sfnet_card.fronts(module.pixels.fronts),
+        "prefix": kind.prefix, "fronts": fronts(module.pixels.fronts),
         "size": (info["size"], info["size"]), "pixel_scale": info["pixel_scale"],
         "outputs": sfnet_card.outputs(kind, info["k"]), "training": training,
         "domain": {"column": f"{kind.prefix}_OOD"}, "licence": "BSD-3-Clause", "citation": CITATION,
@@ -370,8 +287,3 @@ def _calibration(
         },
         "domain_components": len(domain.std), "bias_by_bin": bias, "torch_onnxruntime_difference": rounded(error),
     }  # fmt: skip
-
-
-def rounded(value: float) -> float:
-    """Five digits, as metrics have in a card."""
-    return float(f"{value:.5g}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.training.data import Looks
 from galcli.training.optim import ScheduleName
 from galcli.training.pixels import VIEWER_PIXEL_SCALE
 from galcli.training.recipes.stages import Stage
@@ -118,6 +119,11 @@ class Preset:
     fronts: tuple[str, ...] = ("flux:gri", "flux:grz")
     centred: bool = True
     mock_objects: int = 60_000
+
+    @property
+    def looks(self) -> Looks:
+        """How galaxies are shown in training."""
+        return Looks(self.d4, self.display, self.servers)
 
 
 PRESETS = {

@@ -26,8 +26,8 @@ from galcli.training.recipes.stages import STREAMED_EPOCH, Stage, steps_of
 from galcli.training.recipes.vae_coder import Coder
 from galcli.training.regression import normalisation
 from galcli.training.seeds import mix
-from galcli.training.sources import SHAPES, Labels, MockStream, bands_of, mock_population
-from galcli.training.spectra.mock import every, observe_spectra
+from galcli.training.sources import EVERY, Labels, MockStream, bands_of, mock_population
+from galcli.training.spectra.mock import observe_spectra
 
 WEIGHTS, METRICS = "weights.safetensors", "metrics.json"
 #: Stamps on which the sky noise is measured.
@@ -140,7 +140,7 @@ def _feed(sample: Sample, stage: int, plan: Preset, seed: int) -> Feed:
             "give more galaxies",
         )
     stamps = sample.stamps[stage]
-    return Feed(stamps, rows, sample.target, plan.batch, mix(seed, stage), plan.d4, 0.0, rotation=plan.rotation)
+    return Feed(stamps, rows, sample.target, plan.batch, mix(seed, stage), plan.looks)
 
 
 def _streamed(stage: Stage, plan: Preset, coder: Coder, seed: int, device: str) -> MockStream:
@@ -148,12 +148,12 @@ def _streamed(stage: Stage, plan: Preset, coder: Coder, seed: int, device: str) 
 
     def latents(labels: Labels, chunk: int) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Of the galaxies that ``mock_chunk`` draws with the seed of a chunk."""
-        galaxies, _ = mock_population(len(next(iter(labels.values()))), mix(chunk, 0), SHAPES, every, where)
+        galaxies, _ = mock_population(len(next(iter(labels.values()))), mix(chunk, 0), EVERY, where)
         return coder.encode(coder.normalise(observe_spectra(galaxies, chunk)[0])[0])
 
     return MockStream(
-        stage.size, stage.pixel_scale, FRONTS, (), every, latents, plan.batch, seed, plan.d4, 0.0, True,
-        STREAMED_EPOCH // plan.batch, where, FRONTS, plan.stages[-1].pixel_scale, plan.rotation,
+        stage.size, stage.pixel_scale, FRONTS, EVERY, latents, plan.batch, seed, plan.looks,
+        STREAMED_EPOCH // plan.batch, where, FRONTS, plan.stages[-1].pixel_scale,
     )  # fmt: skip
 
 

@@ -16,10 +16,10 @@ from galcli.training.progress import say
 from galcli.training.recipes.sample import Sample
 from galcli.training.recipes.spectra_plan import FRONT, FRONTS, SPLIT_SEED, Preset
 from galcli.training.recipes.vae_coder import Coder
-from galcli.training.sources import SHAPES, bands_of, mock_stamps
+from galcli.training.sources import EVERY, bands_of, mock_stamps
 from galcli.training.spectra.files import read_spectra, tell
 from galcli.training.spectra.match import match_spectra
-from galcli.training.spectra.mock import every, mock_spectra
+from galcli.training.spectra.mock import mock_spectra
 from galcli.training.survey import USABLE, Reading, SurveyStamps, catalogue_rows
 
 #: Surveys whose cutouts the front is made for.
@@ -98,7 +98,7 @@ def gather(plan: Preset, source: Source, coder: Coder, split: str = "seed") -> O
 
 def _mock(plan: Preset, source: Source, coder: Coder, split: str) -> Observed:
     n, last = source.objects or plan.mock_objects, plan.stages[-1]
-    stamps = mock_stamps(source.cache, n, last.size, last.pixel_scale, source.seed, FRONTS, SHAPES, every, say, FRONTS)
+    stamps = mock_stamps(source.cache, n, last.size, last.pixel_scale, source.seed, FRONTS, EVERY, say, FRONTS)
     spectra, truth = mock_spectra(n, source.seed)
     filled, norm = coder.normalise(spectra)
     stages = _stages(plan, stamps, source.cache)

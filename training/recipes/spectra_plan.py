@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from galcli.training.data import Looks
 from galcli.training.recipes.stages import Stage
 
 #: The one way pixels come in: fluxes of five bands.
@@ -37,6 +38,11 @@ class Preset:
     d4: float = 1.0
     rotation: float = 0.0
     mock_objects: int = 65_536
+
+    @property
+    def looks(self) -> Looks:
+        """How galaxies are shown in training."""
+        return Looks(self.d4, display=0.0, rotation=self.rotation)
 
 
 PRESETS = {

@@ -9,14 +9,9 @@ from torch import Tensor
 from galcli.training import cache
 from galcli.training.mock import spectra as mock
 from galcli.training.seeds import generator, mix
-from galcli.training.sources import SHAPES, Labels, mock_population
+from galcli.training.sources import EVERY, mock_population
 from galcli.training.spectra.grid import Spectra, concatenate
 from galcli.training.spectra.sdss import SIGMA_MIN
-
-
-def every(labels: Labels) -> NDArray[np.bool_]:
-    """Keep every galaxy: a spectrum needs no emission line."""
-    return np.ones(len(next(iter(labels.values()))), np.bool_)
 
 
 def observe_spectra(galaxies: dict[str, Tensor], seed: int) -> tuple[Spectra, NDArray[np.float32]]:
@@ -44,7 +39,7 @@ def observe_spectra(galaxies: dict[str, Tensor], seed: int) -> tuple[Spectra, ND
 
 
 def mock_spectra(n: int, seed: int) -> tuple[Spectra, NDArray[np.float32]]:
-    """Spectra of n mock galaxies, row by row those of ``sources.mock_stamps`` with ``every`` galaxy wanted.
+    """Spectra of n mock galaxies, row by row those of ``sources.mock_stamps`` for ``EVERY`` galaxy.
 
     Parameters
     ----------
@@ -59,7 +54,7 @@ def mock_spectra(n: int, seed: int) -> tuple[Spectra, NDArray[np.float32]]:
     parts, truths = [], []
     for chunk in range(-(-n // cache.CHUNK)):
         one = mix(seed, chunk)
-        galaxies, _ = mock_population(cache.CHUNK, mix(one, 0), SHAPES, every)
+        galaxies, _ = mock_population(cache.CHUNK, mix(one, 0), EVERY)
         spectra, truth = observe_spectra(galaxies, one)
         parts.append(spectra)
         truths.append(truth)
