@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from galcli.errors import ModelError
 from galcli.tables.atomic import atomic_write
@@ -28,7 +29,7 @@ KEY = "galcli.training"
 #: Metadata key of the SHA-256 over that JSON and all tensors; safetensors itself notices no changed value.
 DIGEST = "galcli.sha256"
 _MODEL = "model/"
-#: State of RAdam per parameter.
+#: State of RAdam and AdamW per parameter.
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -184,22 +185,22 @@ def initialise(module: nn.Module, path: Path, say: Callable[[str], None]) -> dic
     return info
 
 
-def pack(module: nn.Module, optimizer: Lookahead) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def pack(module: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The state of training as named tensors and JSON: see ``unpack``."""
     names = {parameter: name for name, parameter in module.named_parameters()}
     tensors = {_MODEL + name: value for name, value in module.state_dict().items()}
     state = optimizer.state_dict()
-    slow, base = state["lookahead_state"], state["base_optimizer"]
-    counters = []
+    base = state.get("base_optimizer", state)
     for number, group in enumerate(optimizer.param_groups):
-        counters.append(group["counter"])
         for position, parameter in enumerate(group["params"]):
             name = names[parameter]
-            tensors[f"slow/{name}"] = slow[number, position]["slow_params"]
+            if isinstance(optimizer, Lookahead):
+                tensors[f"slow/{name}"] = state["lookahead_state"][number, position]["slow_params"]
             index = base["param_groups"][number]["params"][position]
             for key, value in base["state"].get(index, {}).items():
                 tensors[f"{key}/{name}"] = torch.as_tensor(value)
-    return tensors, {"counters": counters}
+    lookahead = isinstance(optimizer, Lookahead)
+    return tensors, {"counters": [group["counter"] for group in optimizer.param_groups] if lookahead else []}
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:
@@ -207,7 +208,7 @@ def _like(parameter: Tensor, value: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape and value.dim() else value
 
 
-def unpack(module: nn.Module, optimizer: Lookahead, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+def unpack(module: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
     """Bring module and optimiser back to the state that ``pack`` saw, to the last bit.
 
     Raises
@@ -219,15 +220,19 @@ def unpack(module: nn.Module, optimizer: Lookahead, tensors: Mapping[str, Tensor
     try:
         module.load_state_dict({name.removeprefix(_MODEL): v for name, v in tensors.items() if name.startswith(_MODEL)})
         state = optimizer.state_dict()
+        base = state.get("base_optimizer", state)
         for number, group in enumerate(optimizer.param_groups):
-            state["base_optimizer"]["param_groups"][number]["counter"] = info["counters"][number]
+            if isinstance(optimizer, Lookahead):
+                base["param_groups"][number]["counter"] = info["counters"][number]
             for position, parameter in enumerate(group["params"]):
                 name = names[parameter]
-                slow = state["lookahead_state"][number, position]
-                slow["slow_params"] = _like(parameter, tensors[f"slow/{name}"])
-                index = state["base_optimizer"]["param_groups"][number]["params"][position]
+                if isinstance(optimizer, Lookahead):
+                    slow = state["lookahead_state"][number, position]
+                    slow["slow_params"] = _like(parameter, tensors[f"slow/{name}"])
+                index = base["param_groups"][number]["params"][position]
                 kept = {key: tensors[f"{key}/{name}"] for key in _MOMENTS if f"{key}/{name}" in tensors}
-                state["base_optimizer"]["state"][index] = {key: _like(parameter, value) for key, value in kept.items()}
+                if kept:
+                    base["state"][index] = {key: _like(parameter, value) for key, value in kept.items()}
         optimizer.load_state_dict(state)
     except (KeyError, IndexError, RuntimeError) as error:
         raise ModelError(f"the state on disk belongs to another network: {error}", "choose another --out") from error

@@ -14,25 +14,26 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
-from pytorch_optimizer import Lookahead
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from galcli.errors import DeviceError, GalcliError, InputError, Interrupted
+from galcli.errors import GalcliError, InputError, Interrupted
 from galcli.training import checkpoint
 from galcli.training.data import Batch
+from galcli.training.devices import make_fabric
 from galcli.training.identity import require_same
-from galcli.training.optim import SCHEDULES, ScheduleName, ranger, set_rate
+from galcli.training.keeping import BEST, Keep, averaged
+from galcli.training.optim import OPTIMIZERS, SCHEDULES, OptimizerName, ScheduleName, ranger, set_rate
 from galcli.training.progress import Reporter, stop_requests
 from galcli.training.seeds import mix
 
 STATE = "state.safetensors"
+_AVERAGE = "average/"
 #: Batches made ahead of the step that needs them.
 AHEAD = 3
-Precision = Literal["bf16-mixed", "32-true"]
 
 
 class Feed(Protocol):
@@ -70,10 +71,14 @@ class Settings:
         Steps of each stage.
     lr : float
         (Largest) learning rate.
-    schedule : 'one_cycle' or 'flat_cos'
-        Over the steps of all stages together.
+    schedule : str
+        Key of ``optim.SCHEDULES``; over the steps of all stages together.
+    optimizer : str
+        Key of ``optim.OPTIMIZERS``.
     weight_decay : float
         Decoupled decay.
+    keep : Keep
+        Which weights the training ends with.
     seed : int
         Seed of everything random in a step.
     device : 'auto', 'cpu' or 'cuda'
@@ -87,7 +92,9 @@ class Settings:
     steps: tuple[int, ...]
     lr: float
     schedule: ScheduleName = "one_cycle"
+    optimizer: OptimizerName = "ranger"
     weight_decay: float = 0.01
+    keep: Keep = field(default_factory=Keep)
     seed: int = 256
     device: str = "auto"
     checkpoint_minutes: float = 5.0
@@ -114,37 +121,6 @@ class History:
     images: int = 0
     seconds: float = 0.0
     curve: list[dict[str, Any]] = field(default_factory=list)
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (Linux; elsewhere float32 is used)."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of a name: auto, cpu or cuda.
-
-    Raises
-    ------
-    DeviceError
-        If ``cuda`` is asked for and there is none, or the name is another.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise DeviceError(f"unknown device {name!r}", "use auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("no CUDA device was found", "train with --device cpu, or install torch with CUDA")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def make_fabric(device: str) -> Fabric:
-    """Fabric on one device (`pick_device`), in bfloat16 where the hardware has it."""
-    gpu = pick_device(device).type == "cuda"
-    precision: Precision = "bf16-mixed" if gpu or has_bfloat16() else "32-true"
-    return Fabric(accelerator="cuda" if gpu else "cpu", devices=1, precision=precision)
 
 
 def prefetched(make: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
@@ -206,7 +182,7 @@ class Fit:
     Attributes
     ----------
     module : nn.Module
-        The same network, trained by ``run``.
+        The same network, trained by ``run``, with the weights that are kept at its end.
     history : History
         Figures so far.
     """
@@ -220,6 +196,9 @@ class Fit:
         self.schedule = SCHEDULES[settings.schedule](settings.lr)
         self.losses: list[float] = []
         self.model = self.fabric.setup_module(self.module)
+        decay = settings.keep.average
+        self.average = None if decay is None else averaged(self.module, decay)
+        self.shown = self.model if self.average is None else self.fabric.setup_module(self.average)
 
     def run(self, resume: bool = False) -> History:
         """Train to the end.
@@ -242,13 +221,15 @@ class Fit:
         GalcliError
             If a loss is not finite.
         """
-        optimizer = ranger(self.module, self.settings.lr, self.settings.weight_decay)
+        make = OPTIMIZERS[self.settings.optimizer]
+        optimizer = make(self.module, self.settings.lr, self.settings.weight_decay)
         self._open(optimizer, resume)
         wrapped = self.fabric.setup_optimizers(optimizer)
         total = sum(self.steps)
+        left = range(self.history.step, self.history.step if self._exhausted() else total)
         with stop_requests() as stop, Reporter(total, self.history.step) as reporter:
             clock = saved = time.monotonic()
-            for batch in prefetched(self._make, range(self.history.step, total)):
+            for batch in prefetched(self._make, left):
                 step = self.history.step
                 lr, beta1 = self.schedule(step, total)
                 set_rate(optimizer, lr, beta1)
@@ -261,17 +242,32 @@ class Fit:
                 if done or stop.is_set() or now - saved >= 60 * self.settings.checkpoint_minutes:
                     self._save(optimizer)
                     saved = clock = time.monotonic()
+                if done and self._exhausted():
+                    reporter.say(f"no better {self.settings.keep.figure} for {self.settings.keep.patience} epochs")
+                    break
                 if stop.is_set() and self.history.step < total:
                     raise Interrupted(f"stopped at step {step + 1} of {total}", "go on with --resume")
+        self._keep()
         return self.history
 
     def validate(self, stage: int, final: bool = True) -> dict[str, Any]:
         """Figures of the present weights on the held-out objects of a stage."""
-        self.model.eval()
+        self.shown.eval()
         with torch.no_grad():
-            figures = self.task.validate(self.model, stage, final)
+            figures = self.task.validate(self.shown, stage, final)
         self.model.train()
         return figures
+
+    def _exhausted(self) -> bool:
+        return self.settings.keep.exhausted(self.history.curve, len(self.steps) - 1)
+
+    def _keep(self) -> None:
+        """Take over the weights of the best epoch, or the average, at the end."""
+        if self.settings.keep.best(self.history.curve, len(self.steps) - 1) is not None:
+            self.module.load_state_dict(checkpoint.load(self.out / BEST)[0])
+        elif self.average is not None:
+            self.module.load_state_dict(self.average.module.state_dict())
+        self.shown = self.model
 
     def _make(self, step: int) -> Batch:
         stage, local = locate(step, self.steps)
@@ -291,6 +287,8 @@ class Fit:
             )
         self.fabric.backward(loss)
         optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.module)
         self.losses.append(value)
         self.history.step += 1
         self.history.images += len(batch)
@@ -309,15 +307,19 @@ class Fit:
         epoch = (last + 1) / self.feeds[stage].steps_per_epoch
         entry = {"step": self.history.step, "stage": stage, "epoch": round(epoch, 4), "lr": lr, "train_loss": loss}
         self.history.curve.append(entry | figures)
+        if self.settings.keep.best(self.history.curve, len(self.steps) - 1) == len(self.history.curve) - 1:
+            shown = self.module if self.average is None else self.average.module
+            checkpoint.save(self.out / BEST, shown.state_dict(), {"step": self.history.step} | figures)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if isinstance(value, float))
         reporter.say(f"stage {stage + 1} epoch {epoch:.2f}  train {loss:.4f}  {shown}")
         return True
 
-    def _open(self, optimizer: Lookahead, resume: bool) -> None:
+    def _open(self, optimizer: Optimizer, resume: bool) -> None:
         """Start anew or from the state on disk."""
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / STATE
         if not path.exists():
+            (self.out / BEST).unlink(missing_ok=True)  # of a training whose state is gone
             self._save(optimizer)  # the steps of each stage are settled from now on
             return
         if not resume:
@@ -325,12 +327,17 @@ class Fit:
         tensors, info = checkpoint.load(path)
         require_same(self.out, info["identity"], self.settings.identity)
         checkpoint.unpack(self.module, optimizer, tensors, info)
+        if self.average is not None:
+            kept = {name.removeprefix(_AVERAGE): value for name, value in tensors.items() if name.startswith(_AVERAGE)}
+            self.average.load_state_dict(kept)
         self.steps = tuple(info["steps"])
         self.losses = info["losses"]
         self.history = History(**info["history"])
 
-    def _save(self, optimizer: Lookahead) -> None:
+    def _save(self, optimizer: Optimizer) -> None:
         tensors, info = checkpoint.pack(self.module, optimizer)
+        if self.average is not None:
+            tensors |= {_AVERAGE + name: value for name, value in self.average.state_dict().items()}
         info |= {"steps": self.steps, "losses": self.losses, "history": vars(self.history)}
         checkpoint.save(self.out / STATE, tensors, info | {"identity": self.settings.identity})
 

@@ -1,10 +1,10 @@
-"""Optimiser "ranger" and the two learning-rate schedules of the published runs (models.md 0.1 and 0.2)."""
+"""Optimisers and learning-rate schedules of the published runs (models.md 0.1, 0.2 and 5.3)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pytorch_optimizer import Lookahead
@@ -13,7 +13,10 @@ from torch import nn
 BETAS = (0.95, 0.99)
 #: (lr, beta1) at step 0 ... T-1 of T.
 Schedule = Callable[[int, int], tuple[float, float]]
-ScheduleName = Literal["one_cycle", "flat_cos"]
+ScheduleName = Literal["one_cycle", "flat_cos", "warm_cosine"]
+OptimizerName = Literal["ranger", "adamw"]
+#: Part of the steps in which the rate of ``warm_cosine`` rises: 5 of 80 epochs (models.md 5.3).
+WARM_UP = 1 / 16
 
 
 def ranger(module: nn.Module, lr: float, weight_decay: float = 0.01) -> Lookahead:
@@ -34,6 +37,17 @@ def ranger(module: nn.Module, lr: float, weight_decay: float = 0.01) -> Lookahea
     -------
     Lookahead
     """
+    inner = torch.optim.RAdam(_groups(module, weight_decay), lr=lr, betas=BETAS, eps=1e-6, decoupled_weight_decay=True)
+    return Lookahead(inner, k=6, alpha=0.5)
+
+
+def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); arguments as for `ranger`."""
+    return torch.optim.AdamW(_groups(module, weight_decay), lr=lr)
+
+
+def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters that are decayed, and batch norms and biases, which are not."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for part in module.modules():
@@ -41,9 +55,13 @@ def ranger(module: nn.Module, lr: float, weight_decay: float = 0.01) -> Lookahea
         for name, parameter in part.named_parameters(recurse=False):
             (free if norm or name == "bias" else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
-    inner = torch.optim.RAdam(groups, lr=lr, betas=BETAS, eps=1e-6, decoupled_weight_decay=True)
-    return Lookahead(inner, k=6, alpha=0.5)
+    return [group for group in groups if group["params"]]
+
+
+OPTIMIZERS: dict[OptimizerName, Callable[[nn.Module, float, float], torch.optim.Optimizer]] = {
+    "ranger": ranger,
+    "adamw": adamw,
+}
 
 
 def cosine(start: float, end: float, s: float) -> float:
@@ -80,7 +98,23 @@ def flat_cos(lr: float, div_final: float = 1e5, pct: float = 0.75) -> Schedule:
     return at
 
 
-SCHEDULES: dict[ScheduleName, Callable[[float], Schedule]] = {"one_cycle": one_cycle, "flat_cos": flat_cos}
+def warm_cosine(lr: float, end: float = 1e-6) -> Schedule:
+    """Straight up to lr over the first sixteenth of steps, then cosine to ``end``; beta1 stays 0.9."""
+
+    def at(step: int, total: int) -> tuple[float, float]:
+        warm = max(1, round(WARM_UP * total))
+        if step < warm:
+            return lr * (step + 1) / warm, 0.9
+        return cosine(lr, end, (step - warm) / max(1, total - 1 - warm)), 0.9
+
+    return at
+
+
+SCHEDULES: dict[ScheduleName, Callable[[float], Schedule]] = {
+    "one_cycle": one_cycle,
+    "flat_cos": flat_cos,
+    "warm_cosine": warm_cosine,
+}
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float, beta1: float) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from galcli.training.data import Feed, Stamps
-from galcli.training.fit import Fit, Settings, make_fabric
+from galcli.training.devices import make_fabric
+from galcli.training.fit import Fit, Settings
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.optim import ranger
 from galcli.training.pixels import FRONTS, Pixels

@@ -13,7 +13,8 @@ import torch
 
 from galcli.errors import DeviceError, GalcliError, IdentityError, InputError, Interrupted
 from galcli.training import checkpoint
-from galcli.training.fit import STATE, locate, make_fabric, prefetched
+from galcli.training.devices import make_fabric
+from galcli.training.fit import STATE, locate, prefetched
 from galcli.training.identity import require_same
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")

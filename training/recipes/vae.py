@@ -11,7 +11,8 @@ from torch import Tensor
 
 from galcli.errors import UsageError
 from galcli.training import checkpoint
-from galcli.training.fit import STATE, pick_device, require_new
+from galcli.training.devices import pick_device
+from galcli.training.fit import STATE, require_new
 from galcli.training.networks.vae import SpectrumVAE, loss_of
 from galcli.training.plateau import PlateauFit, Settings
 from galcli.training.progress import say
