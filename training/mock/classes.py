@@ -9,20 +9,7 @@ from galcli.training.mock import structure
 
 Population = dict[str, Tensor]
 
-NAMES = (
-    "Disturbed",
-    "Merging",
-    "Round Smooth",
-    "In-between Round Smooth",
-    "Cigar Shaped Smooth",
-    "Barred Spiral",
-    "Unbarred Tight Spiral",
-    "Unbarred Loose Spiral",
-    "Edge-on without Bulge",
-    "Edge-on with Bulge",
-)
 DISTURBED, MERGING, ROUND, IN_BETWEEN, CIGAR, BARRED, TIGHT, LOOSE, EDGE_ON, EDGE_ON_BULGE = range(10)
-COUNTS = (1081, 1853, 2645, 2027, 334, 2043, 1829, 2628, 1423, 1873)  # Galaxy10 DECaLS, 17,736 galaxies
 
 DISTURBANCE = 0.5  # from here on a galaxy is called disturbed
 EDGE_ON_AXIS_RATIO = 0.33  # apparent axis ratio of the disc, about 75 degrees of inclination

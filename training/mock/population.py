@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from galcli.training.galaxy10 import COUNTS
 from galcli.training.mock import classes, cosmology, sed, structure
 from galcli.training.mock.draws import Draws
 from galcli.training.mock.interpolate import interp
@@ -187,7 +188,7 @@ def draw(n: int, generator: torch.Generator, balance: str | None = None) -> Popu
 
 def _quotas(n: int, generator: torch.Generator) -> Tensor:
     """Galaxies of each class, (10,): the shares of Galaxy10 rounded down, the remainder drawn."""
-    share = torch.tensor(classes.COUNTS, device=generator.device) / sum(classes.COUNTS)
+    share = torch.tensor(COUNTS, device=generator.device) / sum(COUNTS)
     quota = (share * n).floor().long()
     rest = n - int(quota.sum())
     if rest:

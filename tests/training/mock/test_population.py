@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from galcli.training.galaxy10 import COUNTS
 from galcli.training.mock import classes, cosmology, population, sed, structure
 
 
@@ -146,7 +147,7 @@ def test_fractions_and_ranges(survey):
 def test_balance_gives_the_class_frequencies_of_galaxy10():
     pop = population.draw(2000, torch.Generator().manual_seed(4), balance="galaxy10")
     counts = torch.bincount(pop["galaxy10"], minlength=10).double()
-    expected = torch.tensor(classes.COUNTS).double() / sum(classes.COUNTS) * 2000
+    expected = torch.tensor(COUNTS).double() / sum(COUNTS) * 2000
     assert len(pop["z"]) == 2000
     assert (counts - expected).abs().max() < 10
     assert (pop["galaxy10"][:1000].unique().numel(), pop["galaxy10"][1000:].unique().numel()) == (10, 10)
