@@ -10,6 +10,7 @@ import click
 
 from galcli.cli import options as shared
 from galcli.cli.extras import need_training
+from galcli.cli.stoppable import stoppable
 
 
 @click.group("experiment")
@@ -34,6 +35,7 @@ def command() -> None:
 @click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@stoppable()
 def table1(
     out: Path, vae: Path | None, catalog: Path | None, cutouts: Path | None, spectra: tuple[str, ...],
     objects: int | None, cache: Path | None, **arguments: Any,
@@ -51,3 +53,41 @@ def table1(
     reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
     source = Source(cache or out / "cache", SURVEY_SEED, objects, catalog, cutouts, spectra, reading)
     click.echo(spectra_table1(out, source, vae, **arguments), nl=False)
+
+
+@command.command("dmagnet-table")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dmagnet-table"), show_default=True,
+    help="Folder for table.txt, result.json, table.png and one folder per network.",
+)  # fmt: skip
+@shared.morphology_options
+@shared.pixel_options
+@shared.table_options
+@click.option(
+    "--preset", type=click.Choice(["quick", "default", "published"]), default="quick", show_default=True,
+    help="quick: minutes on two cores; default: as the shipped model; published: as the authors ran it, for a GPU.",
+)  # fmt: skip
+@click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Seed of split, weights and every step.")
+@click.option("--resume", is_flag=True, help="Go on with what is in the output folder.")
+@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@stoppable()
+def dmagnet_table(
+    out: Path, galaxy10: Path | None, verify: bool, catalog: Path | None, cutouts: Path | None, label_column: str,
+    seed: int, objects: int | None, cache: Path | None, **arguments: Any,
+) -> None:  # fmt: skip
+    """DMAGNet beside ResNet-18 and ConvNeXt, trained in the same way to tell the morphology of galaxies.
+
+    The tables show training, metrics of every class, parameters, arithmetic and speed, beside the published numbers,
+    whose rows get the names of the classes that they are of. Without --galaxy10 or --catalog this is done on the mock
+    survey, and says so.
+    """
+    need_training("galcli experiment")
+    from galcli.training.experiments.dmagnet_table import dmagnet_table as run
+    from galcli.training.recipes.dmagnet_data import Source
+    from galcli.training.survey import Reading
+
+    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    source = Source(cache or out / "cache", seed, objects, galaxy10, verify, catalog, cutouts, label_column, reading)
+    click.echo(run(out, source, **arguments), nl=False)

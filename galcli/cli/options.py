@@ -113,6 +113,23 @@ spectra_options = _all(
     ),
 )  # fmt: skip
 
+#: Images with morphological classes to learn from.
+morphology_options = _all(
+    click.option(
+        "--galaxy10", type=click.Path(path_type=Path),
+        help="The file Galaxy10_DECals.h5 (default: the mock survey, made on the fly).",
+    ),
+    click.option(
+        "--verify/--no-verify", default=True, help="Compare its SHA-256 with the published one.  [default: verify]",
+    ),
+    click.option("--catalog", type=click.Path(path_type=Path), help="Instead: any survey with classes 0 to 9."),
+    click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue)."),
+    click.option(
+        "--label-column", default="galaxy10", show_default=True,
+        help="Its column of classes, in the order of Galaxy10; negative: none.",
+    ),
+)  # fmt: skip
+
 precision_option = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]), default="auto", show_default=True,
     help="Arithmetic of the models: fp16 and bf16 on GPUs; int8 on the CPU, with error bars of its own.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,21 +10,12 @@ import click
 
 from galcli.cli import options as shared
 from galcli.cli.extras import need_training
-from galcli.errors import Interrupted
+from galcli.cli.stoppable import stoppable
 
 
 @click.group("train")
 def command() -> None:
     """Train a model and export it: one subcommand per recipe."""
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C before the first step or in the export ends like one between the steps: what is finished is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("stopped", "give the same command again, with --resume if steps were done") from None
 
 
 def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -73,7 +62,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 )  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@_stoppable()
+@stoppable()
 def sfnet(out: Path | None, **arguments: Any) -> None:
     """Train SFNet, the sparse feature network, and export it to ONNX with its card.
 
@@ -111,7 +100,7 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
 )
 @click.option("--objects", type=click.IntRange(min=64), help="Spectra at most.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@_stoppable()
+@stoppable()
 def vae(out: Path, **arguments: Any) -> None:
     """Train the autoencoder that describes a galaxy's spectrum by six numbers.
 
@@ -162,7 +151,7 @@ def vae(out: Path, **arguments: Any) -> None:
 )  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@_stoppable()
+@stoppable()
 def spectra(
     out: Path, vae: Path | None, catalog: Path | None, cutouts: Path | None, spectra: tuple[str, ...], seed: int,
     objects: int | None, cache: Path | None, **arguments: Any,
@@ -182,6 +171,61 @@ def spectra(
     model = train_and_export(out, source, open_coder(vae), **arguments)
     click.echo(f"model: {model}")
     click.echo(f"next: galcli predict CATALOG --model {model} --with spectra")
+
+
+@command.command("dmagnet")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dmagnet"), show_default=True,
+    help="Folder for state, weights, metrics and the model file.",
+)  # fmt: skip
+@shared.morphology_options
+@shared.pixel_options
+@shared.table_options
+@click.option(
+    "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
+    help="published: as the authors ran it; quick: minutes on two cores.",
+)  # fmt: skip
+@click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Seed of split, weights and every step.")
+@click.option(
+    "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training, instead of the preset's epochs."
+)
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Epochs, instead of the preset's.")
+@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
+@click.option("--stream", type=click.IntRange(min=64), help="Learn from N mock galaxies, each seen once (for a GPU).")
+@click.option("--class-weights", is_flag=True, help="Let every class count the same in the loss.")
+@click.option(
+    "--average", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Keep the moving average of the weights, of this decay per step, such as 0.999.",
+)  # fmt: skip
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="End after so many epochs without a better macro F1 on the last stage.",
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@stoppable()
+def dmagnet(
+    out: Path, galaxy10: Path | None, verify: bool, catalog: Path | None, cutouts: Path | None, label_column: str,
+    seed: int, objects: int | None, cache: Path | None, **arguments: Any,
+) -> None:  # fmt: skip
+    """Train DMAGNet, which tells the morphology of galaxies, and export it to ONNX with its card.
+
+    The classes are the ten of Galaxy10. Without --galaxy10 or --catalog it trains on the mock survey and says so.
+    """
+    need_training("galcli train")
+    from galcli.training.recipes.dmagnet_data import Source
+    from galcli.training.recipes.dmagnet_export import train_and_export
+    from galcli.training.survey import Reading
+
+    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    source = Source(cache or out / "cache", seed, objects, galaxy10, verify, catalog, cutouts, label_column, reading)
+    model = train_and_export(out, source, **arguments)
+    click.echo(f"model: {model}")
+    click.echo(f"next: galcli predict CATALOG --model {model}")
 
 
 @command.command("int8")

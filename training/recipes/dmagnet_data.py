@@ -1,0 +1,214 @@
+"""The galaxies that morphology is learned from: mock, Galaxy10, or any catalogue with classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.errors import InputError, UsageError
+from galcli.training.coarse import coarser
+from galcli.training.data import Stamps
+from galcli.training.galaxy10 import KEPT, NAMES, check_labels, split
+from galcli.training.galaxy10_file import Galaxy10
+from galcli.training.pixels import DISPLAY, FRONTS
+from galcli.training.progress import say
+from galcli.training.recipes.dmagnet_plan import Preset
+from galcli.training.recipes.fronts import fronts
+from galcli.training.recipes.sample import Sample
+from galcli.training.seeds import mix
+from galcli.training.sources import SHAPES, Choice, every, mock_stamps
+from galcli.training.survey import USABLE, Reading, SurveyStamps
+
+#: Label of the class, also in the mock survey's catalogue.
+LABEL = "galaxy10"
+#: Part of the mock galaxies that validates; test galaxies are drawn anew.
+_HELD = 0.05
+_SEEN_AS = ("flux:gri", "flux:grz")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the galaxies come from.
+
+    Attributes
+    ----------
+    cache : Path
+        Folder in which stamps are kept.
+    seed : int
+        Seed of the mock survey and of the split.
+    objects : int or None
+        Galaxies at most; None: as the preset or the survey has them.
+    galaxy10 : Path or None
+        The file ``Galaxy10_DECals.h5``.
+    verify : bool
+        Compare its SHA-256 with the published one.
+    catalog, cutouts : Path or None
+        Another survey.
+    label_column : str
+        Column of the catalogue that holds the class.
+    reading : Reading
+        How the catalogue is read.
+    """
+
+    cache: Path
+    seed: int
+    objects: int | None = None
+    galaxy10: Path | None = None
+    verify: bool = True
+    catalog: Path | None = None
+    cutouts: Path | str | None = None
+    label_column: str = LABEL
+    reading: Reading = field(default_factory=Reading)
+
+    @property
+    def name(self) -> str | None:
+        """File that the labels come from; None for the mock survey."""
+        given = self.galaxy10 or self.catalog
+        return None if given is None else given.name
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Galaxies with classes.
+
+    Attributes
+    ----------
+    sample : Sample
+        Stamps; the class (N, 1) as target; training and validation rows.
+    test : ndarray, int64
+        Rows of neither; empty for the mock survey.
+    """
+
+    sample: Sample
+    test: NDArray[np.int64]
+
+
+def gather(plan: Preset, source: Source) -> Labelled:
+    """Galaxies of the survey given, or of the mock survey, with their split.
+
+    Raises
+    ------
+    UsageError
+        If two surveys are given, or words on how to read a catalogue without one.
+    InputError
+        If the survey cannot be used.
+    """
+    if source.catalog is None and source.reading.told:
+        raise UsageError(f"nothing to read with {', '.join(source.reading.told)}", "name the survey with --catalog")
+    if source.galaxy10 is not None and source.catalog is not None:
+        raise UsageError("two surveys are given", "leave out --galaxy10 or --catalog")
+    if source.galaxy10 is not None:
+        return _published(plan, source, source.galaxy10)
+    return _mock(plan, source) if source.catalog is None else _given(plan, source, source.catalog)
+
+
+def mock_choice(plan: Preset) -> Choice:
+    """Mock galaxies in the proportions of Galaxy10, large enough to show their class."""
+    return Choice((LABEL, *SHAPES), every, "galaxy10", plan.smallest)
+
+
+def _mock(plan: Preset, source: Source) -> Labelled:
+    n, last = source.objects or plan.mock_objects, plan.stages[-1]
+    choice = mock_choice(plan)
+    stamps = mock_stamps(source.cache, n, last.size, last.pixel_scale, source.seed, _SEEN_AS, choice, say)
+    held = np.zeros(n, np.bool_)
+    held[np.random.default_rng(source.seed).permutation(n)[: round(_HELD * n)]] = True
+    target = stamps.labels[LABEL][:, None]
+    sample = Sample(_stages(plan, stamps, source.cache), held, target, np.ones(n, np.bool_), mock=True)
+    return Labelled(sample, np.zeros(0, np.int64))
+
+
+def _published(plan: Preset, source: Source, path: Path) -> Labelled:
+    file, last = Galaxy10(path, source.verify, say), plan.stages[-1]
+    say(f"{path}: {np.count_nonzero(file.labels >= 0)} labelled images")
+    stamps = file.stamps(source.cache, last.size, last.pixel_scale, say)
+    return _divided(plan, source, stamps, stamps.labels[LABEL], KEPT, mock=False)
+
+
+def _given(plan: Preset, source: Source, catalog: Path) -> Labelled:
+    last = plan.stages[-1]
+    columns = {LABEL: source.label_column}
+
+    def labelled(labels: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
+        return check_labels(labels[LABEL], f"{catalog}, column {source.label_column}") >= 0
+
+    with SurveyStamps(catalog, source.cutouts, columns, labelled, source.objects, source.reading) as survey:
+        stamps = survey.stamps(source.cache, fronts(FRONTS), last.size, last.pixel_scale, say, "dmagnet")
+        mock = survey.catalog.mock
+    labels = np.where(np.isfinite(stamps.labels[USABLE]), stamps.labels[LABEL], np.float32(np.nan))
+    return _divided(plan, source, stamps, labels, 1.0, mock)
+
+
+def _divided(
+    plan: Preset, source: Source, stamps: Stamps, labels: NDArray[np.float32], kept: float, mock: bool
+) -> Labelled:
+    """The published split of labelled galaxies with pixels."""
+    known = np.where(np.isfinite(labels), np.nan_to_num(labels), -1).astype(np.int64)
+    if not (known >= 0).any():
+        raise InputError(
+            f"none of the {len(known)} galaxies with classes has pixels that the network can use",
+            "`galcli predict --model dmagnet` tells the reason for each",
+        )
+    if source.objects is not None:
+        known[source.objects :] = -1
+    parts = split(known, source.seed, kept)
+    usable, held = np.zeros(len(known), np.bool_), np.zeros(len(known), np.bool_)
+    usable[parts.training] = usable[parts.validation] = held[parts.validation] = True
+    absent = [NAMES[number] for number in range(len(NAMES)) if not (known[parts.training] == number).any()]
+    if absent:
+        say(f"no training galaxy is {', '.join(absent)}: the network will not know that class")
+    sample = Sample(_stages(plan, stamps, source.cache), held, known[:, None].astype(np.float32), usable, mock)
+    return Labelled(sample, parts.test)
+
+
+def _stages(plan: Preset, stamps: Stamps, cache: Path) -> list[Stamps]:
+    """Stamps of every stage, out of those of the last."""
+    stamps = replace(stamps, model_scale=plan.stages[-1].pixel_scale)
+    factors = [stamps.size // stage.size for stage in plan.stages]
+    return [stamps if factor == 1 else coarser(cache, stamps, factor, say, FRONTS.index(DISPLAY)) for factor in factors]
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Galaxies that no training saw.
+
+    Attributes
+    ----------
+    stamps : Stamps
+        On the model's grid.
+    target : ndarray (N, 1), float32
+        Class of each row of the stamps.
+    rows : ndarray, int64
+        The unseen ones, in random order.
+    name : str
+        What they are called in metrics and cards.
+    """
+
+    stamps: Stamps
+    target: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    name: str
+
+
+def unseen(plan: Preset, source: Source, labelled: Labelled, fresh: int) -> Unseen:
+    """The test galaxies of a survey, or as many mock galaxies drawn anew.
+
+    Parameters
+    ----------
+    plan, source
+        Of the training.
+    labelled : Labelled
+        What ``gather`` gave for it.
+    fresh : int
+        Mock galaxies drawn, where it learned from the mock survey.
+    """
+    if source.name is None:
+        seed, last = mix(source.seed, 1), replace(plan, stages=plan.stages[-1:])
+        sample = _mock(last, replace(source, seed=seed, objects=fresh)).sample
+        return Unseen(sample.stamps[-1], sample.target, np.arange(fresh), f"unseen mock galaxies (seed {seed % 10**6})")
+    rows = np.random.default_rng(source.seed).permutation(labelled.test)
+    sample = labelled.sample
+    return Unseen(sample.stamps[-1], sample.target, rows, f"test galaxies of {source.name}")

@@ -1,0 +1,193 @@
+"""From trained weights to the model file ``dmagnet.onnx``: folded, rounded, proved, calibrated, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.errors import InputError, ModelError
+from galcli.models.card import Card
+from galcli.training import calibrate, checkpoint, export
+from galcli.training.classification import calibration_error, confusion, fit_temperature, scores
+from galcli.training.galaxy10 import NAMES
+from galcli.training.networks.dmagnet import DMAGNet
+from galcli.training.networks.dmagnet_export import OUTPUTS, ExportedDMAGNet
+from galcli.training.pixels import Pixels
+from galcli.training.progress import say
+from galcli.training.recipes import dmagnet_card
+from galcli.training.recipes.dmagnet import train_dmagnet
+from galcli.training.recipes.dmagnet_data import Labelled, Source, gather, unseen
+from galcli.training.recipes.dmagnet_plan import PRESETS
+from galcli.training.views import Samples, Values, measure, rounded, views
+
+#: Mock galaxies drawn anew for calibration and metrics.
+FRESH = 12_000
+#: Training galaxies that fix the domain.
+REFERENCE = 4_000
+#: Part of the unseen galaxies that calibrates; the metrics are measured on the others.
+CALIBRATION = 1 / 3
+#: Unseen galaxies below which nothing can be calibrated.
+LEAST = 30
+
+
+def train_and_export(out: Path, source: Source, **how: Any) -> Path:
+    """Train DMAGNet and write its model file.
+
+    Parameters
+    ----------
+    out, source, **how
+        As for `train_dmagnet`.
+
+    Returns
+    -------
+    Path
+        ``dmagnet.onnx`` in ``out``.
+
+    Raises
+    ------
+    GalcliError
+        As `train_dmagnet` and `export_dmagnet`.
+    """
+    labelled = gather(PRESETS[how.get("preset", "default")], source)
+    if source.name is not None and len(labelled.test) < LEAST:
+        raise InputError(f"{len(labelled.test)} galaxies are left to measure the network on, fewer than {LEAST}",
+                         "give more galaxies with classes")  # fmt: skip
+    weights = train_dmagnet(out, source, labelled=labelled, **how)
+    model = out / f"{dmagnet_card.NAME}.onnx"
+    export_dmagnet(weights, samples_of(weights, source, labelled), model, source.label_column)
+    return model
+
+
+def samples_of(weights: Path, source: Source, labelled: Labelled) -> Samples:
+    """Training galaxies, and two disjoint sets that the training never saw, as the network's fronts show them.
+
+    Parameters
+    ----------
+    weights : Path
+    source, labelled
+        As in the training.
+    """
+    info = checkpoint.load_weights(weights)[1]
+    number = FRESH if source.objects is None else min(FRESH, max(256, source.objects // 2))
+    other = unseen(PRESETS[info["preset"]], source, labelled, number)
+    count, learned = max(1, round(CALIBRATION * len(other.rows))), labelled.sample
+    through = partial(views, fronts=info["fronts"])
+    reference = learned.rows(-1, held=False)[:REFERENCE]
+    return Samples(
+        partial(through, learned.stamps[-1], reference, learned.target),
+        partial(through, other.stamps, other.rows[:count], other.target),
+        partial(through, other.stamps, other.rows[count:], other.target),
+        other.name,
+    )
+
+
+def export_dmagnet(weights: Path, samples: Samples, out: Path, label_column: str) -> Card:
+    """Write the model file of a trained DMAGNet.
+
+    Parameters
+    ----------
+    weights : Path
+        Safetensors file of the training.
+    samples : Samples
+    out : Path
+        Model file.
+    label_column : str
+        Catalogue column of the class, for `galcli evaluate`.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    ModelError
+        If torch and onnxruntime differ, or the weights are no DMAGNet's.
+    """
+    module, info = _load(weights)
+    fronts = len(module.pixels.fronts)
+    probe = samples.probe(fronts)
+    export.freeze(module, probe(2))
+    draft = export.to_onnx(module, probe(2), OUTPUTS)
+    say(f"rounded network: torch and onnxruntime differ by at most {export.prove(module, draft, probe):.1e}")
+    trained = measure(draft, samples.training, ["inner/pooled"])
+    held = measure(draft, samples.calibration, ["inner/pooled", "inner/logits"])
+    say(f"measured {len(trained['front'])} training and {len(held['front'])} held-out views")
+    pooled = held["inner/pooled"].astype(np.float64)
+    domain = calibrate.fit_domain(trained["inner/pooled"].astype(np.float64), pooled, held["front"], fronts)
+    temperature = _temperatures(held, fronts)
+    module.calibrate(temperature, domain)
+    graph = export.to_onnx(module, probe(2), OUTPUTS)
+    error = export.prove(module, graph, probe)
+    test = measure(graph, samples.test, ["class", "prob", "ood", "inner/logits"])
+    names = module.pixels.fronts
+    found = {
+        "metrics": list(_metrics(test, names, samples.name)),
+        "calibration": {
+            "method": "temperature", "temperature": dict(zip(names, map(rounded, temperature), strict=True)),
+            "views": len(held["front"]), "domain_components": len(domain.std),
+            "torch_onnxruntime_difference": rounded(error),
+            "confusion": {"rows": "true class", "columns": "MORPH_CLASS", "names": list(NAMES)}
+            | {front: confusion(*_classes(test, test["front"] == number), len(NAMES)).tolist()
+               for number, front in enumerate(names)},
+        },
+    }  # fmt: skip
+    card = Card.model_validate(dmagnet_card.fields(info | {"label_column": label_column}) | found)
+    export.save(graph, card, out)
+    say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return card
+
+
+def _load(weights: Path) -> tuple[ExportedDMAGNet, dict[str, Any]]:
+    state, info = checkpoint.load_weights(weights)
+    try:
+        if tuple(info["classes"]) != NAMES:
+            raise ModelError(f"{weights}: its classes are not those of Galaxy10", "give a file of galcli train dmagnet")
+        network = DMAGNet(len(NAMES))
+        network.load_state_dict(state, strict=True)
+        pixels = Pixels(info["fronts"], info["mean"], info["std"], info["pixel_scale"])
+        return ExportedDMAGNet(pixels, network, info["size"], info["pixel_scale"]), info
+    except KeyError as error:
+        raise ModelError(f"{weights}: the weights do not say their {error}", "give a file of galcli train") from error
+    except RuntimeError as error:
+        raise ModelError(f"{weights}: not the weights of a DMAGNet", "give a file of galcli train dmagnet") from error
+
+
+def _classes(values: Values, rows: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """True and predicted classes of some rows."""
+    return values["target"][rows, 0].astype(np.int64), values["inner/logits"][rows].argmax(1)
+
+
+def _temperatures(held: Values, fronts: int) -> list[float]:
+    """Temperature of each front; that of all views together where there are too few."""
+    everything = np.ones(len(held["front"]), np.bool_)
+    each = [held["front"] == number for number in range(fronts)]
+    used = [rows if rows.sum() >= calibrate.FEW else everything for rows in each]
+    return [fit_temperature(held["inner/logits"][rows], _classes(held, rows)[0]) for rows in used]
+
+
+def _metrics(test: Values, fronts: tuple[str, ...], sample: str) -> Iterable[dict[str, Any]]:
+    """Figures through every front, on galaxies seen by neither training nor calibration."""
+    for number, front in enumerate(fronts):
+        rows = test["front"] == number
+        if not rows.any():
+            continue
+        common = {"sample": sample, "objects": int(rows.sum()), "front": front}
+        truth, said = _classes(test, rows)
+        one = scores(confusion(truth, said, len(NAMES)))
+        logits = test["inner/logits"][rows].astype(np.float64)
+        plain = np.exp(logits - logits.max(1, keepdims=True))
+        for name, value in (
+            ("accuracy", one.accuracy), ("macro precision", one.macro[0]), ("macro recall", one.macro[1]),
+            ("macro F1", one.macro[2]), ("weighted F1", one.weighted[2]),
+            ("calibration error", calibration_error(test["prob"][rows], truth)),
+            ("calibration error before temperature", calibration_error(plain / plain.sum(1, keepdims=True), truth)),
+            ("inside the domain", float(np.mean(test["ood"][rows] <= 1))),
+        ):  # fmt: skip
+            yield common | {"name": name, "value": rounded(value)}
+        for name, f1, support in zip(NAMES, one.f1, one.support, strict=True):
+            yield common | {"name": f"F1 {name}", "value": rounded(float(f1)), "objects": int(support)}
