@@ -1,0 +1,188 @@
+"""Tables 2 and 3 of the paper of DMAGNet, beside two other networks that are trained in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from galcli.errors import InputError, ModelError, UsageError
+from galcli.tables.atomic import atomic_write
+from galcli.training import checkpoint
+from galcli.training.devices import pick_device
+from galcli.training.experiments import folder
+from galcli.training.experiments.dmagnet_figure import draw
+from galcli.training.experiments.dmagnet_measure import Outcome, classify, multiply_adds, paces, parameters
+from galcli.training.experiments.dmagnet_published import TEST
+from galcli.training.experiments.dmagnet_report import as_json, as_text
+from galcli.training.experiments.runs import run_all
+from galcli.training.galaxy10 import NAMES
+from galcli.training.interpret.style import save
+from galcli.training.networks.morphology import NETWORKS
+from galcli.training.pixels import Pixels
+from galcli.training.progress import say
+from galcli.training.recipes.dmagnet import FIGURE, METRICS, WEIGHTS, train_dmagnet
+from galcli.training.recipes.dmagnet_data import Labelled, Source, Unseen, gather, unseen
+from galcli.training.recipes.dmagnet_plan import PRESETS
+from galcli.training.views import views
+
+#: Mock galaxies drawn anew to measure the networks on: as many as the paper tested.
+FRESH = TEST
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network of the table.
+
+    Attributes
+    ----------
+    out : Path
+        Its folder.
+    network : str
+    preset : str
+    source : Source
+    labelled : Labelled
+        The same galaxies for all.
+    device : str
+    """
+
+    out: Path
+    network: str
+    preset: str
+    source: Source
+    labelled: Labelled
+    device: str
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.network
+
+    @property
+    def done(self) -> bool:
+        """Whether it came to its end: the weights are the last file that a training writes."""
+        return (self.out / WEIGHTS).exists()
+
+    def metrics(self) -> dict[str, Any]:
+        """What it wrote."""
+        return folder.read_json(self.out / METRICS, self.out)
+
+    def trained(self) -> tuple[nn.Module, Pixels]:
+        """The network with its weights, and what makes its input."""
+        try:
+            state, info = checkpoint.load_weights(self.out / WEIGHTS)
+        except ModelError as error:
+            raise self._damaged(error) from error
+        module = NETWORKS[self.network](len(NAMES))
+        module.load_state_dict(state)
+        return module, Pixels(info["fronts"], info["mean"], info["std"], info["pixel_scale"])
+
+    def train(self) -> str:
+        """Train, or go on; says in a few words how it went."""
+        try:
+            train_dmagnet(
+                self.out, self.source, network=self.network, preset=self.preset, resume=True, device=self.device,
+                labelled=self.labelled,
+            )  # fmt: skip
+        except ModelError as error:  # its state is damaged
+            raise self._damaged(error) from error
+        metrics = self.metrics()
+        best = max(point[FIGURE] for point in metrics["curve"])
+        return f"macro F1 {best:.4f} on validation galaxies, in {metrics['seconds'] / 60:.1f} min"
+
+    def _damaged(self, error: ModelError) -> ModelError:
+        return ModelError(error.message, f"remove {self.out} and go on with --resume")
+
+
+def dmagnet_table(
+    out: Path, source: Source, *, preset: str = "quick", resume: bool = False, device: str = "auto"
+) -> str:
+    """Train every network of ``morphology.NETWORKS`` and hold the result against the published tables.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for ``table.txt``, ``result.json``, ``table.png`` and one folder per network.
+    source : Source
+        Galaxies, the same for all networks; its seed is also that of weights and steps.
+    preset : str
+        Key of ``dmagnet_plan.PRESETS``.
+    resume : bool
+        Go on with what is in ``out``.
+    device : 'auto', 'cpu' or 'cuda'
+
+    Returns
+    -------
+    str
+        The content of ``table.txt``.
+
+    Raises
+    ------
+    UsageError
+        For an unknown preset.
+    GalcliError
+        As ``folder.begin``, ``gather`` and ``train_dmagnet``.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"unknown preset {preset!r}", f"known: {', '.join(PRESETS)}")
+    where = pick_device(device)
+    if source.name is None:
+        say("no survey given: the networks are trained and measured on the mock survey")
+    labelled = gather(PRESETS[preset], source)
+    test = unseen(PRESETS[preset], source, labelled, FRESH)
+    settings = _settings(preset, source, labelled, test)
+    folder.begin(out, settings, resume)
+    trainings = [Training(out / network, network, preset, source, labelled, device) for network in NETWORKS]
+    run_all(Training.train, [one for one in trainings if not one.done], 1)
+    return _write(out, settings, dict(_outcomes(trainings, test, settings, where)), where)
+
+
+def _settings(preset: str, source: Source, labelled: Labelled, test: Unseen) -> dict[str, Any]:
+    """What all trainings of a folder share."""
+    plan, sample = PRESETS[preset], labelled.sample
+    learned, held = (len(sample.rows(0, held=value)) for value in (False, True))
+    if learned < plan.batch or not held:
+        raise InputError(
+            f"{learned} galaxies with classes and pixels to learn from, {held} to validate; a batch has {plan.batch}",
+            "check --label-column, or give more galaxies",
+        )
+    last = sample.stamps[-1]
+    return {
+        "preset": preset, "plan": asdict(plan), "seed": source.seed, "mock": sample.mock,
+        "survey": source.name, "galaxy10": source.galaxy10 is not None, "reading": source.reading.told,
+        "stamps": [stamps.key for stamps in sample.stamps], "labels": sample.digest(), "sample": last.name,
+        "size": last.size, "pixel_scale": last.pixel_scale,
+        "learned_from": learned, "validated_on": held, "measured_on": test.name, "unseen": len(test.rows),
+    }  # fmt: skip
+
+
+def _outcomes(
+    trainings: list[Training], test: Unseen, settings: dict[str, Any], device: torch.device
+) -> Iterator[tuple[str, Outcome]]:
+    """Measure finished trainings, on the same galaxies and in one run."""
+    given = {one.network: one.trained() for one in trainings}
+    modules = {network: module for network, (module, _) in given.items()}
+    speed = paces(modules, settings["size"], settings["plan"]["batch"], device)
+    for one in trainings:
+        module, pixels = given[one.network]
+        batches = views(test.stamps, test.rows, test.target, settings["seed"], fronts=pixels.fronts)
+        seen = classify(module, pixels, batches, len(NAMES), device)
+        cost = parameters(module), multiply_adds(module, settings["size"]), speed[one.network]
+        yield one.network, Outcome(seen, *cost, one.metrics())
+
+
+def _write(out: Path, settings: dict[str, Any], outcomes: dict[str, Outcome], device: torch.device) -> str:
+    """Text, JSON and figure of finished trainings."""
+    threads = torch.get_num_threads()
+    cpu = f"the CPU with {threads} thread{'s' if threads > 1 else ''}"
+    machine = torch.cuda.get_device_name() if device.type == "cuda" else cpu
+    text = as_text(settings, outcomes, machine)
+    atomic_write(out / "table.txt", text.encode())
+    checkpoint.write_json(out / "result.json", as_json(settings, outcomes, machine))
+    save(draw(settings, outcomes), out / "table.png")
+    say(f"written: {out / 'table.txt'}, result.json and table.png beside it")
+    return text
