@@ -1,4 +1,4 @@
-"""Classification of images: loss, figures of a confusion matrix, calibration of probabilities."""
+"""Classification of images: loss, validation, calibration of probabilities."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from scipy import optimize, special
 from torch import Tensor, nn
 from torch.nn import functional
 
+from galcli.predict.classes import confusion, scores
 from galcli.training.data import Batch, Stamps, held_out
 from galcli.training.pixels import DISPLAY, FRONTS, Pixels
 from galcli.training.seeds import mix
@@ -24,48 +25,6 @@ EVALUATE = 128
 BINS = 15
 #: Temperatures looked for: to 20 times sharper or softer.
 _LOG_T = 3.0
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a confusion matrix says.
-
-    Attributes
-    ----------
-    precision, recall, f1 : ndarray (C,)
-        Of each class; 0 where nothing was predicted as it, or nothing belongs to it.
-    support : ndarray (C,), int64
-        Objects of each class.
-    accuracy : float
-    macro : tuple of 3 float
-        Means of precision, recall and F1 over the classes that occur.
-    weighted : tuple of 3 float
-        The same, weighted by the objects of the classes.
-    """
-
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    f1: NDArray[np.float64]
-    support: NDArray[np.int64]
-    accuracy: float
-    macro: tuple[float, float, float]
-    weighted: tuple[float, float, float]
-
-
-def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Confusion matrix (C, C): rows are true classes, columns predicted ones."""
-    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
-
-
-def scores(matrix: NDArray[np.int64]) -> Scores:
-    """Figures of a confusion matrix (rows true), as the published tables list them."""
-    right, support, said = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
-    precision, recall = right / np.maximum(said, 1), right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + said, 1)
-    each, occurs, share = np.stack([precision, recall, f1]), support > 0, support / max(support.sum(), 1)
-    macro, weighted = each[:, occurs].sum(1) / max(occurs.sum(), 1), each @ share
-    accuracy = float(right.sum() / max(support.sum(), 1))
-    return Scores(precision, recall, f1, support, accuracy, tuple(macro.tolist()), tuple(weighted.tolist()))
 
 
 def calibration_error(probability: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:

@@ -16,6 +16,7 @@ from galcli.errors import InputError
 from galcli.models import library
 from galcli.models.card import Label
 from galcli.models.library import ModelFile
+from galcli.predict.classes import ClassScores, confusion, scores
 from galcli.predict.engine import chained_file
 from galcli.predict.options import PredictOptions
 from galcli.predict.run import predict
@@ -64,7 +65,38 @@ class Scores:
     out_of_domain: float
 
 
-def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progress: Progress) -> list[Scores]:
+@dataclass(frozen=True)
+class Classified:
+    """How well an output that is a class is predicted.
+
+    Attributes
+    ----------
+    column, label : str
+    names : tuple of str
+        Names of the classes, by their numbers.
+    objects, unpredicted, out_of_domain
+        As in `Scores`.
+    confusion : ndarray (C, C), int64
+        Rows are true classes.
+    """
+
+    column: str
+    label: str
+    names: tuple[str, ...]
+    objects: int
+    unpredicted: int
+    out_of_domain: float
+    confusion: NDArray[np.int64]
+
+    @property
+    def figures(self) -> ClassScores:
+        """Precision, recall and F1, of each class and on average."""
+        return scores(self.confusion)
+
+
+def evaluate(
+    options: PredictOptions, model: str, labels: dict[str, str], progress: Progress
+) -> list[Scores | Classified]:
     """Predict a labelled catalogue into a temporary table and compare.
 
     Parameters
@@ -78,7 +110,7 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
 
     Returns
     -------
-    list of Scores
+    list of Scores or Classified
         One per labelled output, and per component where it is a vector.
 
     Raises
@@ -100,19 +132,28 @@ def evaluate(options: PredictOptions, model: str, labels: dict[str, str], progre
         predict(dataclasses.replace(options, models=(model,), out=out, columns=columns, groups=groups), Quiet(progress))
         table = read_table(out)
     # As in training, a row counts when all its labels are usable: bright lines alone would be another sample.
-    pairs = [(*pair, writer.status) for label, writer in zip(wanted, writers, strict=True)
+    pairs = [(*pair, writer) for label, writer in zip(wanted, writers, strict=True)
              for pair in components(table, label)]  # fmt: skip
     usable = np.all([label_values(table, label, component)[1] for label, component, _ in pairs], axis=0)
-    return [score(table, label, table[status], usable, component) for label, component, status in pairs]
+    return [
+        classify(table, label, table[writer.status], usable, writer.classes)
+        if writer.classes
+        else score(table, label, table[writer.status], usable, component)
+        for label, component, writer in pairs
+    ]
 
 
 @dataclass(frozen=True)
 class _Writer:
-    """What writes a column: the model or one chained to it, with the groups to ask for and its status column."""
+    """What writes a column: the model or one chained to it, with the groups to ask for and its status column.
+
+    ``classes`` are the names of what a column of class numbers tells.
+    """
 
     column: str
     groups: frozenset[str | None]  # None: nothing to ask for
     status: str
+    classes: tuple[str, ...]
 
 
 def _writer(model: ModelFile, column: str) -> _Writer:
@@ -127,7 +168,10 @@ def _writers(model: ModelFile, groups: frozenset[str | None] = frozenset()) -> I
     """Every column, those of chained models last, and only then are their files opened."""
     card = model.card
     for output in card.outputs:
-        yield _Writer(output.column, groups | {output.group}, f"{card.prefix}_STATUS")
+        # Numbers of which another column holds the names are classes.
+        named = [other.labels for other in card.outputs if other.tensor == output.tensor and other.labels]
+        classes = named[0] if named and output.labels is None else ()
+        yield _Writer(output.column, groups | {output.group}, f"{card.prefix}_STATUS", classes)
     for link in card.chain:
         yield from _writers(chained_file(model, link), groups | {link.group})
 
@@ -176,12 +220,7 @@ def score(
     """
     truth = label_values(table, label, component)[0]
     value = numbers(table[label.output], label.output, component)
-    both = usable & np.isfinite(value)
-    if not both.any():
-        raise InputError(
-            f"no row has both usable labels and a prediction of {label.output} to compare with {label.column}",
-            "check the label column, or name another with --label OUTPUT=COLUMN",
-        )
+    both = _compared(usable, value, label)
     residual, target = value[both] - truth[both], truth[both]
     center = float(np.median(residual))
     mad = 1.4826 * float(np.median(np.abs(residual - center)))
@@ -197,8 +236,51 @@ def score(
         rmse=float(np.sqrt(np.mean(residual**2))), bias=float(np.mean(residual)), sigma_mad=mad,
         scatter=variance**0.5, r2=1 - float(np.mean(residual**2)) / variance if variance else 0.0,
         outliers=float(np.mean(np.abs(residual - center) > OUTLIER * mad)), coverage=coverage,
-        out_of_domain=float(np.mean((status[both] & int(ModelStatus.OUT_OF_DOMAIN)) != 0)),
+        out_of_domain=_outside(status[both]),
     )  # fmt: skip
+
+
+def classify(
+    table: dict[str, NDArray[Any]], label: Label, status: NDArray[np.int32], usable: NDArray[np.bool_],
+    names: tuple[str, ...],
+) -> Classified:  # fmt: skip
+    """Compare predicted classes with the true ones in the usable rows.
+
+    Raises
+    ------
+    InputError
+        If a usable label is no class, or no row has a usable label and a prediction.
+    """
+    truth, value = label_values(table, label)[0], numbers(table[label.output], label.output)
+    usable = usable & ~(truth < 0)
+    wrong = np.flatnonzero(usable & ~np.isin(truth, np.arange(len(names))))
+    if len(wrong):
+        raise InputError(
+            f"{len(wrong)} labels in {label.column} are no class, the first {truth[wrong[0]]:g} in row {wrong[0]}",
+            f"classes are the whole numbers 0 to {len(names) - 1}; negative or missing is no label",
+        )
+    both = _compared(usable, value, label)
+    matrix = confusion(truth[both].astype(np.int64), value[both].astype(np.int64), len(names))
+    return Classified(
+        label.output, label.column, names, int(both.sum()), int((usable & ~both).sum()),
+        _outside(status[both]), matrix,
+    )  # fmt: skip
+
+
+def _compared(usable: NDArray[np.bool_], value: NDArray[np.float64], label: Label) -> NDArray[np.bool_]:
+    """Rows with a usable label and a prediction; there must be some."""
+    both: NDArray[np.bool_] = usable & np.isfinite(value)
+    if not both.any():
+        raise InputError(
+            f"no row has both usable labels and a prediction of {label.output} to compare with {label.column}",
+            "check the label column, or name another with --label OUTPUT=COLUMN",
+        )
+    return both
+
+
+def _outside(status: NDArray[np.int32]) -> float:
+    """Fraction of rows outside the domain."""
+    return float(np.mean((status & int(ModelStatus.OUT_OF_DOMAIN)) != 0))
 
 
 def label_values(

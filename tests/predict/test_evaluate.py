@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from galcli.models.card import Label
+from galcli.predict.classes import confusion
 from galcli.predict.evaluate import components, label_values, score
 from tests.average import write_average
 from tests.survey import Survey, make_survey, write_catalog
@@ -181,6 +182,33 @@ def test_outputs_that_are_no_number_are_refused(tmp_path: Path, galcli: Run) -> 
     classes = write_classes(survey.root / "classes.onnx")
     for model, output in ((survey.model, "AVG_FLUX"), (classes, "CLS_NAME")):
         galcli("evaluate", model, "--catalog", survey.catalog, "--label", f"{output}=truth", "--threads", 1, code=4)
+
+
+def test_classes_are_counted_not_subtracted(tmp_path: Path, galcli: Run) -> None:
+    survey = make_survey(tmp_path / "s", 20)
+    model = write_classes(survey.root / "classes.onnx")
+    said = survey.means.argmax(axis=1)
+    truth = said.copy()
+    truth[:4] = (said[:4] + 1) % 3  # wrong in four rows
+    truth[5] = -1  # no label
+    labels = {"truth": truth, "wrong": np.where(np.arange(20) == 7, 3, truth)}
+    write_catalog(survey.catalog, OBJECT_ID=survey.ids, RA=survey.ra, DEC=survey.dec, **labels)
+    words = ["evaluate", model, "--catalog", survey.catalog, "--threads", 1, "--label"]
+    answer = json.loads(galcli(*words, "CLS_NR=truth", "--json").out)
+    assert answer["scores"] == []
+    (found,) = answer["classes"]
+    assert (found["column"], found["label"], found["objects"], found["unpredicted"]) == ("CLS_NR", "truth", 19, 0)
+    assert found["accuracy"] == pytest.approx(15 / 19)
+    used = truth >= 0
+    np.testing.assert_array_equal(found["confusion"], confusion(truth[used], said[used], 3))
+    assert [one["name"] for one in found["classes"]] == ["green", "red", "infrared"]
+    assert [one["objects"] for one in found["classes"]] == np.bincount(truth[used], minlength=3).tolist()
+    text = galcli(*words, "CLS_NR=truth").out
+    assert "infrared" in text
+    assert f"{15 / 19:.3f}" in text
+    assert "RMSE" not in text
+    refused = galcli(*words, "CLS_NR=wrong", code=4)
+    assert "1 labels in wrong are no class, the first 3 in row 7" in refused.err
 
 
 def test_labels_of_the_card_are_used(tmp_path: Path, galcli: Run) -> None:

@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from galcli.training.classification import (
-    balanced_weights,
-    calibration_error,
-    confusion,
-    fit_temperature,
-    scores,
-)
+from galcli.predict.classes import confusion, scores
+from galcli.training.classification import balanced_weights, calibration_error, fit_temperature
 
 
 def drawn(n: int = 400, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from galcli.training.classification import scores
+from galcli.predict.classes import scores
 from galcli.training.experiments.dmagnet_measure import Outcome
 from galcli.training.experiments.dmagnet_published import published
 from galcli.training.experiments.dmagnet_report import OURS, caveats, describe_sample, main_front

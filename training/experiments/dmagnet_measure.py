@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from galcli.training.classification import calibration_error, confusion
+from galcli.predict.classes import confusion
+from galcli.training.classification import calibration_error
 from galcli.training.data import Batch
 from galcli.training.pixels import Pixels
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from galcli.training.classification import Scores, scores
+from galcli.predict.classes import ClassScores, scores
 from galcli.training.galaxy10 import NAMES
 
 PAPER = "DMAGNet (Chessa, Murru & Lazzari), Tables 2 and 3"
@@ -80,6 +80,6 @@ def corrected() -> NDArray[np.int64]:
     return np.array(CONFUSION, np.int64)[np.ix_(place, place)]
 
 
-def published() -> Scores:
+def published() -> ClassScores:
     """Figures of that matrix, each under the class that it is of."""
     return scores(corrected())

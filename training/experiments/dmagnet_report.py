@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from galcli.training.classification import BINS, Scores, scores
+from galcli.predict.classes import ClassScores, scores
+from galcli.training.classification import BINS
 from galcli.training.experiments.dmagnet_measure import Outcome
 from galcli.training.experiments.dmagnet_published import PAPER, ROWS, TEST, TRAINING, VALIDATION, corrected, published
 from galcli.training.galaxy10 import NAMES
@@ -206,7 +207,7 @@ def as_json(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], machin
     }  # fmt: skip
 
 
-def _figures(one: Scores) -> dict[str, Any]:
+def _figures(one: ClassScores) -> dict[str, Any]:
     averages = {"macro": one.macro, "weighted": one.weighted}
     columns = zip(NAMES, one.precision, one.recall, one.f1, one.support, strict=True)
     return {

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from galcli.errors import InputError, ModelError
 from galcli.models.card import Card
+from galcli.predict.classes import confusion, scores
 from galcli.training import calibrate, checkpoint, export
-from galcli.training.classification import calibration_error, confusion, fit_temperature, scores
+from galcli.training.classification import calibration_error, fit_temperature
 from galcli.training.galaxy10 import NAMES
 from galcli.training.networks.dmagnet import DMAGNet
 from galcli.training.networks.dmagnet_export import OUTPUTS, ExportedDMAGNet
