@@ -115,8 +115,8 @@ def _class_table(one: Classified) -> Table:
     rows = zip(one.names, figures.support, figures.precision, figures.recall, figures.f1, strict=True)
     for name, support, *values in rows:
         table.add_row(escape(name), f"{support:,}", *(f"{value:.3f}" for value in values))
-    for name, values in (("macro average", figures.macro), ("weighted average", figures.weighted)):
-        table.add_row(name, f"{one.objects:,}", *(f"{value:.3f}" for value in values))
+    for name, average in (("macro average", figures.macro), ("weighted average", figures.weighted)):
+        table.add_row(name, f"{one.objects:,}", *(f"{value:.3f}" for value in average))
     table.add_row("accuracy", f"{one.objects:,}", "", f"{figures.accuracy:.3f}", "")
     return table
 

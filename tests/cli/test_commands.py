@@ -251,6 +251,7 @@ def test_evaluate_measures_on_the_sample(galcli: Run, tmp_path: Path) -> None:
         ("sfnet", "galcli.training.recipes.sfnet_export.train_and_export"),
         ("vae", "galcli.training.recipes.vae.train_vae"),
         ("spectra", "galcli.training.recipes.spectra_export.train_and_export"),
+        ("dmagnet", "galcli.training.recipes.dmagnet_export.train_and_export"),
     ],
 )
 def test_trainings_stopped_at_any_moment_can_be_gone_on_with(

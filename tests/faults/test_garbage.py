@@ -61,6 +61,9 @@ def cheap(path: tuple[str, ...], survey: Survey, folder: Path) -> list[str]:
         ("train", "sfnet"): ["--catalog", survey.catalog, "-o", folder / "trained"],
         ("train", "vae"): ["--spectra", survey.catalog, "-o", folder / "vae"],  # which holds no spectra
         ("train", "spectra"): ["--vae", folder, "-o", folder / "spectra"],
+        ("train", "dmagnet"): ["--catalog", survey.catalog, "-o", folder / "dmagnet"],  # which has no classes
+        ("explain", "dmagnet"): ["--model", survey.model, "-o", folder / "morphology"],
+        ("experiment", "dmagnet-table"): ["--catalog", survey.catalog, "-o", folder / "classes"],
         ("explain", "spectra"): ["--model", survey.model, "-o", folder / "report"],
         ("experiment", "spectra-table1"): ["--vae", folder, "-o", folder / "table"],
     }  # fmt: skip
