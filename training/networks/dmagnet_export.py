@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from galcli.training.calibrate import Domain
-from galcli.training.networks.calibrated import Distance
+from galcli.training.networks.calibrated import LANES, Distance
 from galcli.training.networks.dmagnet import HIDDEN, DMAGNet
 from galcli.training.networks.resnet import cell_centers
 from galcli.training.pixels import Pixels
@@ -65,10 +66,12 @@ class ExportedDMAGNet(nn.Module):
         """
         seen = self.network.trace(self.pixels(pixels, valid, front))
         scaled = seen.logits / self.temperature[front].unsqueeze(1)
-        prob, log_prob = scaled.softmax(1), scaled.log_softmax(1)
+        prob = scaled.softmax(1)
+        # Filled up to whole registers, a sum does not depend on where in a batch a row stands.
+        surprise = functional.pad(prob * scaled.log_softmax(1), (0, -prob.shape[1] % LANES))
         centroid = [(seen.attention * offset).sum((1, 2)) for offset in (self.east, self.north)]
         return (
-            seen.logits.argmax(1).to(torch.int16), prob, -(prob * log_prob).sum(1), *centroid, seen.shares[-1],
+            seen.logits.argmax(1).to(torch.int16), prob, -surprise.sum(1), *centroid, seen.shares[-1],
             self.distance(seen.hidden, front), seen.logits, seen.hidden, seen.attention, seen.lam,
             torch.stack(seen.shares, 1),
         )  # fmt: skip

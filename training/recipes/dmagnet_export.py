@@ -183,12 +183,14 @@ def _metrics(test: Values, fronts: tuple[str, ...], sample: str) -> Iterable[dic
         logits = test["inner/logits"][rows].astype(np.float64)
         plain = np.exp(logits - logits.max(1, keepdims=True))
         for name, value in (
-            ("accuracy", one.accuracy), ("macro precision", one.macro[0]), ("macro recall", one.macro[1]),
-            ("macro F1", one.macro[2]), ("weighted F1", one.weighted[2]),
-            ("calibration error", calibration_error(test["prob"][rows], truth)),
-            ("calibration error before temperature", calibration_error(plain / plain.sum(1, keepdims=True), truth)),
+            ("MORPH_CLASS accuracy", one.accuracy),
+            ("MORPH_CLASS macro precision", one.macro[0]), ("MORPH_CLASS macro recall", one.macro[1]),
+            ("MORPH_CLASS macro F1", one.macro[2]), ("MORPH_CLASS weighted F1", one.weighted[2]),
+            ("MORPH_PROB calibration error", calibration_error(test["prob"][rows], truth)),
+            ("MORPH_PROB calibration error before temperature",
+             calibration_error(plain / plain.sum(1, keepdims=True), truth)),
             ("inside the domain", float(np.mean(test["ood"][rows] <= 1))),
         ):  # fmt: skip
             yield common | {"name": name, "value": rounded(value)}
         for name, f1, support in zip(NAMES, one.f1, one.support, strict=True):
-            yield common | {"name": f"F1 {name}", "value": rounded(float(f1)), "objects": int(support)}
+            yield common | {"name": f"MORPH_CLASS F1 {name}", "value": rounded(float(f1)), "objects": int(support)}
