@@ -78,7 +78,7 @@ class Classification:
     stamps : list of Stamps
         One set per stage, of the same galaxies.
     rows : list of ndarray, int64
-        Held-out rows of each stage.
+        Held-out rows of each stage, in random order: the first of them are looked at on the way.
     target : ndarray (N, 1), float32
         Class of every row.
     names : sequence of str
@@ -86,7 +86,7 @@ class Classification:
     weights : sequence of float, optional
         Weight of each class in the loss.
     glance : int
-        Objects per front looked at on the way.
+        Objects per front that tell one epoch from another.
     fronts : tuple of str
         Fronts that are evaluated.
     seed : int
@@ -117,24 +117,28 @@ class Classification:
         return functional.cross_entropy(logits, batch.target[:, 0].long(), weight)
 
     def validate(self, module: nn.Module, stage: int, final: bool) -> dict[str, Any]:
-        """Accuracy and macro F1 over all fronts; the figures of each front are kept in ``metrics`` at the end."""
-        matrices = {}
+        """Accuracy and macro F1 over all fronts, always of the same galaxies, so that epochs can be compared.
+
+        The figures of each front on all galaxies are kept in ``metrics`` at the end.
+        """
+        classes = len(self.names)
+        seen = np.zeros((classes, classes), np.int64)
         for front in self.fronts:
             rows = self._visible(stage, front)
             rows = rows if final else rows[: self.glance]
             if not len(rows):
                 continue
             said = np.concatenate([logits.argmax(1) for logits in self._logits(module, stage, front, rows)])
-            matrices[front] = confusion(self.target[rows, 0].astype(np.int64), said, len(self.names))
+            truth = self.target[rows, 0].astype(np.int64)
+            seen += confusion(truth[: self.glance], said[: self.glance], classes)
             if final:
-                one = scores(matrices[front])
+                matrix = confusion(truth, said, classes)
+                one = scores(matrix)
                 self.metrics[front] = {
-                    "accuracy": one.accuracy, "macro_f1": one.macro[2], "objects": int(one.support.sum()),
-                    "f1": dict(zip(self.names, one.f1.tolist(), strict=True)), "confusion": matrices[front].tolist(),
+                    "accuracy": one.accuracy, "macro_f1": one.macro[2], "objects": len(rows),
+                    "f1": dict(zip(self.names, one.f1.tolist(), strict=True)), "confusion": matrix.tolist(),
                 }  # fmt: skip
-        if not matrices:
-            return {}
-        whole = scores(np.sum(list(matrices.values()), axis=0))
+        whole = scores(seen)
         return {"accuracy": whole.accuracy, "macro_f1": whole.macro[2]}
 
     def _logits(

@@ -45,7 +45,7 @@ def coarser(
     if left:
         raise ValueError(f"stamps of {stamps.size} px cannot be divided by {factor}")
     names, bands = tuple(stamps.labels), int(stamps.pixels.shape[1])
-    facts = {"out of": stamps.key, "factor": factor}
+    facts = {"out of": stamps.key, "factor": factor} | ({} if display is None else {"display": display})
     recipe = cache.Recipe(stamps.name, len(stamps), size, factor * stamps.pixel_scale, names, facts, bands)
 
     def make(chunk: int, rows: int) -> cache.Chunk:

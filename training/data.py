@@ -293,11 +293,10 @@ class Feed:
         pixels, valid, front = take(self.stamps, rows, draw_d4(len(rows), looks.d4, random))
         chosen = torch.rand(len(rows), generator=random) < looks.display
         if looks.variety:
-            shown = front == FRONTS.index(DISPLAY)
-            pixels, valid = looks.variety.on_sky(pixels, valid, shown, self.stamps.pixel_scale, random)
+            pixels, valid = looks.variety.on_sky(pixels, valid, front, self.stamps.pixel_scale, random)
         mix_display(self.stamps, (pixels, valid, front), rows, chosen, mix(self.seed, 2, step), looks.servers)
         if looks.variety:
-            pixels = looks.variety.on_screen(pixels, front == FRONTS.index(DISPLAY), random)
+            pixels = looks.variety.on_screen(pixels, front, random)
         if looks.rotation:
             angles = draw_angles(len(rows), looks.rotation, MAX_ANGLE, random)
             valid = (rotate(valid, angles) > 1 - MIXED).float()

@@ -258,13 +258,19 @@ class Fit:
         self.model.train()
         return figures
 
+    def _best(self) -> Path | None:
+        """File of the best epoch, where one is looked for and has ended."""
+        number = self.settings.keep.best(self.history.curve, len(self.steps) - 1)
+        return None if number is None else self.out / BEST.format(self.history.curve[number]["step"])
+
     def _exhausted(self) -> bool:
         return self.settings.keep.exhausted(self.history.curve, len(self.steps) - 1)
 
     def _keep(self) -> None:
         """Take over the weights of the best epoch, or the average, at the end."""
-        if self.settings.keep.best(self.history.curve, len(self.steps) - 1) is not None:
-            self.module.load_state_dict(checkpoint.load(self.out / BEST)[0])
+        best = self._best()
+        if best is not None:
+            self.module.load_state_dict(checkpoint.load(best)[0])
         elif self.average is not None:
             self.module.load_state_dict(self.average.module.state_dict())
         self.shown = self.model
@@ -307,9 +313,10 @@ class Fit:
         epoch = (last + 1) / self.feeds[stage].steps_per_epoch
         entry = {"step": self.history.step, "stage": stage, "epoch": round(epoch, 4), "lr": lr, "train_loss": loss}
         self.history.curve.append(entry | figures)
-        if self.settings.keep.best(self.history.curve, len(self.steps) - 1) == len(self.history.curve) - 1:
+        best = self._best()
+        if best is not None and best.name == BEST.format(self.history.step):
             shown = self.module if self.average is None else self.average.module
-            checkpoint.save(self.out / BEST, shown.state_dict(), {"step": self.history.step} | figures)
+            checkpoint.save(best, shown.state_dict(), {"step": self.history.step} | figures)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if isinstance(value, float))
         reporter.say(f"stage {stage + 1} epoch {epoch:.2f}  train {loss:.4f}  {shown}")
         return True
@@ -319,7 +326,6 @@ class Fit:
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / STATE
         if not path.exists():
-            (self.out / BEST).unlink(missing_ok=True)  # of a training whose state is gone
             self._save(optimizer)  # the steps of each stage are settled from now on
             return
         if not resume:
@@ -340,6 +346,10 @@ class Fit:
             tensors |= {_AVERAGE + name: value for name, value in self.average.state_dict().items()}
         info |= {"steps": self.steps, "losses": self.losses, "history": vars(self.history)}
         checkpoint.save(self.out / STATE, tensors, info | {"identity": self.settings.identity})
+        best = self._best()
+        for path in self.out.glob(BEST.format("*")):
+            if path != best:
+                path.unlink()
 
 
 def seconds_per_step(module: nn.Module, task: Task, feed: Feed, device: str, steps: int = 6) -> float:

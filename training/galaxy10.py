@@ -26,17 +26,18 @@ KEPT, TESTED, VALIDATED = 0.9, 0.2, 0.1
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the three parts.
+    """Rows of the three parts, and those that belong to none.
 
     Attributes
     ----------
-    training, validation, test : ndarray, int64
+    training, validation, test, unused : ndarray, int64
         Disjoint; in ascending order.
     """
 
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
+    unused: NDArray[np.int64]
 
 
 def split(labels: NDArray[np.int64], seed: int, kept: float = KEPT) -> Split:
@@ -54,17 +55,20 @@ def split(labels: NDArray[np.int64], seed: int, kept: float = KEPT) -> Split:
         1 to use every galaxy.
     """
     draw = np.random.default_rng(seed)
-    tested, pool = [], []
+    tested, pool, unused = [], [], []
     for label in np.unique(labels[labels >= 0]):
         rows = draw.permutation(np.flatnonzero(labels == label))
         # Rounded first: 0.9 n must not fall below a whole number that it is.
-        rows = rows[: int(np.floor(round(kept * len(rows), 6)))]
+        most = int(np.floor(round(kept * len(rows), 6)))
+        unused.append(rows[most:])
+        rows = rows[:most]
         count = int(np.ceil(round(TESTED * len(rows), 6)))
         tested.append(rows[:count])
         pool.append(rows[count:])
     others = draw.permutation(np.concatenate(pool))
     count = int(VALIDATED * len(others))
-    return Split(np.sort(others[count:]), np.sort(others[:count]), np.sort(np.concatenate(tested)))
+    parts = others[count:], others[:count], np.concatenate(tested), np.concatenate(unused)
+    return Split(*(np.sort(part) for part in parts))
 
 
 def check_labels(labels: NDArray[Any], where: str) -> NDArray[np.int64]:

@@ -54,12 +54,17 @@ class Galaxy10:
     def __init__(self, path: Path, verify: bool, say: Callable[[str], None]) -> None:
         self.path = path
         if not path.is_file():
-            raise InputError(f"{path} does not exist", "download Galaxy10_DECals.h5 from zenodo.org/records/10845026")
+            raise InputError(f"{path} is no file", "download Galaxy10_DECals.h5 from zenodo.org/records/10845026")
+        stat = path.stat()
+        #: What tells this file from another one.
+        self.facts = {"name": path.name, "bytes": stat.st_size, "time": stat.st_mtime_ns}
         if verify:
-            say(f"verifying {path} ({path.stat().st_size / 1e9:.2f} GB)")
+            say(f"verifying {path} ({stat.st_size / 1e9:.2f} GB)")
             _require_published(path)
+            self.facts = {"sha256": SHA256}
         with self._open() as file:
-            missing = [name for name in ("images", "ans", "ra", "dec", "pxscale") if name not in file]
+            found = {name: file.get(name) for name in ("images", "ans", "ra", "dec", "pxscale")}
+            missing = [name for name, values in found.items() if not hasattr(values, "shape")]
             if missing:
                 raise InputError(f"{path} has no dataset {', '.join(missing)}", "give a file of Galaxy10's layout")
             shape, dtype = file["images"].shape, file["images"].dtype
@@ -68,7 +73,7 @@ class Galaxy10:
                     f"{path}: its images are {dtype} of shape {shape}, not square 8-bit colour images",
                     "give images of shape (N, S, S, 3), red, green, blue",
                 )
-            columns = {name: np.asarray(file[name][:]) for name in ("ans", "ra", "dec", "pxscale")}
+            columns = {name: np.asarray(file[name][()]) for name in ("ans", "ra", "dec", "pxscale")}
         odd = [name for name, values in columns.items() if values.shape != shape[:1]]
         if odd:
             raise InputError(f"{path}: {', '.join(odd)} do not have one value for each of {shape[0]} images",
@@ -94,8 +99,7 @@ class Galaxy10:
         Stamps
             Label ``galaxy10``; NaN where an image has no usable pixels.
         """
-        stat = self.path.stat()
-        facts = {"galaxy10": self.path.name, "bytes": stat.st_size, "time": stat.st_mtime_ns}
+        facts = {"galaxy10": self.facts}
         recipe = cache.Recipe("galaxy10", len(self.labels), size, pixel_scale, ("galaxy10",), facts)
         front = Front(name=DISPLAY, bands=DISPLAY_BANDS)
         card = Card.model_construct(name="dmagnet", size=(size, size), pixel_scale=pixel_scale, max_masked=1.0)
@@ -118,7 +122,12 @@ class Galaxy10:
 
     def _batch(self, file: Any, rows: NDArray[np.int64]) -> PixelBatch:
         """Images as any other display images: blue to red, row 0 = south, 0 to 1."""
-        raw = file["images"][rows[0] : rows[-1] + 1]
+        try:
+            raw = file["images"][rows[0] : rows[-1] + 1]
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: images {rows[0]} to {rows[-1]} cannot be read", "download it again"
+            ) from error
         pixels = np.ascontiguousarray(raw[:, ::-1, :, ::-1].transpose(0, 3, 1, 2), np.float32) / np.float32(255)
         middle = np.full((len(rows), 2), (pixels.shape[2] - 1) / 2)
         return PixelBatch(

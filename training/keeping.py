@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-#: Weights of the best epoch so far.
-BEST = "best.safetensors"
+#: Weights of the best epoch so far, which ended with that step: a kill between this file and the state loses neither.
+BEST = "best-{}.safetensors"
 
 
 @dataclass(frozen=True)

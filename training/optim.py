@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pytorch_optimizer import Lookahead
@@ -37,17 +37,6 @@ def ranger(module: nn.Module, lr: float, weight_decay: float = 0.01) -> Lookahea
     -------
     Lookahead
     """
-    inner = torch.optim.RAdam(_groups(module, weight_decay), lr=lr, betas=BETAS, eps=1e-6, decoupled_weight_decay=True)
-    return Lookahead(inner, k=6, alpha=0.5)
-
-
-def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); arguments as for `ranger`."""
-    return torch.optim.AdamW(_groups(module, weight_decay), lr=lr)
-
-
-def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters that are decayed, and batch norms and biases, which are not."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for part in module.modules():
@@ -55,7 +44,23 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         for name, parameter in part.named_parameters(recurse=False):
             (free if norm or name == "bias" else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    groups = [group for group in groups if group["params"]]
+    inner = torch.optim.RAdam(groups, lr=lr, betas=BETAS, eps=1e-6, decoupled_weight_decay=True)
+    return Lookahead(inner, k=6, alpha=0.5)
+
+
+def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101).
+
+    Arguments as for `ranger`; nothing but kernels and matrices is decayed, whatever the kind of norm.
+    """
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for parameter in module.parameters():
+        (decayed if parameter.dim() > 1 else free).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}], lr=lr
+    )
 
 
 OPTIMIZERS: dict[OptimizerName, Callable[[nn.Module, float, float], torch.optim.Optimizer]] = {

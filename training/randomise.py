@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from galcli.training.augment import MIXED
+from galcli.training.pixels import DISPLAY, FRONTS
 
 #: Pixels on either side of a blurred one that add to it.
 _REACH = 4
-#: Every how many pixels along an axis the sky noise is measured.
-_STEP = 4
+#: The noise is measured on every so many rows, between pixels so far apart.
+_STEP, _LAG = 4, 3
 #: From a standard deviation to the median absolute deviation it is measured by.
 _MAD = 1.4826
 
@@ -37,7 +38,7 @@ class Variety:
     blur : float
         Largest width [arcsec] (standard deviation) of additional Gaussian seeing.
     noise : float
-        Largest additional noise, in units of the image's own.
+        Largest additional noise, in units of the image's own; no image becomes deeper than it was.
     gain, colour : float
         Scatter (standard deviation, natural logarithm) of the flux, common to all bands and band by band.
     background : float
@@ -51,7 +52,7 @@ class Variety:
     turn: float = 45.0
     zoom: float = 1.2
     blur: float = 0.45
-    noise: float = 1.5
+    noise: float = 1.0
     gain: float = 0.25
     colour: float = 0.1
     background: float = 0.3
@@ -59,7 +60,7 @@ class Variety:
     contrast: float = 0.1
 
     def on_sky(
-        self, pixels: Tensor, valid: Tensor, shown: Tensor, pixel_scale: float, random: torch.Generator
+        self, pixels: Tensor, valid: Tensor, front: Tensor, pixel_scale: float, random: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Vary images before they are mapped to colours.
 
@@ -68,8 +69,8 @@ class Variety:
         pixels : Tensor (N, B, S, S), float32
             0 where there is no data.
         valid : Tensor (N, 1, S, S), float32
-        shown : Tensor (N,), bool
-            Rows that are display images already: they are turned and zoomed alone.
+        front : Tensor (N,), int64
+            Position in ``pixels.FRONTS``; rows that are display images already are turned and zoomed alone.
         pixel_scale : float
             Arcsec per pixel.
         random : torch.Generator
@@ -80,30 +81,31 @@ class Variety:
             As before.
         """
         count, bands = pixels.shape[:2]
+        shown = front == FRONTS.index(DISPLAY)
         flux = (~shown).float().view(-1, 1, 1, 1)
-        pixels = pixels + flux * self._beside(pixels, shown, random)
+        sky = sky_noise(pixels)
+        pixels = pixels + flux * self._beside(pixels, front, random)
         pixels, valid = self._turned(pixels, valid, shown, random)
         common, each = torch.randn(count, 1, generator=random), torch.randn(count, bands, generator=random)
         factor = torch.exp(self.gain * common + self.colour * each)[..., None, None]
         pixels = pixels * torch.where(shown.view(-1, 1, 1, 1), 1.0, factor)
         width = self.blur * torch.rand(count, generator=random).sqrt() / pixel_scale
         pixels = blurred(pixels, torch.where(shown, 0.0, width))
-        sky = sky_noise(pixels)[..., None, None] * flux
-        more = self.noise * torch.rand(count, 1, 1, 1, generator=random)
-        pixels = pixels + sky * more * torch.randn(pixels.shape, generator=random)
-        level = self.background * torch.randn(count, bands, 3, generator=random)
+        # Interpolation and blur took noise away, which worse seeing does not: it is brought back before more is added.
+        more = (self.noise * torch.rand(count, 1, generator=random)).square()
+        missing = (sky.square() * (1 + more) - sky_noise(pixels).square()).clamp(min=0).sqrt()[..., None, None]
+        added = missing * torch.randn(pixels.shape, generator=random)
+        level = self.background * sky[..., None] * torch.randn(count, bands, 3, generator=random)
         across = torch.linspace(-1, 1, pixels.shape[-1])
-        plane = (
-            level[..., 0, None, None] + level[..., 1, None, None] * across + level[..., 2, None, None] * across[:, None]
-        )
-        return (pixels + sky * plane) * valid, valid
+        slopes = level[..., 1, None, None] * across + level[..., 2, None, None] * across[:, None]
+        return (pixels + flux * (added + level[..., 0, None, None] + slopes)) * valid, valid
 
-    def on_screen(self, pixels: Tensor, shown: Tensor, random: torch.Generator) -> Tensor:
+    def on_screen(self, pixels: Tensor, front: Tensor, random: torch.Generator) -> Tensor:
         """Change brightness and contrast of display images (N, B, S, S); fluxes stay as they are."""
         change = 1 + self.contrast * (2 * torch.rand(2, len(pixels), 1, 1, 1, generator=random) - 1)
         mean = pixels.mean((1, 2, 3), keepdim=True)
         varied = ((pixels - mean) * change[0] + mean * change[1]).clamp(0, 1)
-        return torch.where(shown.view(-1, 1, 1, 1), varied, pixels)
+        return torch.where((front == FRONTS.index(DISPLAY)).view(-1, 1, 1, 1), varied, pixels)
 
     def _turned(
         self, pixels: Tensor, valid: Tensor, shown: Tensor, random: torch.Generator
@@ -120,20 +122,31 @@ class Variety:
         conserved = torch.where(shown, 1.0, zoom.square().reciprocal())
         return seen[:, :-1] * conserved.view(-1, 1, 1, 1), (seen[:, -1:] > 1 - MIXED).float()
 
-    def _beside(self, pixels: Tensor, shown: Tensor, random: torch.Generator) -> Tensor:
-        """For a part of the images: another one of the batch, moved so far that its centre lies in the outskirts."""
+    def _beside(self, pixels: Tensor, front: Tensor, random: torch.Generator) -> Tensor:
+        """For a part of the flux images: the middle of another one, seen through the same front, in the outskirts."""
         count, size = len(pixels), pixels.shape[-1]
-        other = torch.randperm(count, generator=random)
         distance = 0.5 * size * (0.45 + 0.5 * torch.rand(count, generator=random))
         angle = 2 * torch.pi * torch.rand(count, generator=random)
         chosen = torch.rand(count, generator=random) < self.neighbours
-        beside = torch.zeros_like(pixels)
-        for row in torch.nonzero(chosen & ~shown & ~shown[other] & (other != torch.arange(count)))[:, 0].tolist():
-            dx, dy = (round(float(distance[row] * part)) for part in (angle[row].cos(), angle[row].sin()))
-            to, of = zip(*(_overlap(shift, size) for shift in (dy, dx)), strict=True)
-            source = pixels[other[row]]
-            beside[row][:, to[0], to[1]] = source[:, of[0], of[1]]
+        beside, window = torch.zeros_like(pixels), _window(size)
+        for number in range(len(FRONTS)):
+            rows = torch.nonzero(front == number)[:, 0]
+            others = rows[torch.randperm(len(rows), generator=random)]
+            if number == FRONTS.index(DISPLAY):
+                continue
+            for row, other in zip(rows.tolist(), others.tolist(), strict=True):
+                if chosen[row] and row != other:
+                    dx, dy = (round(float(distance[row] * part)) for part in (angle[row].cos(), angle[row].sin()))
+                    to, of = zip(*(_overlap(shift, size) for shift in (dy, dx)), strict=True)
+                    beside[row][:, to[0], to[1]] = (pixels[other] * window)[:, of[0], of[1]]
         return beside
+
+
+def _window(size: int) -> Tensor:
+    """1 in the middle of an image, 0 from half-way to its border on: the noise beside a galaxy has no edge."""
+    axis = (torch.arange(size) - (size - 1) / 2) / (size / 2)
+    radius = torch.hypot(axis, axis[:, None])
+    return torch.cos(0.5 * torch.pi * ((radius - 0.25) / 0.25).clamp(0, 1)).square()
 
 
 def _overlap(shift: int, size: int) -> tuple[slice, slice]:
@@ -155,6 +168,10 @@ def blurred(pixels: Tensor, width: Tensor) -> Tensor:
 
 
 def sky_noise(pixels: Tensor) -> Tensor:
-    """Robust standard deviation (N, B) of images (N, B, S, S)."""
-    flat = pixels[..., ::_STEP, ::_STEP].flatten(2)
-    return _MAD * (flat - flat.median(2, keepdim=True).values).abs().median(2).values
+    """Robust standard deviation (N, B) of the noise in images (N, B, S, S).
+
+    Measured on differences of pixels that are too far apart for correlated noise and too near for galaxies to matter.
+    """
+    rows = pixels[..., ::_STEP, :]
+    flat = (rows[..., _LAG:] - rows[..., :-_LAG]).flatten(2)
+    return _MAD * flat.abs().median(2).values / math.sqrt(2)

@@ -56,7 +56,8 @@ class Choice:
 
     def facts(self) -> dict[str, Any]:
         """What a cache must know of it beside the labels."""
-        chosen = {"balance": self.balance, "smallest": self.smallest}
+        wanted = None if self.wanted is every else self.wanted.__qualname__
+        chosen = {"balance": self.balance, "smallest": self.smallest, "wanted": wanted}
         return {name: value for name, value in chosen.items() if value}
 
 

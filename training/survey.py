@@ -72,6 +72,8 @@ class SurveyStamps:
     limit : int, optional
         Rows used at most: the first ones that are selected.
     reading : Reading, optional
+    option : str
+        Where label columns are named, for messages.
 
     Raises
     ------
@@ -82,8 +84,10 @@ class SurveyStamps:
     def __init__(
         self, catalog: Path, cutouts: Path | str | None, columns: Mapping[str, str],
         select: Callable[[Labels], NDArray[np.bool_]], limit: int | None = None, reading: Reading | None = None,
+        option: str = "--label-columns",
     ) -> None:  # fmt: skip
         self.reading = how = reading or Reading()
+        self._option = option
         self.catalog: Catalog = open_catalog(catalog, how.hdu, how.id_column, how.ra_column, how.dec_column)
         try:
             labels = self._read_labels(columns)
@@ -91,7 +95,7 @@ class SurveyStamps:
             if not len(self.rows):
                 raise InputError(
                     f"{catalog}: none of its {self.catalog.nrows} rows has the labels {', '.join(columns.values())}",
-                    "name the label columns with --label-columns",
+                    f"name the label columns with {option}",
                 )
             self.labels = {name: values[self.rows] for name, values in labels.items()}
             self.source: CutoutSource = find_source(
@@ -174,13 +178,13 @@ class SurveyStamps:
         try:
             found = {name: self.catalog.find(column) for name, column in columns.items()}
         except InputError as error:
-            hint = f"name the columns that hold {', '.join(columns)} with --label-columns, the value first"
+            hint = f"tell with {self._option} where to find {', '.join(columns)}, in this order"
             raise InputError(error.message, hint) from error
         parts = list(self.catalog.chunks(list(dict.fromkeys(found.values()))))
         labels = {}
         for name, column in found.items():
             null = self.catalog.column_meta(column).null
-            values = [_numbers(part[column], null, column) for part in parts]
+            values = [_numbers(part[column], null, column, self._option) for part in parts]
             labels[name] = np.concatenate(values) if values else np.zeros(0, np.float32)
         return labels
 
@@ -194,9 +198,9 @@ def catalogue_rows(path: Path, reading: Reading) -> NDArray[Any]:
         catalog.close()
 
 
-def _numbers(values: NDArray[Any], null: int | None, column: str) -> NDArray[np.float32]:
+def _numbers(values: NDArray[Any], null: int | None, column: str, option: str) -> NDArray[np.float32]:
     if values.dtype.kind not in "iuf" or values.ndim != 1:
-        raise InputError(f"column {column} holds {values.dtype}, not one number per row", "check --label-columns")
+        raise InputError(f"column {column} holds {values.dtype}, not one number per row", f"check {option}")
     numbers = values.astype(np.float32)
     if null is not None:
         numbers[values == null] = np.nan

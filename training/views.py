@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from galcli.errors import InputError
 from galcli.models.session import Graph
 from galcli.training import export
-from galcli.training.data import Batch, Stamps, held_out
+from galcli.training.data import Batch, Feed, Looks, Stamps, held_out
 from galcli.training.pixels import DISPLAY, FRONTS
 from galcli.training.seeds import mix
 
@@ -31,7 +31,7 @@ class Samples:
     Attributes
     ----------
     training : callable
-        Training galaxies without augmentation, from which the extent of the domain and the like are taken.
+        Training galaxies, from which the extent of the domain and the like are taken.
     calibration : callable
         Held-out galaxies for what is calibrated.
     test : callable
@@ -85,6 +85,18 @@ def views(
             pixels, valid, front = held_out(stamps, part, name, mix(seed, first), servers)
             front = torch.full_like(front, number)
             yield Batch(pixels, valid, front, torch.from_numpy(target[part]), torch.from_numpy(part))
+
+
+def varied(
+    stamps: Stamps, rows: NDArray[np.int64], target: NDArray[np.float32], looks: Looks, seed: int, fronts: Sequence[str],
+    batch_size: int = 128,
+) -> Iterator[Batch]:  # fmt: skip
+    """Batches of stamps as a network was shown them in training; arguments as for `views` and ``data.Feed``."""
+    feed = Feed(stamps, rows, target, min(batch_size, len(rows)), seed, looks)
+    place = torch.tensor([fronts.index(name) if name in fronts else -1 for name in FRONTS])
+    for step in range(feed.steps_per_epoch):
+        batch = feed.batch(step)
+        yield replace(batch, front=place[batch.front])
 
 
 def measure(model: onnx.ModelProto, batches: Batches, names: list[str]) -> Values:

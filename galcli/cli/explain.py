@@ -9,6 +9,7 @@ import click
 
 from galcli.cli import options as shared
 from galcli.cli.extras import need_training
+from galcli.cli.stoppable import stoppable
 from galcli.errors import UsageError
 
 
@@ -61,4 +62,75 @@ def spectra(
             spectra = (str(catalog.with_name("spectra.fits")),)
         options = make_options((catalog,), Path(folder) / "predictions.fits", **reading)
         page = write_report(out, options, Asked(model, vae, spectra, examples, seed), choose_progress(as_json=False))
+    click.echo(f"report: {page}")
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    del ctx, parameter
+    return tuple(dict.fromkeys(name.strip() for name in (value or "").split(",") if name.strip()))
+
+
+@command.command("dmagnet")
+@click.option("--model", metavar="NAME|PATH", default="dmagnet", show_default=True, help="Model to explain.")
+@click.option(
+    "--catalog", type=click.Path(path_type=Path), help="Galaxies to show it on (default: the embedded sample)."
+)
+@shared.cutout_options
+@click.option(
+    "--label-column", metavar="COLUMN",
+    help="Its column of true classes, 0 to 9 in the order of Galaxy10; negative: none (default: the one that the model "
+    "learned from, where there is one).",
+)  # fmt: skip
+@click.option(
+    "--dream", is_flag=True, help="Also dream: for each class, change a galaxy until a layer answers strongly."
+)
+@click.option(
+    "--layers", callback=_names, metavar="A,B,...",
+    help="Layers to dream of: stem, dma1, dma2, dma3, lam (default: all).",
+)  # fmt: skip
+@click.option("--channel", type=click.IntRange(min=0), help="Dream of this channel of each layer, not of all.")
+@click.option("--class", "logit", is_flag=True, help="Dream of the class itself (its logit), not of layers.")
+@click.option(
+    "--max-size", type=click.IntRange(min=1),
+    help="Largest dreams in px: of 256, 512 and 1024, which takes hours without a GPU.  [default: 512]",
+)  # fmt: skip
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("dmagnet-report"), show_default=True,
+    help="Folder for index.html, its pictures, metrics.json and the dreams; finished dreams in it are used again.",
+)  # fmt: skip
+@shared.device_options
+@shared.catalog_options
+@stoppable()
+def dmagnet(
+    model: str, catalog: Path | None, label_column: str | None, dream: bool, layers: tuple[str, ...],
+    channel: int | None, logit: bool, max_size: int | None, out: Path, **reading: Any,
+) -> None:  # fmt: skip
+    """Show what a network of morphology looks at, how often it is right, and with --dream what it dreams of."""
+    need_training("galcli explain")
+    if catalog is None and (label_column or reading["cutouts"]):
+        raise UsageError("--cutouts and --label-column are those of a catalogue", "name it with --catalog")
+    if not dream and (layers or logit or channel is not None or max_size is not None):
+        raise UsageError("--layers, --channel, --class and --max-size are about dreams", "add --dream")
+    if logit and (layers or channel is not None):
+        raise UsageError("--class is dreamt of instead of layers", "leave out --layers and --channel, or --class")
+    import tempfile
+
+    from galcli.cli.predict import make_options
+    from galcli.progress import choose_progress
+    from galcli.sample import unpack
+    from galcli.training.interpret import dmagnet_dreams as dreams
+    from galcli.training.interpret.dmagnet_report import Asked, write_report
+    from galcli.training.interpret.dream import DreamSettings
+    from galcli.training.recipes.dmagnet_data import LABEL
+
+    wanted = None
+    if dream:
+        wanted = dreams.Asked((dreams.LOGIT,) if logit else layers or dreams.LAYERS, channel,
+                              DreamSettings(max_size=max_size or 512))  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="galcli-sample-") as folder:
+        name = "the embedded mock sample" if catalog is None else catalog.name
+        if catalog is None:
+            catalog, label_column = unpack(Path(folder) / "sample"), LABEL
+        options = make_options((catalog,), Path(folder) / "predictions.fits", **reading)
+        page = write_report(out, options, Asked(model, name, label_column, wanted), choose_progress(as_json=False))
     click.echo(f"report: {page}")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from astropy.io import fits
 from astropy.table import Table
+from PIL import Image
 from torch import nn
 
 from galcli.errors import IdentityError, InputError, Interrupted, ModelError, UsageError
@@ -31,7 +34,8 @@ from tests.training.made_galaxy10 import content, write
 
 TINY = Preset((Stage(32, 2.096, 1.0, 0.5), Stage(64, 1.048, 1.0, 0.5)), batch=8, mock_objects=96)
 ONE = {"network": "tiny", "preset": "tiny", "device": "cpu"}
-LABELS = list(range(10)) * 10
+#: Sorted by class, as the published file is.
+LABELS = [label for label in range(10) for _ in range(10)]
 
 
 def tiny(classes: int) -> nn.Module:
@@ -100,13 +104,35 @@ def test_the_whole_path_from_galaxy10_to_predictions(
     assert label.labels == NAMES
     assert next(table for table in card.tables if table.name == "MORPH_CLASSES").columns[1].values == list(NAMES)
     assert card.training.objects == 63
+    assert card.calibration["views"] == 10
     matrix = np.array(card.calibration["confusion"]["display"])
-    tested = next(metric for metric in card.metrics if metric.name == "macro F1")
-    assert matrix.sum() == tested.objects
+    tested = next(metric for metric in card.metrics if metric.name == "MORPH_CLASS macro F1")
+    assert matrix.sum() == tested.objects == 20
     assert tested.sample == "test galaxies of Galaxy10_DECals.h5"
     names = {metric.name for metric in card.metrics}
-    assert {"accuracy", "calibration error", "calibration error before temperature"} < names
-    assert {f"F1 {name}" for name in NAMES} < names
+    assert {"MORPH_CLASS accuracy", "MORPH_PROB calibration error", "MORPH_CLASS weighted F1"} < names
+    assert "MORPH_PROB calibration error before temperature" in names
+    assert {f"MORPH_CLASS F1 {name}" for name in NAMES} < names
+    # Predictions of JPEGs, and what their columns say of each other.
+    folder = tmp_path / "jpeg"
+    folder.mkdir()
+    with h5py.File(galaxy10) as file:
+        for row in range(0, 100, 25):
+            Image.fromarray(file["images"][row]).save(folder / f"{row}.jpg", quality=95)
+    Table({"id": np.arange(0, 100, 25), "ra": np.arange(4.0), "dec": np.arange(4.0)}).write(tmp_path / "four.fits")
+    words = ("predict", tmp_path / "four.fits", "--cutouts", folder, "--model", out / "dmagnet.onnx", "--threads", 1)
+    galcli(*words, "-o", tmp_path / "p.fits")
+    table = Table.read(tmp_path / "p.fits", hdu="PREDICTIONS", character_as_bytes=False)
+    prob = np.array(table["MORPH_PROB"], np.float64)
+    np.testing.assert_allclose(prob.sum(1), 1, atol=1e-5)
+    np.testing.assert_array_equal(prob.argmax(1), table["MORPH_CLASS"])
+    assert [NAMES[number] for number in table["MORPH_CLASS"]] == list(table["MORPH_LABEL"])
+    np.testing.assert_allclose(table["MORPH_ENTROPY"], -(prob * np.log(prob)).sum(1), atol=1e-5)
+    np.testing.assert_allclose(np.array(table["MORPH_RF"]).sum(1), 1, atol=1e-5)
+    assert np.isnan(np.ma.filled(table["MORPH_ATT_DX"], np.nan)).all()  # nobody knows the scale of these
+    galcli(*words, "--pixel-scale", 1.4, "-o", tmp_path / "scaled.fits")
+    offset = Table.read(tmp_path / "scaled.fits", hdu="PREDICTIONS")["MORPH_ATT_DX"]
+    assert np.isfinite(np.ma.filled(offset, np.nan)).all()
 
 
 def test_the_parts_of_a_file_are_disjoint(galaxy10: Path, tmp_path: Path) -> None:
@@ -238,12 +264,51 @@ def test_too_few_galaxies_are_refused(galaxy10: Path, tmp_path: Path) -> None:
         ({"galaxy10": Path("x.h5")}, {"stream": 64}, "only mock galaxies can be streamed"),
         ({"galaxy10": Path("x.h5"), "catalog": Path("x.fits")}, {}, "two surveys are given"),
         ({}, {"epochs": 1.0, "minutes": 1.0}, "epochs are given beside a time or a stream"),
-        ({"reading": Reading(hdu=1)}, {}, "nothing to read with hdu"),
+        ({"reading": Reading(hdu=1)}, {}, "hdu given without a catalogue"),
+        ({"cutouts": "stamps", "label_column": "kind"}, {}, "cutouts, label column given without a catalogue"),
+        ({"galaxy10": Path("x.h5"), "cutouts": "stamps"}, {}, "cutouts given without a catalogue"),
+        ({"verify": False}, {}, "no file is given whose verification could be left out"),
     ],
 )
-def test_contradictions_are_refused(tmp_path: Path, source: dict[str, Any], how: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        train_dmagnet(tmp_path / "out", Source(tmp_path, 1, **source), **ONE | how)
+def test_contradictions_are_refused_before_any_galaxy_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: dict[str, Any], how: dict[str, Any], message: str
+) -> None:
+    monkeypatch.delattr(dmagnet, "gather")
+    monkeypatch.delattr(dmagnet_export, "gather")
+    for train in (train_dmagnet, dmagnet_export.train_and_export):
+        with pytest.raises(UsageError, match=message):
+            train(tmp_path / "out", Source(tmp_path, 1, **source), **ONE | how)
+
+
+def test_a_training_is_not_overwritten(mock: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_dmagnet(tmp_path, mock, **ONE)
+    monkeypatch.delattr(dmagnet_export, "gather")
+    with pytest.raises(InputError, match="already holds a training"):
+        dmagnet_export.train_and_export(tmp_path, mock, preset="tiny")
+
+
+def test_the_mock_survey_is_announced(mock: Source, capfd: Any) -> None:
+    gather(TINY, mock)
+    assert "no survey given: mock galaxies are made" in capfd.readouterr().err
+
+
+def test_sorted_surveys_are_drawn_from_at_random(galaxy10: Path, tmp_path: Path) -> None:
+    source = Source(tmp_path / "cache", 5, galaxy10=galaxy10, verify=False)
+    few = gather(TINY, replace(source, objects=60))
+    learned = few.sample.target[few.sample.rows(0, held=False), 0]
+    assert len(np.unique(learned)) >= 9
+    assert len(learned) < 45
+    labelled = gather(TINY, source)
+    weights = train_dmagnet(tmp_path / "out", source, **ONE, labelled=labelled)
+    seen = dmagnet_export.views_of(weights, source, labelled)
+    classes = {name: [int(row) for batch in batches() for row in batch.target[:, 0]]
+               for name, batches in (("domain", seen.plain.training), ("held", seen.held),
+                                     ("calibration", seen.plain.calibration), ("test", seen.plain.test))}  # fmt: skip
+    assert np.unique(classes["domain"][:32]).size > 5
+    assert sorted(classes["test"]) == sorted([*range(10)] * 2)  # all of them are tested
+    assert (
+        sorted(classes["calibration"]) == sorted(classes["held"]) == list(range(10))
+    )  # those that the split leaves out
 
 
 def test_a_stream_shows_each_galaxy_once_in_its_class(mock: Source) -> None:
@@ -257,6 +322,6 @@ def test_a_stream_shows_each_galaxy_once_in_its_class(mock: Source) -> None:
 def test_other_weights_are_not_exported(mock: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dmagnet_export, "FRESH", 48)
     weights = train_dmagnet(tmp_path, mock, **ONE)
-    samples = dmagnet_export.samples_of(weights, mock, gather(TINY, mock))
+    seen = dmagnet_export.views_of(weights, mock, gather(TINY, mock))
     with pytest.raises(ModelError, match="not the weights of a DMAGNet"):
-        dmagnet_export.export_dmagnet(weights, samples, tmp_path / "x.onnx", "galaxy10")
+        dmagnet_export.export_dmagnet(weights, seen, tmp_path / "x.onnx", "galaxy10")

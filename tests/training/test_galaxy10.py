@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -29,8 +30,9 @@ def test_the_published_split() -> None:
     assert sum(COUNTS) == 17_736
     parts = split(np.random.default_rng(0).permutation(LABELS), 256)
     assert [len(rows) for rows in (parts.training, parts.validation, parts.test)] == [11_487, 1_276, 3_194]
-    together = np.concatenate([parts.training, parts.validation, parts.test])
-    assert len(np.unique(together)) == 15_957
+    assert len(parts.unused) == 1_779
+    together = np.concatenate([parts.training, parts.validation, parts.test, parts.unused])
+    assert len(np.unique(together)) == 17_736
 
 
 def test_every_class_is_tested_as_often_as_published() -> None:
@@ -103,6 +105,8 @@ def test_the_published_file_is_known_by_its_hash(tmp_path: Path, monkeypatch: py
         ({"images": np.zeros((2, 48, 40, 3), np.uint8)}, "not square 8-bit colour images"),
         ({"images": np.zeros((2, 48, 48, 3), np.float32)}, "are float32"),
         ({"images": np.zeros((2, 48, 48, 1), np.uint8)}, "not square 8-bit colour images"),
+        ({"images": np.uint8(0)}, "not square 8-bit colour images"),
+        ({"ra": np.float64(3)}, "ra do not have one value for each of 2 images"),
         ({"ans": np.array([0, 1, 2])}, "ans do not have one value for each of 2 images"),
         ({"ans": np.array([0, 10])}, "1 labels are no class, the first 10 in row 1"),
     ],
@@ -118,5 +122,39 @@ def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(InputError, match="is no readable HDF5 file"):
         Galaxy10(path, verify=False, say=quiet)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="is no file"):
         Galaxy10(tmp_path / "none.h5", verify=False, say=quiet)
+
+
+def test_unreadable_images_are_told_as_a_damaged_file(tmp_path: Path) -> None:
+    data = content([0, 1])
+    path = tmp_path / "g.h5"
+    with h5py.File(path, "w") as file:
+        for name, values in data.items():
+            packed = {"chunks": (1, SIZE, SIZE, 3), "compression": "gzip"} if name == "images" else {}
+            file.create_dataset(name, data=values, **packed)
+        offset = file["images"].id.get_chunk_info(1).byte_offset
+    damaged = bytearray(path.read_bytes())
+    damaged[offset : offset + 64] = bytes(64)
+    path.write_bytes(damaged)
+    file = Galaxy10(path, verify=False, say=quiet)
+    with pytest.raises(InputError, match="images 0 to 1 cannot be read"):
+        file.stamps(tmp_path / "cache", SIZE, 0.262, quiet)
+
+
+def test_a_group_is_no_dataset(tmp_path: Path) -> None:
+    path = write(tmp_path / "g.h5", {name: values for name, values in content([0]).items() if name != "images"})
+    with h5py.File(path, "a") as file:
+        file.create_group("images")
+    with pytest.raises(InputError, match="has no dataset images"):
+        Galaxy10(path, verify=False, say=quiet)
+
+
+def test_a_verified_file_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy goes on with the trainings of the first."""
+    paths = [write(tmp_path / name, content([0, 1])) for name in ("one.h5", "other.h5")]
+    paths[1].write_bytes(paths[0].read_bytes())
+    monkeypatch.setattr(galaxy10_file, "SHA256", hashlib.sha256(paths[0].read_bytes()).hexdigest())
+    keys = [Galaxy10(path, True, quiet).stamps(tmp_path / "cache", 24, 0.524, quiet).key for path in paths]
+    assert keys[0] == keys[1]
+    assert Galaxy10(paths[1], False, quiet).stamps(tmp_path / "cache", 24, 0.524, quiet).key != keys[0]

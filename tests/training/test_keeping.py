@@ -69,7 +69,7 @@ def test_the_last_weights_are_kept_without_a_figure(tmp_path: Path) -> None:
     script = Scripted(fit, FIGURES)
     fit.run()
     assert same(weights(fit), script.shown[-1])
-    assert not (tmp_path / BEST).exists()
+    assert not list(tmp_path.glob(BEST.format("*")))
 
 
 def test_patience_ends_a_training(tmp_path: Path) -> None:
@@ -84,6 +84,28 @@ def test_patience_ends_a_training(tmp_path: Path) -> None:
     again.run(resume=True)
     assert again.history.step == 54
     assert same(weights(fit), weights(again))
+
+
+def test_a_kill_between_the_best_weights_and_the_state_loses_neither(tmp_path: Path) -> None:
+    """The epoch that was the best before the kill need not be so when it is repeated."""
+    fit = tiny.fit(tmp_path, keep=Keep(figure="score"))
+    script = Scripted(fit, [*FIGURES[:6], 0.3, 0.5, 0.4])
+    save = fit._save
+
+    def killed(optimizer: Any) -> None:
+        if fit.history.step == 54:
+            raise KeyboardInterrupt
+        save(optimizer)
+
+    fit._save = killed
+    with pytest.raises(KeyboardInterrupt):
+        fit.run()
+    assert {path.name for path in tmp_path.glob(BEST.format("*"))} == {BEST.format(47), BEST.format(54)}
+    rest = tiny.fit(tmp_path, keep=Keep(figure="score"))
+    Scripted(rest, [*FIGURES[:6], 0.3, 0.2, 0.1])
+    rest.run(resume=True)
+    assert same(weights(rest), script.shown[6])
+    assert [path.name for path in tmp_path.glob(BEST.format("*"))] == [BEST.format(47)]
 
 
 def test_a_best_file_of_a_lost_training_is_not_used(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ class Training:
         except ModelError as error:  # its state is damaged
             raise self._damaged(error) from error
         metrics = self.metrics()
-        best = max(point[FIGURE] for point in metrics["curve"])
+        last = metrics["curve"][-1]["stage"]
+        best = max(point[FIGURE] for point in metrics["curve"] if point["stage"] == last)
         return f"macro F1 {best:.4f} on validation galaxies, in {metrics['seconds'] / 60:.1f} min"
 
     def _damaged(self, error: ModelError) -> ModelError:
@@ -129,9 +130,8 @@ def dmagnet_table(
     """
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}", f"known: {', '.join(PRESETS)}")
+    source.check()
     where = pick_device(device)
-    if source.name is None:
-        say("no survey given: the networks are trained and measured on the mock survey")
     labelled = gather(PRESETS[preset], source)
     test = unseen(PRESETS[preset], source, labelled, FRESH)
     settings = _settings(preset, source, labelled, test)

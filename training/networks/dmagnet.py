@@ -187,7 +187,9 @@ class LocalAttention(nn.Module):
         """Maps (N, C', h, w), and the attention (N, h, w), averaged over channels."""
         wide = self.widen(x)
         attention = self.attend(wide)
-        return wide + wide * attention, attention.mean(1)
+        # A mean over rows of a matrix does not depend on where in a batch a galaxy stands, over the channels of maps it does.
+        average = attention.permute(0, 2, 3, 1).reshape(-1, attention.shape[1]).mean(1)
+        return wide + wide * attention, average.reshape(attention[:, 0].shape)
 
 
 class Head(nn.Module):

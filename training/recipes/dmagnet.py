@@ -84,18 +84,8 @@ def train_dmagnet(
     Interrupted
         After a signal; ``resume`` goes on.
     """
-    for name, known, kind in ((network, NETWORKS, "network"), (preset, PRESETS, "preset")):
-        if name not in known:
-            raise UsageError(f"unknown {kind} {name!r}", f"known: {', '.join(known)}")
-    if stream is not None and source.name is not None:
-        raise UsageError("only mock galaxies can be streamed", "leave out --stream, or the survey")
-    if epochs is not None and (minutes is not None or stream is not None):
-        raise UsageError("epochs are given beside a time or a stream, which set the length too", "give one of them")
+    check(out, source, network=network, preset=preset, resume=resume, minutes=minutes, epochs=epochs, stream=stream)
     plan, seed = PRESETS[preset], source.seed
-    if not resume:
-        require_new(out)
-    if source.name is None and labelled is None:
-        say("no survey given: training on the mock survey")
     sample = (labelled or gather(plan, source)).sample
     torch.manual_seed(seed)
     module = NETWORKS[network](len(NAMES))
@@ -106,7 +96,8 @@ def train_dmagnet(
         feeds = [_streamed(number, plan, mix(seed, 7, number), device) for number in range(len(plan.stages))]
     labels = sample.target[sample.rows(0, held=False), 0].astype(np.int64)
     weights = balanced_weights(labels, len(NAMES)) if class_weights else None
-    rows = [sample.rows(number, held=True) for number in range(len(plan.stages))]
+    held = np.random.default_rng(seed).permutation(sample.rows(0, held=True))  # surveys may be sorted by class
+    rows = [held] * len(plan.stages)
     task = Classification(
         pixels, sample.stamps, rows, sample.target, NAMES, weights, fronts=fronts_of(sample, plan.display), seed=seed
     )
@@ -120,12 +111,29 @@ def train_dmagnet(
         left = None if resume and (out / STATE).exists() else minutes
         steps = steps_of(plan.stages, plan.batch, feeds, module, task, device, left, stream)
     settings = Settings(
-        steps, plan.lr, "warm_cosine", "adamw", plan.weight_decay, Keep(average, FIGURE, patience), seed, device,
-        identity=identity,
+        steps, plan.lr, schedule="warm_cosine", optimizer="adamw", weight_decay=plan.weight_decay,
+        keep=Keep(average, FIGURE, patience), seed=seed, device=device, identity=identity,
     )  # fmt: skip
     fit = Fit(module, task, feeds, settings, out)
     fit.run(resume)
     return _write(out, fit, task, sample, identity | {"data": source.name})
+
+
+def check(
+    out: Path, source: Source, *, network: str = "dmagnet", preset: str = "default", resume: bool = False,
+    minutes: float | None = None, epochs: float | None = None, stream: int | None = None, **rest: Any,
+) -> None:  # fmt: skip
+    """Refuse what ``train_dmagnet`` cannot do, before any galaxy is read; arguments and errors are its own."""
+    for name, known, kind in ((network, NETWORKS, "network"), (preset, PRESETS, "preset")):
+        if name not in known:
+            raise UsageError(f"unknown {kind} {name!r}", f"known: {', '.join(known)}")
+    source.check()
+    if stream is not None and source.name is not None:
+        raise UsageError("only mock galaxies can be streamed", "leave out --stream, or the survey")
+    if epochs is not None and (minutes is not None or stream is not None):
+        raise UsageError("epochs are given beside a time or a stream, which set the length too", "give one of them")
+    if not resume:
+        require_new(out)
 
 
 def _steps(plan: Preset, feeds: list[AnyFeed], sample: Sample, epochs: float | None) -> tuple[int, ...]:

@@ -63,6 +63,24 @@ class Source:
     label_column: str = LABEL
     reading: Reading = field(default_factory=Reading)
 
+    def check(self) -> None:
+        """Refuse words that mean nothing here.
+
+        Raises
+        ------
+        UsageError
+            If two surveys are given, or words on how to read one that is not.
+        """
+        if self.galaxy10 is not None and self.catalog is not None:
+            raise UsageError("two surveys are given", "leave out --galaxy10 or --catalog")
+        told = list(self.reading.told)
+        told += ["cutouts"] if self.cutouts is not None else []
+        told += ["label column"] if self.label_column != LABEL else []
+        if self.catalog is None and told:
+            raise UsageError(f"{', '.join(told)} given without a catalogue", "name the survey with --catalog")
+        if self.galaxy10 is None and not self.verify:
+            raise UsageError("no file is given whose verification could be left out", "name it with --galaxy10")
+
     @property
     def name(self) -> str | None:
         """File that the labels come from; None for the mock survey."""
@@ -80,10 +98,13 @@ class Labelled:
         Stamps; the class (N, 1) as target; training and validation rows.
     test : ndarray, int64
         Rows of neither; empty for the mock survey.
+    unused : ndarray, int64
+        Rows that the published split leaves out.
     """
 
     sample: Sample
     test: NDArray[np.int64]
+    unused: NDArray[np.int64]
 
 
 def gather(plan: Preset, source: Source) -> Labelled:
@@ -92,21 +113,20 @@ def gather(plan: Preset, source: Source) -> Labelled:
     Raises
     ------
     UsageError
-        If two surveys are given, or words on how to read a catalogue without one.
+        As `Source.check`.
     InputError
         If the survey cannot be used.
     """
-    if source.catalog is None and source.reading.told:
-        raise UsageError(f"nothing to read with {', '.join(source.reading.told)}", "name the survey with --catalog")
-    if source.galaxy10 is not None and source.catalog is not None:
-        raise UsageError("two surveys are given", "leave out --galaxy10 or --catalog")
+    source.check()
+    if source.name is None:
+        say("no survey given: mock galaxies are made")
     if source.galaxy10 is not None:
         return _published(plan, source, source.galaxy10)
     return _mock(plan, source) if source.catalog is None else _given(plan, source, source.catalog)
 
 
 def mock_choice(plan: Preset) -> Choice:
-    """Mock galaxies in the proportions of Galaxy10, large enough to show their class."""
+    """Mock galaxies drawn in the proportions of Galaxy10, of which those are kept that are large enough."""
     return Choice((LABEL, *SHAPES), every, "galaxy10", plan.smallest)
 
 
@@ -118,14 +138,16 @@ def _mock(plan: Preset, source: Source) -> Labelled:
     held[np.random.default_rng(source.seed).permutation(n)[: round(_HELD * n)]] = True
     target = stamps.labels[LABEL][:, None]
     sample = Sample(_stages(plan, stamps, source.cache), held, target, np.ones(n, np.bool_), mock=True)
-    return Labelled(sample, np.zeros(0, np.int64))
+    nothing = np.zeros(0, np.int64)
+    return Labelled(sample, nothing, nothing)
 
 
 def _published(plan: Preset, source: Source, path: Path) -> Labelled:
     file, last = Galaxy10(path, source.verify, say), plan.stages[-1]
     say(f"{path}: {np.count_nonzero(file.labels >= 0)} labelled images")
     stamps = file.stamps(source.cache, last.size, last.pixel_scale, say)
-    return _divided(plan, source, stamps, stamps.labels[LABEL], KEPT, mock=False)
+    labels = _whole(stamps.labels[LABEL])
+    return _divided(plan, source, stamps, _chosen(labels, source), KEPT, mock=False)
 
 
 def _given(plan: Preset, source: Source, catalog: Path) -> Labelled:
@@ -133,27 +155,38 @@ def _given(plan: Preset, source: Source, catalog: Path) -> Labelled:
     columns = {LABEL: source.label_column}
 
     def labelled(labels: dict[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
-        return check_labels(labels[LABEL], f"{catalog}, column {source.label_column}") >= 0
+        return _chosen(check_labels(labels[LABEL], f"{catalog}, column {source.label_column}"), source) >= 0
 
-    with SurveyStamps(catalog, source.cutouts, columns, labelled, source.objects, source.reading) as survey:
+    with SurveyStamps(catalog, source.cutouts, columns, labelled, None, source.reading, "--label-column") as survey:
         stamps = survey.stamps(source.cache, fronts(FRONTS), last.size, last.pixel_scale, say, "dmagnet")
         mock = survey.catalog.mock
-    labels = np.where(np.isfinite(stamps.labels[USABLE]), stamps.labels[LABEL], np.float32(np.nan))
+    labels = _whole(np.where(np.isfinite(stamps.labels[USABLE]), stamps.labels[LABEL], np.float32(np.nan)))
+    say(f"{np.count_nonzero(labels >= 0)} of {len(labels)} galaxies with classes have pixels that the network can use")
     return _divided(plan, source, stamps, labels, 1.0, mock)
 
 
+def _whole(labels: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Classes as whole numbers, -1 where there is none."""
+    return np.where(np.isfinite(labels), np.nan_to_num(labels), -1).astype(np.int64)
+
+
+def _chosen(labels: NDArray[np.int64], source: Source) -> NDArray[np.int64]:
+    """No more galaxies with a class than are asked for, drawn at random: surveys may be sorted by class."""
+    rows = np.random.default_rng(source.seed).permutation(np.flatnonzero(labels >= 0))
+    labels = labels.copy()
+    labels[rows[source.objects :] if source.objects is not None else rows[:0]] = -1
+    return labels
+
+
 def _divided(
-    plan: Preset, source: Source, stamps: Stamps, labels: NDArray[np.float32], kept: float, mock: bool
+    plan: Preset, source: Source, stamps: Stamps, known: NDArray[np.int64], kept: float, mock: bool
 ) -> Labelled:
-    """The published split of labelled galaxies with pixels."""
-    known = np.where(np.isfinite(labels), np.nan_to_num(labels), -1).astype(np.int64)
+    """The published split of labelled galaxies with pixels; ``known`` (N,) is their class, -1 of others."""
     if not (known >= 0).any():
         raise InputError(
             f"none of the {len(known)} galaxies with classes has pixels that the network can use",
             "`galcli predict --model dmagnet` tells the reason for each",
         )
-    if source.objects is not None:
-        known[source.objects :] = -1
     parts = split(known, source.seed, kept)
     usable, held = np.zeros(len(known), np.bool_), np.zeros(len(known), np.bool_)
     usable[parts.training] = usable[parts.validation] = held[parts.validation] = True
@@ -161,7 +194,7 @@ def _divided(
     if absent:
         say(f"no training galaxy is {', '.join(absent)}: the network will not know that class")
     sample = Sample(_stages(plan, stamps, source.cache), held, known[:, None].astype(np.float32), usable, mock)
-    return Labelled(sample, parts.test)
+    return Labelled(sample, parts.test, parts.unused)
 
 
 def _stages(plan: Preset, stamps: Stamps, cache: Path) -> list[Stamps]:
@@ -181,8 +214,8 @@ class Unseen:
         On the model's grid.
     target : ndarray (N, 1), float32
         Class of each row of the stamps.
-    rows : ndarray, int64
-        The unseen ones, in random order.
+    rows, calibration : ndarray, int64
+        The unseen ones to measure on, and others to calibrate with, in random order.
     name : str
         What they are called in metrics and cards.
     """
@@ -190,11 +223,15 @@ class Unseen:
     stamps: Stamps
     target: NDArray[np.float32]
     rows: NDArray[np.int64]
+    calibration: NDArray[np.int64]
     name: str
 
 
 def unseen(plan: Preset, source: Source, labelled: Labelled, fresh: int) -> Unseen:
     """The test galaxies of a survey, or as many mock galaxies drawn anew.
+
+    What calibrates is never tested: galaxies that the published split leaves out, else those that validate, else half as
+    many other mock galaxies.
 
     Parameters
     ----------
@@ -207,8 +244,12 @@ def unseen(plan: Preset, source: Source, labelled: Labelled, fresh: int) -> Unse
     """
     if source.name is None:
         seed, last = mix(source.seed, 1), replace(plan, stages=plan.stages[-1:])
-        sample = _mock(last, replace(source, seed=seed, objects=fresh)).sample
-        return Unseen(sample.stamps[-1], sample.target, np.arange(fresh), f"unseen mock galaxies (seed {seed % 10**6})")
-    rows = np.random.default_rng(source.seed).permutation(labelled.test)
-    sample = labelled.sample
-    return Unseen(sample.stamps[-1], sample.target, rows, f"test galaxies of {source.name}")
+        half = fresh // 2
+        sample = _mock(last, replace(source, seed=seed, objects=half + fresh)).sample
+        rows, calibration = np.arange(half, half + fresh), np.arange(half)
+        name = f"unseen mock galaxies (seed {seed % 10**6})"
+        return Unseen(sample.stamps[-1], sample.target, rows, calibration, name)
+    sample, draw = labelled.sample, np.random.default_rng(source.seed)
+    other = labelled.unused if len(labelled.unused) else sample.rows(-1, held=True)
+    rows, calibration = draw.permutation(labelled.test), draw.permutation(other)
+    return Unseen(sample.stamps[-1], sample.target, rows, calibration, f"test galaxies of {source.name}")

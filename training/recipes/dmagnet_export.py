@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,16 @@ from galcli.training.networks.dmagnet_export import OUTPUTS, ExportedDMAGNet
 from galcli.training.pixels import Pixels
 from galcli.training.progress import say
 from galcli.training.recipes import dmagnet_card
-from galcli.training.recipes.dmagnet import train_dmagnet
+from galcli.training.recipes.dmagnet import check, train_dmagnet
 from galcli.training.recipes.dmagnet_data import Labelled, Source, gather, unseen
 from galcli.training.recipes.dmagnet_plan import PRESETS
-from galcli.training.views import Samples, Values, measure, rounded, views
+from galcli.training.seeds import mix
+from galcli.training.views import Batches, Samples, Values, measure, rounded, varied, views
 
-#: Mock galaxies drawn anew for calibration and metrics.
-FRESH = 12_000
+#: Mock galaxies drawn anew for metrics; half as many others calibrate.
+FRESH = 8_000
 #: Training galaxies that fix the domain.
 REFERENCE = 4_000
-#: Part of the unseen galaxies that calibrates; the metrics are measured on the others.
-CALIBRATION = 1 / 3
 #: Unseen galaxies below which nothing can be calibrated.
 LEAST = 30
 
@@ -54,17 +54,34 @@ def train_and_export(out: Path, source: Source, **how: Any) -> Path:
     GalcliError
         As `train_dmagnet` and `export_dmagnet`.
     """
+    check(out, source, **how)
     labelled = gather(PRESETS[how.get("preset", "default")], source)
     if source.name is not None and len(labelled.test) < LEAST:
         raise InputError(f"{len(labelled.test)} galaxies are left to measure the network on, fewer than {LEAST}",
                          "give more galaxies with classes")  # fmt: skip
     weights = train_dmagnet(out, source, labelled=labelled, **how)
     model = out / f"{dmagnet_card.NAME}.onnx"
-    export_dmagnet(weights, samples_of(weights, source, labelled), model, source.label_column)
+    export_dmagnet(weights, views_of(weights, source, labelled), model, source.label_column)
     return model
 
 
-def samples_of(weights: Path, source: Source, labelled: Labelled) -> Samples:
+@dataclass(frozen=True)
+class Views:
+    """Galaxies an export needs.
+
+    Attributes
+    ----------
+    plain : Samples
+        Training galaxies as the network learned from them, others as surveys show them.
+    held : callable
+        The calibrating galaxies, shown as those of the training are: what varied there is inside the domain.
+    """
+
+    plain: Samples
+    held: Batches
+
+
+def views_of(weights: Path, source: Source, labelled: Labelled) -> Views:
     """Training galaxies, and two disjoint sets that the training never saw, as the network's fronts show them.
 
     Parameters
@@ -75,26 +92,29 @@ def samples_of(weights: Path, source: Source, labelled: Labelled) -> Samples:
     """
     info = checkpoint.load_weights(weights)[1]
     number = FRESH if source.objects is None else min(FRESH, max(256, source.objects // 2))
-    other = unseen(PRESETS[info["preset"]], source, labelled, number)
-    count, learned = max(1, round(CALIBRATION * len(other.rows))), labelled.sample
+    plan, learned = PRESETS[info["preset"]], labelled.sample
+    other = unseen(plan, source, labelled, number)
     through = partial(views, fronts=info["fronts"])
-    reference = learned.rows(-1, held=False)[:REFERENCE]
-    return Samples(
-        partial(through, learned.stamps[-1], reference, learned.target),
-        partial(through, other.stamps, other.rows[:count], other.target),
-        partial(through, other.stamps, other.rows[count:], other.target),
+    shown = partial(varied, looks=plan.looks, seed=mix(source.seed, 2), fronts=info["fronts"])
+    # At random, since surveys may be sorted by class.
+    reference = np.random.default_rng(source.seed).permutation(learned.rows(-1, held=False))[:REFERENCE]
+    plain = Samples(
+        partial(shown, learned.stamps[-1], reference, learned.target),
+        partial(through, other.stamps, other.calibration, other.target),
+        partial(through, other.stamps, other.rows, other.target),
         other.name,
     )
+    return Views(plain, partial(shown, other.stamps, other.calibration, other.target))
 
 
-def export_dmagnet(weights: Path, samples: Samples, out: Path, label_column: str) -> Card:
+def export_dmagnet(weights: Path, seen: Views, out: Path, label_column: str) -> Card:
     """Write the model file of a trained DMAGNet.
 
     Parameters
     ----------
     weights : Path
         Safetensors file of the training.
-    samples : Samples
+    seen : Views
     out : Path
         Model file.
     label_column : str
@@ -110,16 +130,18 @@ def export_dmagnet(weights: Path, samples: Samples, out: Path, label_column: str
         If torch and onnxruntime differ, or the weights are no DMAGNet's.
     """
     module, info = _load(weights)
-    fronts = len(module.pixels.fronts)
+    fronts, samples = len(module.pixels.fronts), seen.plain
     probe = samples.probe(fronts)
     export.freeze(module, probe(2))
     draft = export.to_onnx(module, probe(2), OUTPUTS)
     say(f"rounded network: torch and onnxruntime differ by at most {export.prove(module, draft, probe):.1e}")
     trained = measure(draft, samples.training, ["inner/pooled"])
-    held = measure(draft, samples.calibration, ["inner/pooled", "inner/logits"])
+    unlike = measure(draft, seen.held, ["inner/pooled"])
+    held = measure(draft, samples.calibration, ["inner/logits"])
     say(f"measured {len(trained['front'])} training and {len(held['front'])} held-out views")
-    pooled = held["inner/pooled"].astype(np.float64)
-    domain = calibrate.fit_domain(trained["inner/pooled"].astype(np.float64), pooled, held["front"], fronts)
+    domain = calibrate.fit_domain(
+        trained["inner/pooled"].astype(np.float64), unlike["inner/pooled"].astype(np.float64), unlike["front"], fronts
+    )
     temperature = _temperatures(held, fronts)
     module.calibrate(temperature, domain)
     graph = export.to_onnx(module, probe(2), OUTPUTS)

@@ -53,7 +53,7 @@ class Preset:
 FINAL = (128, 0.524)
 
 PRESETS = {
-    "default": Preset((Stage(64, 1.048, 2.1, 0.4), Stage(*FINAL, 1.5, 0.6))),
+    "default": Preset((Stage(64, 1.048, 2.1, 0.4), Stage(*FINAL, 2.05, 0.6))),
     # As the authors trained on Galaxy10 (11,487 galaxies), as far as their paper tells: 80 epochs at 256 px.
     "published": Preset((Stage(256, 0.262, 80.0),), display=1.0, variety=PUBLISHED, mock_objects=12_763, smallest=0.0),
     "quick": Preset((Stage(64, 1.048, 4.0),), mock_objects=6_144),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from galcli.training import checkpoint
-from galcli.training.fit import Feed
+from galcli.training.fit import STATE, Feed
 from galcli.training.pixels import FRONTS, VIEWER_PIXEL_SCALE, Pixels
 from galcli.training.regression import normalisation
 
@@ -26,7 +26,7 @@ def normalised(out: Path, feed: Feed, resume: bool, pixel_scale: float = VIEWER_
         Arcsec per pixel of the model's grid.
     """
     path = out / "normalisation.json"
-    if not (resume and path.exists()):
+    if not (resume and path.exists() and (out / STATE).exists()):  # else nobody knows whose it is
         idle = Pixels(FRONTS, (0.0,) * 3, (1.0,) * 3, pixel_scale)
         mean, std = normalisation(feed, lambda batch: idle(batch.pixels, batch.valid, batch.front))
         out.mkdir(parents=True, exist_ok=True)
