@@ -32,7 +32,7 @@ from galcli.training.recipes.stages import Stage
 from galcli.training.survey import Reading
 from tests.training.made_galaxy10 import content, write
 
-TINY = Preset((Stage(32, 2.096, 1.0, 0.5), Stage(64, 1.048, 1.0, 0.5)), batch=8, mock_objects=96)
+TINY = Preset((Stage(32, 1.048, 1.0, 0.5), Stage(64, 0.524, 1.0, 0.5)), batch=8, mock_objects=96)
 ONE = {"network": "tiny", "preset": "tiny", "device": "cpu"}
 #: Sorted by class, as the published file is.
 LABELS = [label for label in range(10) for _ in range(10)]
@@ -62,7 +62,7 @@ def small_and_alone() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def galaxy10(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(
-        tmp_path_factory.mktemp("galaxy10") / "Galaxy10_DECals.h5", content(LABELS) | {"pxscale": np.full(100, 1.4)}
+        tmp_path_factory.mktemp("galaxy10") / "Galaxy10_DECals.h5", content(LABELS) | {"pxscale": np.full(100, 0.7)}
     )
 
 
@@ -93,7 +93,7 @@ def test_the_whole_path_from_galaxy10_to_predictions(
     monkeypatch.setattr(dmagnet_export, "LEAST", 10)
     out = tmp_path / "out"
     said = galcli(
-        "train", "dmagnet", "--galaxy10", galaxy10, "--no-verify", "--preset", "quick", "--epochs", 2, "-o", out
+        "train", "dmagnet", "--galaxy10", galaxy10, "--no-verify", "--preset", "quick", "--epochs", 6, "-o", out
     )
     assert f"model: {out / 'dmagnet.onnx'}" in said.out
     card = library.find(out / "dmagnet.onnx").card
@@ -130,7 +130,7 @@ def test_the_whole_path_from_galaxy10_to_predictions(
     np.testing.assert_allclose(table["MORPH_ENTROPY"], -(prob * np.log(prob)).sum(1), atol=1e-5)
     np.testing.assert_allclose(np.array(table["MORPH_RF"]).sum(1), 1, atol=1e-5)
     assert np.isnan(np.ma.filled(table["MORPH_ATT_DX"], np.nan)).all()  # nobody knows the scale of these
-    galcli(*words, "--pixel-scale", 1.4, "-o", tmp_path / "scaled.fits")
+    galcli(*words, "--pixel-scale", 0.7, "-o", tmp_path / "scaled.fits")
     offset = Table.read(tmp_path / "scaled.fits", hdu="PREDICTIONS")["MORPH_ATT_DX"]
     assert np.isfinite(np.ma.filled(offset, np.nan)).all()
 
@@ -210,7 +210,7 @@ def test_resuming_after_an_interruption_gives_the_same_bits(mock: Source, tmp_pa
 
 def survey(folder: Path, labels: list[Any], dtype: str = "i2") -> Path:
     """A mock survey whose classes are replaced."""
-    catalog = write_survey(folder, MockOptions(len(labels), 4, size=64, pixel_scale=1.1, spectra=False))
+    catalog = write_survey(folder, MockOptions(len(labels), 4, size=64, pixel_scale=0.55, spectra=False))
     table = Table(fits.getdata(catalog, 1))
     table["kind"] = np.array(labels, dtype)
     table.write(folder / "labelled.fits")

@@ -19,12 +19,11 @@ from galcli.models.session import Session
 from galcli.training import export
 from galcli.training.interpret.dream import class_objective, gradient
 from galcli.training.interpret.twin import Twin, read_twin
-from galcli.training.networks.dmagnet import DMAGNet
-from galcli.training.networks.dmagnet_export import OUTPUTS, ExportedDMAGNet
-from galcli.training.pixels import FRONTS, Pixels
+from galcli.training.networks.dmagnet_export import ExportedDMAGNet
+from galcli.training.pixels import FRONTS
+from tests.training.tiny_dmagnet import MEAN, PIXEL_SCALE, SIZE, STD, make, sample
 
-SIZE, CLASSES = 64, 7
-MEAN, STD = [0.1, 0.15, 0.2], [0.2, 0.25, 0.3]
+CLASSES = 7
 BANDS = {"flux:gri": "gri", "flux:grz": "grz", "display": ("blue", "green", "red")}
 
 
@@ -38,20 +37,11 @@ class Made:
     twin: Twin
 
 
-def sample(count: int) -> dict[str, torch.Tensor]:
-    draw = torch.Generator().manual_seed(count)
-    return {
-        "pixels": torch.rand(count, 3, SIZE, SIZE, generator=draw) ** 4,
-        "valid": torch.ones(count, 1, SIZE, SIZE),
-        "front": torch.arange(count) % len(FRONTS),
-    }
-
-
 def card(**changes: Any) -> Card:
     fields = {
         "name": "dmagnet", "version": "1", "system": "dmagnet", "description": "random", "prefix": "MORPH",
         "fronts": [{"name": name, "bands": tuple(BANDS[name])} for name in FRONTS], "size": (SIZE, SIZE),
-        "pixel_scale": 0.5, "licence": "BSD-3-Clause", "citation": "none",
+        "pixel_scale": PIXEL_SCALE, "licence": "BSD-3-Clause", "citation": "none",
         "outputs": [{"tensor": "prob", "column": "MORPH_PROB", "dtype": "f4", "shape": (CLASSES,),
                      "description": "probabilities"}],
         "training": {
@@ -64,25 +54,8 @@ def card(**changes: Any) -> Card:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    torch.manual_seed(1)
-    pixels, network = Pixels(FRONTS, MEAN, STD, 0.5), DMAGNet(CLASSES)
-    with torch.no_grad():
-        for part in network.modules():
-            if isinstance(part, torch.nn.BatchNorm2d):
-                part.momentum = 1.0
-                part.weight.uniform_(0.5, 1.5)
-                part.bias.normal_(0, 0.1)
-            elif isinstance(part, torch.nn.Linear):
-                part.weight.mul_(2)
-        network.dma1.blocks[0].shortcut.bias.normal_()  # other biases stay 0: the exporter leaves them out
-        network.dma2.blocks[0].kernel.selector.bias.normal_()
-        network.dma3.blocks[0].kernel.selector.bias.normal_()  # large enough for half precision
-        network.train()(pixels(**sample(8)))
-    module = ExportedDMAGNet(pixels, network, SIZE, 0.5)
-    export.freeze(module, sample(2))
-    graph = export.to_onnx(module, sample(2), OUTPUTS)
     path = tmp_path_factory.mktemp("twin") / "random.onnx"
-    export.save(graph, card(), path)
+    module, graph = make(path, card(), CLASSES)
     return Made(path, module, graph, read_twin(path))
 
 

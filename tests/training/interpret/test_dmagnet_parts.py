@@ -1,0 +1,56 @@
+"""Parts of the report of a DMAGNet, with known answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from galcli.training.interpret.dmagnet_figures import centroid, spread
+from galcli.training.interpret.dmagnet_numbers import reliability
+from galcli.training.interpret.dmagnet_seen import PER_CLASS, Verdicts
+
+
+def test_surest_and_spread() -> None:
+    chosen = np.array([1, 1, 0, 1, -1, 1])
+    probability = np.zeros((6, 10), np.float32)
+    probability[:, 1] = (0.5, 0.9, 0.99, 0.7, 1, 0.7)
+    truth = np.array([1, 2, 1, 1, 1, -1])
+    verdicts = Verdicts(None, "f", chosen, probability, truth, "t", False)  # type: ignore[arg-type]
+    assert verdicts.surest(1).tolist() == [1, 3, 5, 0]
+    assert verdicts.surest(1, right_first=True).tolist() == [3, 0, 1, 5]
+    assert verdicts.surest(4).tolist() == verdicts.spread(4).tolist() == []
+    assert verdicts.compared.tolist() == [0, 1, 2, 3]
+    assert "Merging" not in verdicts.absent
+    assert len(verdicts.absent) == 8
+    many = replace(verdicts, chosen=np.arange(1000) % 2)
+    taken = many.spread(1)
+    assert len(taken) == PER_CLASS
+    assert taken[[0, -1]].tolist() == [1, 999]
+    assert (np.diff(taken) > 20).all()
+
+
+def test_maps_lie_where_their_cells_look() -> None:
+    """Cells are centred on pixels 0, 32, 64 and 96 of 128."""
+    values = np.zeros((4, 4), np.float32)
+    values[1, 2] = 1
+    assert centroid(values, 128) == (64, 32)
+    rows, columns = np.nonzero(spread(values, 128))
+    assert abs(rows - 32).max() <= 16
+    assert abs(columns - 64).max() <= 16
+    assert len(rows) >= 31**2
+    values[:] = 0.0625
+    assert (spread(values, 128) == 0.0625).all()
+
+
+def test_reliability_of_known_galaxies() -> None:
+    probability = np.full((5, 10), 0.0, np.float32)
+    probability[:, 0] = (0.9, 0.91, 0.92, 0.5, 1.0)
+    found = reliability(probability, np.array([0, 0, 1, 1, 0]))
+    assert [one["objects"] for one in found] == [1, 3, 1]
+    assert [one["accuracy"] for one in found] == [0, 2 / 3, 1]
+    assert (found[0]["least"], found[2]["most"]) == (0, 1)
+    assert found[1]["confidence"] == pytest.approx(0.91)
+    assert all(one["least"] <= one["accuracy"] <= one["most"] for one in found)
+    assert found[0]["most"] > 0.3, "one galaxy proves little"
