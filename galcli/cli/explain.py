@@ -121,11 +121,12 @@ def dmagnet(
     from galcli.training.interpret import dmagnet_dreams as dreams
     from galcli.training.interpret.dmagnet_report import Asked, write_report
     from galcli.training.interpret.dream import DreamSettings
+    from galcli.training.networks.dmagnet import LAYERS
     from galcli.training.recipes.dmagnet_data import LABEL
 
     wanted = None
     if dream:
-        wanted = dreams.Asked((dreams.LOGIT,) if logit else layers or dreams.LAYERS, channel,
+        wanted = dreams.Asked((dreams.LOGIT,) if logit else layers or LAYERS, channel,
                               DreamSettings(max_size=max_size or 512))  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="galcli-sample-") as folder:
         name = "the embedded mock sample" if catalog is None else catalog.name

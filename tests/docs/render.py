@@ -45,7 +45,8 @@ def columns() -> str:
 
 
 def _type(column: Column) -> str:
-    return TYPES[column.dtype] + "".join(f"[{n}]" for n in column.shape)
+    kind = f"text[{column.dtype[1:]}]" if column.dtype[0] == "A" else TYPES[column.dtype]
+    return kind + "".join(f"[{n}]" for n in column.shape)
 
 
 def status() -> str:
@@ -91,10 +92,11 @@ def _metrics(model: ModelFile) -> str:
     if not rows:
         return ""
     training = card.training
+    classes = any(output.labels for output in outputs)
+    meaning = "" if classes else ": root mean square error, and in brackets how many lie within their error bar"
     text = (
         f"**{card.name}** {card.version}, {model.size / 1e6:.3g} MB. Learned from: {training.data}, "
-        f"{training.objects:,} galaxies, {training.epochs:.3g} epochs. Measured on {card.metrics[0].sample}: "
-        f"root mean square error, and in brackets how many lie within their error bar."
+        f"{training.objects:,} galaxies, {training.epochs:.3g} epochs. Measured on {card.metrics[0].sample}{meaning}."
     )
     heads = []
     for front in fronts:
@@ -118,6 +120,11 @@ def _cell(card: Card, name: str, front: str | None) -> str:
         others = [f"{text} {found[key].value:.3f}" for key, text in _BESIDE.items() if key in found]
         within = f" ({100 * inside.value:.0f} %)" if inside else f" ({', '.join(others)})" if others else ""
         return f"{rmse.value:.3f} {rmse.unit or ''}".strip() + within
+    if "macro F1" in found:
+        return f"accuracy {found['accuracy'].value:.3f}, macro F1 {found['macro F1'].value:.3f}"
+    if "calibration error" in found:
+        before = found["calibration error before temperature"].value
+        return f"calibration error {found['calibration error'].value:.3f} ({before:.3f} before its temperature)"
     if "accuracy" in found:
         return f"accuracy {found['accuracy'].value:.2f}, F1 {found['F1'].value:.2f}"
     if "median relative residual" in found:

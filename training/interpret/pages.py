@@ -34,7 +34,7 @@ def mock_words(galaxies: bool, training: bool) -> list[str]:
     """What is simulated, in a sentence each."""
     words = []
     if galaxies:
-        words.append("MOCK galaxies: their images are simulated; nothing here is about real ones.")
+        words.append("MOCK galaxies: they are simulated; nothing here is about real ones.")
     if training:
         words.append("MOCK training: the model learned from a simulated survey and never saw a real galaxy.")
     return words
@@ -89,6 +89,6 @@ class Pages:
         OutputError
             If the disk refuses.
         """
-        text = json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(numbers, indent=1, ensure_ascii=False)
         atomic_write(self.folder / METRICS, (text + "\n").encode())
         return self.report.write(self.folder / PAGE)

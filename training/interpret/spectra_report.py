@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from galcli.errors import UsageError
 from galcli.predict.options import PredictOptions
 from galcli.progress import Progress
-from galcli.tables.atomic import atomic_write
 from galcli.tables.columns import Column, code_of, dictionary, from_output
 from galcli.tables.fits import TableHDU, write_table
-from galcli.training.interpret.report import Report
+from galcli.training.interpret.pages import Pages, mock_words, require_replaceable
 from galcli.training.interpret.spectra_compare import Comparison, Observed, compare, find_models
 from galcli.training.interpret.spectra_figures import choose, examples_figure, traversal_figure
 from galcli.training.interpret.spectra_numbers import Traversal, correlations, measure, name_of, sentence, traverse
 from galcli.training.interpret.spectra_scatter import ensemble_figure, latents_figure, properties_figure
 from galcli.training.interpret.stem import Stem, filters_figure, read_stem, response_figure
-from galcli.training.interpret.style import PREDICTED, look, save
 
-PAGE, METRICS, TABLE = "index.html", "metrics.json", "spectra-comparison.fits"
-#: Inches above the drawing for the note that galaxies or training are simulated.
-_STRIP = 0.32
+TABLE = "spectra-comparison.fits"
 
 
 @dataclass(frozen=True)
@@ -82,8 +74,7 @@ def write_report(folder: Path, options: PredictOptions, asked: Asked, progress: 
     OutputError
         If the disk refuses.
     """
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / METRICS).exists())):
-        raise UsageError(f"{folder} exists and holds no report", "name a new folder with -o")
+    require_replaceable(folder)
     model, coder = find_models(asked.model, options.precision, asked.vae)
     stem = read_stem(model)
     comparison = compare(options, model, coder, asked.spectra, progress)
@@ -103,46 +94,21 @@ def write_report(folder: Path, options: PredictOptions, asked: Asked, progress: 
         _comparisons(pages, seen, numbers)
     _stem(pages, stem)
     write_table(folder / TABLE, [comparison_table(comparison)])
-    atomic_write(folder / METRICS, (json.dumps(numbers, indent=1, ensure_ascii=False) + "\n").encode())
-    return pages.report.write(folder / PAGE)
+    return pages.write(numbers)
 
 
-class _Pages:
-    """The page under way, and how its pictures are made."""
+class _Pages(Pages):
+    """The page under way, and what it is about."""
 
     def __init__(self, folder: Path, comparison: Comparison) -> None:
         card = comparison.model.card
-        self.folder, self.comparison = folder, comparison
-        self.mock = " and ".join(words.partition(":")[0] for words in _mock_words(comparison))
-        self.report = Report(f"Model {card.name} {card.version}: spectra from images")
-
-    def draw(self, name: str, size: tuple[float, float], caption: str, draw: Callable[[Figure], None]) -> None:
-        """Make a picture of a size in inches, and add it to the page."""
-        strip = _STRIP if self.mock else 0.0
-        with look():
-            figure = Figure(figsize=(size[0], size[1] + strip), layout="constrained")
-            parts = figure.subfigures(2, 1, height_ratios=(strip, size[1]), squeeze=False)[:, 0] if strip else [figure]
-            if strip:
-                parts[0].text(0.008, 0.45, self.mock, color=PREDICTED, weight="bold", fontsize=10, va="center")
-            draw(parts[-1])
-        mock = f"{self.mock}. " if self.mock else ""
-        self.report.picture(save(figure, self.folder / f"{name}.png", dpi=110), mock + caption)
-
-
-def _mock_words(comparison: Comparison) -> list[str]:
-    """What is simulated."""
-    words = []
-    if comparison.mock:
-        words.append("MOCK galaxies: images and spectra are simulated; nothing here is about real ones.")
-    if comparison.model.card.training.mock:
-        words.append("MOCK training: the model learned from a simulated survey and never saw a real galaxy.")
-    return words
+        title = f"Model {card.name} {card.version}: spectra from images"
+        super().__init__(folder, title, mock_words(comparison.mock, card.training.mock))
+        self.comparison = comparison
 
 
 def _head(pages: _Pages, numbers: dict[str, Any]) -> None:
     report, sample, card = pages.report, numbers["sample"], pages.comparison.model.card
-    if words := _mock_words(pages.comparison):
-        report.text(" ".join(words), warning=True)
     report.text(
         f"Model {card.name} {card.version} (SHA-256 {pages.comparison.model.sha256[:12]}), learned from "
         f"{card.training.data}, {card.training.objects:,} galaxies. Catalogue: {', '.join(sample['catalogs'])}, "
