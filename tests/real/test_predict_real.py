@@ -125,3 +125,18 @@ def test_pictures_named_by_identifier(galcli: Run, tmp_path: Path) -> None:
     rows = read_predictions(tmp_path / "p.fits")
     np.testing.assert_array_equal(rows["OBJID"], ids)
     assert not rows["STATUS"].any()
+
+
+def test_morphology_of_real_galaxies(tmp_path: Path, galcli: Run) -> None:
+    """Ten featured, face-on galaxies of Galaxy Zoo DECaLS: none is edge-on or a cigar, and the pair is a merger."""
+    names = sorted(path.stem for path in DECALS.glob("*.png"))
+    ra, dec = np.array([parse_iau(name)[:2] for name in names]).T
+    write_catalog(tmp_path / "galaxies.fits", NAME=np.array(names, "S"), RA=ra, DEC=dec)
+    words = ("predict", tmp_path / "galaxies.fits", "--cutouts", DECALS, "--model", "dmagnet", "--threads", 1)
+    galcli(*words, "-o", tmp_path / "p.fits")
+    table = read_predictions(tmp_path / "p.fits")
+    labels = dict(zip(names, table["MORPH_LABEL"].tolist(), strict=True))
+    assert not {label for label in labels.values() if label.startswith(("Edge-on", "Cigar"))}
+    assert labels["J004400.70+032145.3"] == "Merging"
+    assert (table["MORPH_STATUS"] == 0).all()
+    assert np.isnan(table["MORPH_ATT_DX"]).all()  # their scale is not told
