@@ -65,11 +65,6 @@ def spectra(
     click.echo(f"report: {page}")
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    del ctx, parameter
-    return tuple(dict.fromkeys(name.strip() for name in (value or "").split(",") if name.strip()))
-
-
 @command.command("dmagnet")
 @click.option("--model", metavar="NAME|PATH", default="dmagnet", show_default=True, help="Model to explain.")
 @click.option(
@@ -85,7 +80,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     "--dream", is_flag=True, help="Also dream: for each class, change a galaxy until a layer answers strongly."
 )
 @click.option(
-    "--layers", callback=_names, metavar="A,B,...",
+    "--layers", callback=shared.comma_list, metavar="A,B,...",
     help="Layers to dream of: stem, dma1, dma2, dma3, lam (default: all).",
 )  # fmt: skip
 @click.option("--channel", type=click.IntRange(min=0), help="Dream of this channel of each layer, not of all.")
@@ -126,7 +121,7 @@ def dmagnet(
 
     wanted = None
     if dream:
-        wanted = dreams.Asked((dreams.LOGIT,) if logit else layers or LAYERS, channel,
+        wanted = dreams.Asked((dreams.LOGIT,) if logit else tuple(dict.fromkeys(layers)) or LAYERS, channel,
                               DreamSettings(max_size=max_size or 512))  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="galcli-sample-") as folder:
         name = "the embedded mock sample" if catalog is None else catalog.name

@@ -21,7 +21,8 @@ def _all(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return apply
 
 
-def _comma_list(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+def comma_list(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Words between commas."""
     del ctx, parameter
     return tuple(item.strip() for item in value.split(",") if item.strip()) if value else ()
 
@@ -158,7 +159,7 @@ model_options = _all(
 order_option = click.option(
     "--order", callback=_auto(0, 29), default="auto", show_default=True, help="HEALPix order of the tiles."
 )
-columns_option = click.option("--columns", callback=_comma_list, help="Catalogue columns to pass through, a,b,c.")
+columns_option = click.option("--columns", callback=comma_list, help="Catalogue columns to pass through, a,b,c.")
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for machines.")
 catalogs_argument = click.argument("catalogs", nargs=-1, required=True, type=click.Path(path_type=Path))
 max_fail_option = click.option(

@@ -18,11 +18,6 @@ def command() -> None:
     """Train a model and export it: one subcommand per recipe."""
 
 
-def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    del ctx, parameter
-    return tuple(name.strip() for name in value.split(",") if name.strip()) if value else None
-
-
 @command.command("sfnet")
 @click.option(
     "--target", type=click.Choice(["metallicity", "lines"]), default="metallicity", show_default=True,
@@ -38,7 +33,9 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
 @shared.pixel_options
 @shared.table_options
-@click.option("--label-columns", callback=_names, help="Its label columns, a,b,c, where they are not MPA-JHU's.")
+@click.option(
+    "--label-columns", callback=shared.comma_list, help="Its label columns, a,b,c, where they are not MPA-JHU's."
+)
 @click.option(
     "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
     help="published: as the authors ran it; quick: minutes on two cores.",
@@ -236,7 +233,7 @@ def dmagnet(
 @click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
 @shared.pixel_options
 @shared.table_options
-@click.option("--label-columns", callback=_names, help="Its label columns, as in the training.")
+@click.option("--label-columns", callback=shared.comma_list, help="Its label columns, as in the training.")
 @click.option("--objects", type=click.IntRange(min=64), help="Rows of the catalogue at most, as in the training.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: `cache` beside MODEL).")
 def int8(model: Path, **arguments: Any) -> None:

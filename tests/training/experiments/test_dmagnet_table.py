@@ -258,7 +258,7 @@ def test_what_cannot_be_is_told_before_any_training(tmp_path, monkeypatch):
     source = Source(tmp_path / "cache", 256)
     with pytest.raises(UsageError, match="unknown preset 'long'"):
         table.dmagnet_table(tmp_path / "out", source, preset="long")
-    with pytest.raises(UsageError, match="nothing to read with pixel_scale"):
+    with pytest.raises(UsageError, match="pixel_scale given without a catalogue"):
         table.dmagnet_table(tmp_path / "out", dataclasses.replace(source, reading=Reading(pixel_scale=1.0)))
     with pytest.raises(InputError, match="5 galaxies with classes and pixels to learn from, 0 to validate"):
         table.dmagnet_table(tmp_path / "out", dataclasses.replace(source, objects=5))
