@@ -58,7 +58,7 @@ def table1(
 @command.command("dmagnet-table")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dmagnet-table"), show_default=True,
-    help="Folder for table.txt, result.json, table.png and one folder per network.",
+    help="Folder for table.txt, result.json, table.png and one folder per training.",
 )  # fmt: skip
 @shared.morphology_options
 @shared.pixel_options
@@ -66,6 +66,10 @@ def table1(
 @click.option(
     "--preset", type=click.Choice(["quick", "default", "published"]), default="quick", show_default=True,
     help="quick: minutes on two cores; default: as the shipped model; published: as the authors ran it, for a GPU.",
+)  # fmt: skip
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Trainings of each network; more may be added later.",
 )  # fmt: skip
 @click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Seed of split, weights and every step.")
 @click.option("--resume", is_flag=True, help="Go on with what is in the output folder.")

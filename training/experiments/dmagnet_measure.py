@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from galcli.predict.classes import confusion
+from galcli.predict.classes import confusion, scores
 from galcli.training.classification import calibration_error
 from galcli.training.data import Batch
 from galcli.training.pixels import Pixels
@@ -41,25 +41,42 @@ class Seen:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished training and its measurements.
+    """A network's finished trainings and their measurements.
 
     Attributes
     ----------
-    fronts : dict of str to Seen
+    runs : tuple of dict of str to Seen
+        One per seed: front -> what was seen through it.
     parameters : int
     multiply_adds : int
         Of one image on the model's grid, in convolutions and matrix products.
     images_per_second : float
         Forward, in float32.
-    metrics : dict
-        What the training wrote.
+    metrics : tuple of dict
+        What each training wrote.
     """
 
-    fronts: dict[str, Seen]
+    runs: tuple[dict[str, Seen], ...]
     parameters: int
     multiply_adds: int
     images_per_second: float
-    metrics: dict[str, Any]
+    metrics: tuple[dict[str, Any], ...]
+
+    @property
+    def fronts(self) -> dict[str, Seen]:
+        """All trainings together: summed confusion matrices, mean calibration error."""
+        return {
+            front: Seen(
+                np.sum([run[front].confusion for run in self.runs], axis=0),
+                statistics.fmean(run[front].calibration_error for run in self.runs),
+            )
+            for front in self.runs[0]
+        }
+
+    def each(self, front: str) -> NDArray[np.float64]:
+        """Accuracy, macro F1 and calibration error of each training (seeds, 3)."""
+        figures = [(scores(run[front].confusion), run[front].calibration_error) for run in self.runs]
+        return np.array([(one.accuracy, one.macro[2], error) for one, error in figures])
 
 
 def classify(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from galcli.predict.classes import ClassScores, scores
 from galcli.training.classification import BINS
@@ -17,6 +20,8 @@ OURS, PARAMETERS = "dmagnet", 23_820_811
 SHORT = ("D", "M", "RS", "IRS", "CS", "BS", "UTS", "ULS", "EwoB", "EwB")
 #: Widths of the columns of classes, of networks, and of what belongs to one network.
 _NAME, _NETWORK, _BLOCK = 24, 10, 21
+#: Widths of the columns of what a network costs and is worth.
+_COSTS = (12, 15, 10, 12, 17, 17, 17)
 _PAPER = "paper, corrected"
 
 
@@ -85,7 +90,7 @@ def as_text(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], machin
 
 def _protocol(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Iterator[str]:
     """The paper's training and ours, which is the same for every network."""
-    plan, seen = settings["plan"], outcomes[OURS].metrics
+    plan, seen = settings["plan"], outcomes[OURS].metrics[0]
     variety = plan["variety"]
     sizes = " then ".join(f"{stage['size']} px of {stage['pixel_scale']:g} arcsec" for stage in plan["stages"])
     others = [f"{name} {value:g}" for name, value in variety.items()
@@ -104,6 +109,7 @@ def _protocol(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> I
         ("optimiser", "not told", f"AdamW, weight decay {plan['weight_decay']:g}"),
         ("learning rate", "not told", f"{plan['lr']:g} after warm-up, cosine to 1e-06"),
         ("batch", "not told", str(plan["batch"])),
+        ("trainings of each network", "1", str(len(outcomes[OURS].runs))),
         ("images seen", "not told", f"{seen['images']:,} ({seen['images'] / settings['learned_from']:.1f} epochs)"),
         ("weights kept", "not told", "of the epoch with the best macro F1 on validation"),
     ):
@@ -114,15 +120,15 @@ def _metrics(outcomes: Mapping[str, Outcome], front: str) -> Iterator[str]:
     """Table 3: precision, recall, F1 and support."""
     each = {_PAPER: published()}
     each |= {network: scores(one.fronts[front].confusion) for network, one in outcomes.items()}
-    ours = each[OURS]
+    ours, runs = each[OURS], len(outcomes[OURS].runs)
     yield " " * _NAME + "".join(f"  {name:{_BLOCK - 2}}" for name in each) + f"{'support':>12}"
     heads = f"{'prec.':>6}{'rec.':>6}{'F1':>6}"
     yield f"{'class':{_NAME}}" + f"{heads:{_BLOCK}}" * len(each) + f"{'paper':>6}{'here':>6}"
     for number, name in enumerate(NAMES):
         cells = ((one.precision[number], one.recall[number], one.f1[number]) for one in each.values())
-        support = f"{each[_PAPER].support[number]:6d}{ours.support[number]:6d}"
+        support = f"{each[_PAPER].support[number]:6d}{ours.support[number] // runs:6d}"
         yield f"{name:{_NAME}}" + "".join(map(_three, cells)) + support
-    total = f"{TEST:6d}{ours.support.sum():6d}"
+    total = f"{TEST:6d}{ours.support.sum() // runs:6d}"
     yield f"{'Accuracy':{_NAME}}" + "".join(f"{f'{one.accuracy:18.2f}':{_BLOCK}}" for one in each.values()) + total
     yield f"{'Macro avg.':{_NAME}}" + "".join(_three(one.macro) for one in each.values()) + total
     yield f"{'Weighted avg.':{_NAME}}" + "".join(_three(one.weighted) for one in each.values()) + total
@@ -135,21 +141,33 @@ def _three(values: tuple[float, float, float]) -> str:
 def _networks(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], front: str, machine: str) -> Iterator[str]:
     """What each costs and what it is worth."""
     heads = ("parameters", "multiply-adds", "images/s", "training", "accuracy", "macro F1", "ECE")
-    yield f"{'network':{_NETWORK}}" + "".join(f"{head:>14}" for head in heads)
+    yield _line("network", heads)
     for network, one in outcomes.items():
-        figures = scores(one.fronts[front].confusion)
+        minutes = sum(metrics["seconds"] for metrics in one.metrics) / 60
         cells = (
             f"{one.parameters:,}", f"{one.multiply_adds / 1e9:.4f} G", f"{one.images_per_second:,.0f}",
-            f"{one.metrics['seconds'] / 60:.1f} min", f"{figures.accuracy:.4f}", f"{figures.macro[2]:.4f}",
-            f"{one.fronts[front].calibration_error:.4f}",
+            f"{minutes:.1f} min", *(_with_error(values) for values in one.each(front).T),
         )  # fmt: skip
-        yield f"{network:{_NETWORK}}" + "".join(f"{cell:>14}" for cell in cells)
+        yield _line(network, cells)
     paper = published()
     cells = (f"{PARAMETERS:,}", "-", "-", "-", f"{paper.accuracy:.4f}", f"{paper.macro[2]:.4f}", "-")
-    yield f"{'paper':{_NETWORK}}" + "".join(f"{cell:>14}" for cell in cells)
+    yield _line("paper", cells)
     yield f"multiply-adds (two FLOPs each) of one image of {settings['size']} px, in convolutions and matrix products;"
     yield f"images/s: forward, float32, batches of {settings['plan']['batch']}, the networks in turn, on {machine};"
     yield f"ECE: expected calibration error, {BINS} bins, before any temperature"
+    if len(next(iter(outcomes.values())).runs) > 1:
+        yield "+-: standard deviation of the trainings, which differ in weights and order; the galaxies are the same"
+    else:
+        yield "one training each: how much of a difference is chance, --seeds tells"
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return f"{name:{_NETWORK}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, _COSTS, strict=True))
+
+
+def _with_error(values: NDArray[np.float64]) -> str:
+    """Mean and standard deviation over the trainings; the value where there is one."""
+    return f"{values[0]:.4f}" if len(values) == 1 else f"{values.mean():.4f} +-{values.std(ddof=1):.4f}"
 
 
 def _fronts(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
@@ -200,7 +218,12 @@ def as_json(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], machin
                     | {"calibration_error": seen.calibration_error, "confusion": seen.confusion.tolist()}
                     for front, seen in one.fronts.items()
                 },
-                "training": {name: one.metrics[name] for name in ("seconds", "images", "curve")},
+                "trainings": [
+                    {"seed": metrics["training"]["seed"]} | {name: metrics[name] for name in ("seconds", "images", "curve")}
+                    | {"fronts": {front: dict(zip(("accuracy", "macro_f1", "calibration_error"), values.tolist(), strict=True))
+                                  for front in run for values in one.each(front)[number : number + 1]}}
+                    for number, (metrics, run) in enumerate(zip(one.metrics, one.runs, strict=True))
+                ],
             }
             for network, one in outcomes.items()
         ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from galcli.training import checkpoint
 from galcli.training.devices import pick_device
 from galcli.training.experiments import folder
 from galcli.training.experiments.dmagnet_figure import draw
-from galcli.training.experiments.dmagnet_measure import Outcome, classify, multiply_adds, paces, parameters
+from galcli.training.experiments.dmagnet_measure import Outcome, Seen, classify, multiply_adds, paces, parameters
 from galcli.training.experiments.dmagnet_published import TEST
 from galcli.training.experiments.dmagnet_report import as_json, as_text
 from galcli.training.experiments.runs import run_all
@@ -36,7 +36,7 @@ FRESH = TEST
 
 @dataclass(frozen=True)
 class Training:
-    """One network of the table.
+    """One training of a network of the table.
 
     Attributes
     ----------
@@ -45,6 +45,7 @@ class Training:
     network : str
     preset : str
     source : Source
+        Its seed is that of weights and steps.
     labelled : Labelled
         The same galaxies for all.
     device : str
@@ -60,7 +61,7 @@ class Training:
     @property
     def name(self) -> str:
         """What messages call it."""
-        return self.network
+        return f"{self.network}, seed {self.source.seed}"
 
     @property
     def done(self) -> bool:
@@ -100,18 +101,20 @@ class Training:
 
 
 def dmagnet_table(
-    out: Path, source: Source, *, preset: str = "quick", resume: bool = False, device: str = "auto"
+    out: Path, source: Source, *, preset: str = "quick", seeds: int = 1, resume: bool = False, device: str = "auto"
 ) -> str:
     """Train every network of ``morphology.NETWORKS`` and hold the result against the published tables.
 
     Parameters
     ----------
     out : Path
-        Folder for ``table.txt``, ``result.json``, ``table.png`` and one folder per network.
+        Folder for ``table.txt``, ``result.json``, ``table.png`` and one folder per training.
     source : Source
-        Galaxies, the same for all networks; its seed is also that of weights and steps.
+        Galaxies, the same for all trainings; its seed is also the first one of weights and steps.
     preset : str
         Key of ``dmagnet_plan.PRESETS``.
+    seeds : int
+        Trainings of each network; with ``resume`` there may be more than before.
     resume : bool
         Go on with what is in ``out``.
     device : 'auto', 'cpu' or 'cuda'
@@ -136,7 +139,11 @@ def dmagnet_table(
     test = unseen(PRESETS[preset], source, labelled, FRESH)
     settings = _settings(preset, source, labelled, test)
     folder.begin(out, settings, resume)
-    trainings = [Training(out / network, network, preset, source, labelled, device) for network in NETWORKS]
+    trainings = [
+        Training(out / f"{network}-{seed}", network, preset, replace(source, seed=seed), labelled, device)
+        for seed in range(source.seed, source.seed + seeds)
+        for network in NETWORKS
+    ]
     run_all(Training.train, [one for one in trainings if not one.done], 1)
     return _write(out, settings, dict(_outcomes(trainings, test, settings, where)), where)
 
@@ -164,15 +171,19 @@ def _outcomes(
     trainings: list[Training], test: Unseen, settings: dict[str, Any], device: torch.device
 ) -> Iterator[tuple[str, Outcome]]:
     """Measure finished trainings, on the same galaxies and in one run."""
-    given = {one.network: one.trained() for one in trainings}
-    modules = {network: module for network, (module, _) in given.items()}
-    speed = paces(modules, settings["size"], settings["plan"]["batch"], device)
-    for one in trainings:
-        module, pixels = given[one.network]
-        batches = views(test.stamps, test.rows, test.target, settings["seed"], fronts=pixels.fronts)
-        seen = classify(module, pixels, batches, len(NAMES), device)
-        cost = parameters(module), multiply_adds(module, settings["size"]), speed[one.network]
-        yield one.network, Outcome(seen, *cost, one.metrics())
+    first = {one.network: one.trained()[0] for one in trainings[: len(NETWORKS)]}
+    speed = paces(first, settings["size"], settings["plan"]["batch"], device)
+    for network, module in first.items():
+        mine = [one for one in trainings if one.network == network]
+        runs = tuple(_classified(one, test, settings["seed"], device) for one in mine)
+        cost = parameters(module), multiply_adds(module, settings["size"]), speed[network]
+        yield network, Outcome(runs, *cost, tuple(one.metrics() for one in mine))
+
+
+def _classified(training: Training, test: Unseen, seed: int, device: torch.device) -> dict[str, Seen]:
+    module, pixels = training.trained()
+    batches = views(test.stamps, test.rows, test.target, seed, fronts=pixels.fronts)
+    return classify(module, pixels, batches, len(NAMES), device)
 
 
 def _write(out: Path, settings: dict[str, Any], outcomes: dict[str, Outcome], device: torch.device) -> str:

@@ -139,13 +139,13 @@ def test_every_number_is_there_and_says_that_it_is_mock(done):
         assert one["multiply_adds"] == 64 * 48 * width + 40 * width
         assert one["flops"] == 2 * one["multiply_adds"]
         assert one["images_per_second"] > 0
-        assert one["training"]["images"] == 56
+        assert [run["images"] for run in one["trainings"]] == [56]
         shown = one["fronts"]["display"]
         assert np.sum(shown["confusion"]) == shown["objects"] == FRESH
         assert sum(one["fronts"][front]["objects"] for front in ("flux:gri", "flux:grz")) == FRESH
         found = scores(np.array(shown["confusion"]))
         assert [each["f1"] for each in shown["classes"].values()] == found.f1.tolist()
-        assert f"{found.accuracy:14.4f}{found.macro[2]:14.4f}{shown['calibration_error']:14.4f}" in printed
+        assert f"{found.accuracy:17.4f}{found.macro[2]:17.4f}{shown['calibration_error']:17.4f}" in printed
     assert result["published"]["accuracy"] == 2763 / 3194
     assert result["published"]["printed_as"]["Barred Spiral"] == "Disturbed"
     lines = {line[:24].strip(): line for line in printed[printed.index("Metrics") :].splitlines()[3:13]}
@@ -158,7 +158,7 @@ def test_every_number_is_there_and_says_that_it_is_mock(done):
 
 def test_all_learn_from_the_same_galaxies_and_are_measured_on_others(done):
     out = done[0]
-    metrics = [json.loads((out / name / "metrics.json").read_text()) for name in NETWORKS]
+    metrics = [json.loads((out / f"{name}-256" / "metrics.json").read_text()) for name in NETWORKS]
     for key in ("samples", "stamps", "learned", "seed", "plan"):
         assert len({json.dumps(one["training"][key]) for one in metrics}) == 1
     source = Source(out / "cache", 256)
@@ -172,7 +172,7 @@ def test_measured_as_the_training_validates(done):
     out = done[0]
     source = Source(out / "cache", 256)
     labelled = gather(TINY, source)
-    module, pixels = table.Training(out / "resnet18", "resnet18", "quick", source, labelled, "cpu").trained()
+    module, pixels = table.Training(out / "resnet18-256", "resnet18", "quick", source, labelled, "cpu").trained()
     sample = labelled.sample
     rows = np.arange(64)  # one batch, so that the display images are drawn alike
     task = Classification(pixels, sample.stamps, [rows], sample.target, NAMES, fronts=FRONTS, seed=3)
@@ -193,13 +193,13 @@ def test_finished_trainings_are_not_repeated(done, monkeypatch):
     monkeypatch.setattr(table.Training, "train", lambda one: trained.append(one.name) or "")
     assert timeless(run([*words, "--resume"])) == timeless(printed)
     assert trained == []
-    shutil.move(out / "convnext", out / "kept")
+    shutil.move(out / "convnext-256", out / "kept")
     try:
         with pytest.raises(ModelError, match="weights"):  # nothing was really trained
             run([*words, "--resume"])
     finally:
-        shutil.move(out / "kept", out / "convnext")
-    assert trained == ["convnext"]
+        shutil.move(out / "kept", out / "convnext-256")
+    assert trained == ["convnext, seed 256"]
     assert {path: path.stat().st_mtime_ns for path in out.glob("*/weights.safetensors")} == before
 
 
@@ -221,11 +221,32 @@ def test_a_stopped_experiment_goes_on_and_ends_the_same(done, tmp_path, monkeypa
         patch.setattr(fit, "stop_requests", lambda: contextlib.nullcontext(stop))
         with pytest.raises(Interrupted):
             run(words)
-    assert (tmp_path / "out/dmagnet/weights.safetensors").exists()
-    assert (tmp_path / "out/resnet18" / STATE).exists()
-    assert not (tmp_path / "out/resnet18/weights.safetensors").exists()
+    assert (tmp_path / "out/dmagnet-256/weights.safetensors").exists()
+    assert (tmp_path / "out/resnet18-256" / STATE).exists()
+    assert not (tmp_path / "out/resnet18-256/weights.safetensors").exists()
     assert not (tmp_path / "out/table.txt").exists()
     assert timeless(run([*words, "--resume"])) == timeless(done[1])
+
+
+def test_more_seeds_may_be_added_and_tell_what_is_chance(done, tmp_path):
+    out, printed, _ = done
+    assert "one training each: how much of a difference is chance, --seeds tells" in printed
+    words = ["dmagnet-table", "-o", str(tmp_path / "out"), "--device", "cpu", "--resume", "--seeds", "3"]
+    shutil.copytree(out, tmp_path / "out")
+    before = (tmp_path / "out/dmagnet-256/weights.safetensors").stat().st_mtime_ns
+    text = run(words)
+    assert (tmp_path / "out/dmagnet-256/weights.safetensors").stat().st_mtime_ns == before
+    network = json.loads((tmp_path / "out/result.json").read_text())["networks"][0]
+    assert [one["seed"] for one in network["trainings"]] == [256, 257, 258]
+    each = [one["fronts"]["display"]["accuracy"] for one in network["trainings"]]
+    assert f"{np.mean(each):.4f} +-{np.std(each, ddof=1):.4f}" in text
+    assert network["fronts"]["display"]["accuracy"] == pytest.approx(np.mean(each))
+    assert np.sum(network["fronts"]["display"]["confusion"]) == 3 * FRESH
+    learned = [json.loads((tmp_path / f"out/dmagnet-{seed}/metrics.json").read_text()) for seed in (256, 258)]
+    assert learned[0]["training"]["learned"] == learned[1]["training"]["learned"]  # the galaxies are the same
+    assert learned[0]["curve"][-1]["train_loss"] != learned[1]["curve"][-1]["train_loss"]
+    totals = next(line for line in text.splitlines() if line.startswith("Accuracy"))
+    assert totals.split()[-1] == f"{FRESH:,}".replace(",", "")  # galaxies, not galaxies times trainings
 
 
 def test_another_experiment_is_refused_in_the_same_folder(done):
@@ -242,7 +263,7 @@ def test_damaged_trainings_name_themselves_and_the_way_out(done, tmp_path):
     out, _, words = done
     shutil.copytree(out, tmp_path / "out")
     words = ["dmagnet-table", "-o", str(tmp_path / "out"), "--device", "cpu", "--resume"]
-    one = tmp_path / "out/resnet18"
+    one = tmp_path / "out/resnet18-256"
     for name in ("weights.safetensors", STATE):
         path = one / name
         path.write_bytes(path.read_bytes()[:-100])
@@ -315,8 +336,8 @@ def test_networks_take_turns():
 
 
 def outcome(matrix, front="display"):
-    metrics = {"seconds": 90.0, "images": 3 * 11_487, "curve": [{"macro_f1": 0.5}]}
-    return Outcome({front: Seen(np.asarray(matrix), 0.01)}, 23_820_811, 595_478_272, 100.0, metrics)
+    metrics = {"seconds": 90.0, "images": 3 * 11_487, "curve": [{"macro_f1": 0.5}], "training": {"seed": 256}}
+    return Outcome(({front: Seen(np.asarray(matrix), 0.01)},), 23_820_811, 595_478_272, 100.0, (metrics,))
 
 
 def settings(**changes):
