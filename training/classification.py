@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import optimize, special
 from torch import Tensor, nn
 from torch.nn import functional
 
 from galcli.predict.classes import confusion, scores
-from galcli.training.data import Batch, Stamps, held_out
-from galcli.training.pixels import DISPLAY, FRONTS, Pixels
-from galcli.training.seeds import mix
+from galcli.training.data import Batch
+from galcli.training.image_task import ImageTask
 
-#: Objects of one validation batch.
-EVALUATE = 128
 #: Bins of confidence in the calibration error (Guo et al. 2017, arXiv:1706.04599).
 BINS = 15
 #: Temperatures looked for: to 20 times sharper or softer.
@@ -68,52 +64,21 @@ def balanced_weights(labels: NDArray[np.int64], classes: int) -> list[float]:
 
 
 @dataclass
-class Classification:
-    """The task of ``fit.Fit`` for images and classes.
+class Classification(ImageTask):
+    """The task of ``fit.Fit`` for images and classes: ``target`` (N, 1) holds the class, ``names`` theirs.
 
     Attributes
     ----------
-    pixels : Pixels
-        From stamps to the network's input.
-    stamps : list of Stamps
-        One set per stage, of the same galaxies.
-    rows : list of ndarray, int64
-        Held-out rows of each stage, in random order: the first of them are looked at on the way.
-    target : ndarray (N, 1), float32
-        Class of every row.
-    names : sequence of str
-        Names of the classes.
     weights : sequence of float, optional
         Weight of each class in the loss.
-    glance : int
-        Objects per front that tell one epoch from another.
-    fronts : tuple of str
-        Fronts that are evaluated.
-    seed : int
-        Seed of the held-out display images.
-    servers : bool
-        How those are made: see ``data.as_display``.
     """
 
-    pixels: Pixels
-    stamps: list[Stamps]
-    rows: list[NDArray[np.int64]]
-    target: NDArray[np.float32]
-    names: Sequence[str]
     weights: Sequence[float] | None = None
-    glance: int = 1000
-    fronts: tuple[str, ...] = FRONTS
-    seed: int = 0
-    servers: bool = True
-    #: Figures of the last full validation, per front.
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy of a batch."""
-        device = batch.pixels.device
-        x = self.pixels.to(device)(batch.pixels, batch.valid, batch.front)
-        logits = module(x.contiguous(memory_format=torch.channels_last)).float()
-        weight = None if self.weights is None else torch.tensor(self.weights, device=device)
+        logits = self.output(module, batch).float()
+        weight = None if self.weights is None else logits.new_tensor(self.weights)
         return functional.cross_entropy(logits, batch.target[:, 0].long(), weight)
 
     def validate(self, module: nn.Module, stage: int, final: bool) -> dict[str, Any]:
@@ -123,12 +88,8 @@ class Classification:
         """
         classes = len(self.names)
         seen = np.zeros((classes, classes), np.int64)
-        for front in self.fronts:
-            rows = self._visible(stage, front)
-            rows = rows if final else rows[: self.glance]
-            if not len(rows):
-                continue
-            said = np.concatenate([logits.argmax(1) for logits in self._logits(module, stage, front, rows)])
+        for front, rows in self.held(stage, final):
+            said = self.outputs(module, stage, front, rows).float().argmax(1).numpy()
             truth = self.target[rows, 0].astype(np.int64)
             seen += confusion(truth[: self.glance], said[: self.glance], classes)
             if final:
@@ -140,18 +101,3 @@ class Classification:
                 }  # fmt: skip
         whole = scores(seen)
         return {"accuracy": whole.accuracy, "macro_f1": whole.macro[2]}
-
-    def _logits(
-        self, module: nn.Module, stage: int, front: str, rows: NDArray[np.int64]
-    ) -> Iterator[NDArray[np.float32]]:
-        device = next(module.parameters()).device
-        for number, first in enumerate(range(0, len(rows), EVALUATE)):
-            part = rows[first : first + EVALUATE]
-            batch = held_out(self.stamps[stage], part, front, mix(self.seed, number), self.servers)
-            x = self.pixels.to(device)(*(value.to(device) for value in batch))
-            yield module(x.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
-
-    def _visible(self, stage: int, front: str) -> NDArray[np.int64]:
-        """Held-out rows of a stage that can be seen through a front."""
-        rows, kind = self.rows[stage], self.stamps[stage].front
-        return rows if front == DISPLAY else rows[kind[rows] == FRONTS.index(front)]

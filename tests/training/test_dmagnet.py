@@ -153,7 +153,7 @@ def test_twenty_images_are_learned_by_heart() -> None:
         optimizer.zero_grad()
         logits = network(images)
         if (logits.argmax(1) == classes).all():
-            return
+            break
         functional.cross_entropy(logits, classes).backward()
         optimizer.step()
-    pytest.fail("not learned")
+    assert (logits.argmax(1) == classes).all()

@@ -19,7 +19,7 @@ from torch import nn
 
 from galcli.errors import IdentityError, InputError, Interrupted, ModelError, UsageError
 from galcli.models import library
-from galcli.training import cache, checkpoint, classification, fit, regression
+from galcli.training import cache, checkpoint, fit, image_task, regression
 from galcli.training.galaxy10 import NAMES
 from galcli.training.mock.survey import MockOptions, write_survey
 from galcli.training.networks import morphology
@@ -52,7 +52,7 @@ def small_and_alone() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "CHUNK", 48)
         patch.setattr(regression, "NORMALISE", 100)
-        patch.setattr(classification, "EVALUATE", 16)
+        patch.setattr(image_task, "EVALUATE", 16)
         patch.setitem(dmagnet_plan.PRESETS, "tiny", TINY)
         patch.setitem(morphology.NETWORKS, "tiny", tiny)
         yield

@@ -14,13 +14,12 @@ from galcli.training.experiments.dmagnet_measure import Outcome
 from galcli.training.experiments.dmagnet_published import published
 from galcli.training.experiments.dmagnet_report import OURS, caveats, describe_sample, main_front
 from galcli.training.galaxy10 import NAMES
+from galcli.training.interpret.confusion import draw_confusion
 from galcli.training.interpret.style import FAINT, INK, look
 
 _COLOURS, _MARKERS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7"), "osD^"
 #: Distance of the marks of one class.
 _STEP = 0.18
-#: Share of a class above which its number is written in white.
-_DARK = 0.55
 
 
 def draw(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Figure:
@@ -42,7 +41,8 @@ def draw(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Figure
         figure = Figure(figsize=(15, 7.2), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
         _classes(left, outcomes, front)
-        _matrix(right, outcomes[OURS].fronts[front].confusion)
+        draw_confusion(right, outcomes[OURS].fronts[front].confusion)
+        right.set_title(f"{OURS}: galaxies, coloured by share of the true class")
         figure.suptitle(f"{describe_sample(settings)}; front {front}", color=INK)
         figure.supxlabel("\n".join(caveats(settings)), color=FAINT, fontsize=10)
     return figure
@@ -65,18 +65,3 @@ def _classes(axes: Axes, outcomes: Mapping[str, Outcome], front: str) -> None:
     axes.tick_params(axis="y", which="minor", left=False, right=False)
     axes.set(xlim=(-0.02, 1.02), ylim=(len(NAMES) - 0.5, -0.5), xlabel="F1")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, markerscale=0.6)
-
-
-def _matrix(axes: Axes, matrix: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-    """Confusion matrix: colours are shares of the true class, numbers are galaxies."""
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if share[row, column] > _DARK else INK
-        axes.text(column, row, str(count), color=colour if count else FAINT, ha="center", va="center", fontsize=9)
-    place = np.arange(len(NAMES))
-    axes.set_xticks(place, NAMES, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(place, NAMES)
-    axes.tick_params(which="both", length=0)
-    axes.tick_params(which="minor", top=False, bottom=False, left=False, right=False)
-    axes.set(xlabel="predicted", ylabel="true class", title=f"{OURS}: galaxies, coloured by share of the true class")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from galcli.errors import InputError, ModelError, UsageError
+from galcli.errors import InputError, ModelError
 from galcli.tables.atomic import atomic_write
 from galcli.training import checkpoint
 from galcli.training.devices import pick_device
@@ -25,6 +25,7 @@ from galcli.training.interpret.style import save
 from galcli.training.networks.morphology import NETWORKS
 from galcli.training.pixels import Pixels
 from galcli.training.progress import say
+from galcli.training.recipes.asked import lookup
 from galcli.training.recipes.dmagnet import FIGURE, METRICS, WEIGHTS, train_dmagnet
 from galcli.training.recipes.dmagnet_data import Labelled, Source, Unseen, gather, unseen
 from galcli.training.recipes.dmagnet_plan import PRESETS
@@ -131,8 +132,7 @@ def dmagnet_table(
     GalcliError
         As ``folder.begin``, ``gather`` and ``train_dmagnet``.
     """
-    if preset not in PRESETS:
-        raise UsageError(f"unknown preset {preset!r}", f"known: {', '.join(PRESETS)}")
+    lookup(PRESETS, preset, "preset")
     source.check()
     where = pick_device(device)
     labelled = gather(PRESETS[preset], source)

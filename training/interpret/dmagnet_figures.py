@@ -14,15 +14,14 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from galcli.training.galaxy10 import NAMES
+from galcli.training.interpret.confusion import draw_confusion
 from galcli.training.interpret.dmagnet_seen import SHOWN, Looks, Singles, Verdicts
-from galcli.training.interpret.style import FAINT, INK, PREDICTED
+from galcli.training.interpret.style import FAINT, PREDICTED
 from galcli.training.networks.dmagnet import BRANCHES
 from galcli.training.networks.resnet import cell_centers
 
 #: Colours and marks of small, medium and large kernels (Okabe and Ito 2008).
 KERNELS = (("#0072b2", "o"), ("#e69f00", "s"), ("#d55e00", "D"))
-#: Share of a class above which its number is written in white.
-_DARK = 0.55
 #: Tints of pooling and of local attention, and how much of the image they cover where they are strongest.
 _TINTS, _COVER = ("#ff7f0e", "#37a6ff"), 0.55
 #: Gap between two galaxies of a line, in widths of an image.
@@ -149,16 +148,7 @@ def branches_figure(use: Mapping[str, Mapping[str, Any]], figure: Figure | SubFi
 def confusion_figure(matrix: NDArray[np.int64], figure: Figure | SubFigure) -> None:
     """Confusion matrix (rows true): colours are shares of the true class, numbers are galaxies."""
     axes = figure.subplots()
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if share[row, column] > _DARK else INK
-        axes.text(column, row, str(count), color=colour if count else FAINT, ha="center", va="center", fontsize=10)
-    place = np.arange(len(NAMES))
-    axes.set_xticks(place, NAMES, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(place, NAMES)
-    axes.tick_params(which="both", length=0)
-    axes.set(xlabel="predicted class", ylabel="true class")
+    drawn = draw_confusion(axes, matrix)
     figure.colorbar(drawn, ax=axes, label="share of the true class", pad=0.02, aspect=30)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from galcli.errors import InputError, UsageError
+from galcli.errors import InputError
 from galcli.training import checkpoint
 from galcli.training.classification import Classification, balanced_weights
 from galcli.training.data import Feed
@@ -19,7 +19,8 @@ from galcli.training.galaxy10 import NAMES
 from galcli.training.keeping import Keep
 from galcli.training.networks.morphology import NETWORKS
 from galcli.training.progress import say
-from galcli.training.recipes.dmagnet_data import LABEL, Labelled, Source, gather, mock_choice
+from galcli.training.recipes.asked import lookup, require_one_length
+from galcli.training.recipes.dmagnet_data import LABEL, SEEN_AS, Labelled, Source, gather, mock_choice
 from galcli.training.recipes.dmagnet_plan import PRESETS, Preset
 from galcli.training.recipes.fronts import fronts_of
 from galcli.training.recipes.normalised import normalised
@@ -99,7 +100,14 @@ def train_dmagnet(
     held = np.random.default_rng(seed).permutation(sample.rows(0, held=True))  # surveys may be sorted by class
     rows = [held] * len(plan.stages)
     task = Classification(
-        pixels, sample.stamps, rows, sample.target, NAMES, weights, fronts=fronts_of(sample, plan.display), seed=seed
+        pixels,
+        sample.stamps,
+        rows,
+        sample.target,
+        NAMES,
+        fronts=fronts_of(sample, plan.display),
+        seed=seed,
+        weights=weights,
     )
     identity = {
         "network": network, "preset": preset, "plan": asdict(plan), "seed": seed, "mock": sample.mock,
@@ -124,14 +132,10 @@ def check(
     minutes: float | None = None, epochs: float | None = None, stream: int | None = None, **rest: Any,
 ) -> None:  # fmt: skip
     """Refuse what ``train_dmagnet`` cannot do, before any galaxy is read; arguments and errors are its own."""
-    for name, known, kind in ((network, NETWORKS, "network"), (preset, PRESETS, "preset")):
-        if name not in known:
-            raise UsageError(f"unknown {kind} {name!r}", f"known: {', '.join(known)}")
+    lookup(NETWORKS, network, "network")
+    lookup(PRESETS, preset, "preset")
     source.check()
-    if stream is not None and source.name is not None:
-        raise UsageError("only mock galaxies can be streamed", "leave out --stream, or the survey")
-    if epochs is not None and (minutes is not None or stream is not None):
-        raise UsageError("epochs are given beside a time or a stream, which set the length too", "give one of them")
+    require_one_length(source.name is not None, stream, minutes, epochs)
     if not resume:
         require_new(out)
 
@@ -159,7 +163,7 @@ def _streamed(number: int, plan: Preset, seed: int, device: str) -> MockStream:
     where = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     stage = plan.stages[number]
     return MockStream(
-        stage.size, stage.pixel_scale, ("flux:gri", "flux:grz"), mock_choice(plan),
+        stage.size, stage.pixel_scale, SEEN_AS, mock_choice(plan),
         lambda labels, _: labels[LABEL][:, None], plan.batch, seed, plan.looks, STREAMED_EPOCH // plan.batch, where,
         model_scale=plan.stages[-1].pixel_scale,
     )  # fmt: skip

@@ -26,7 +26,8 @@ from galcli.training.survey import USABLE, Reading, SurveyStamps
 LABEL = "galaxy10"
 #: Part of the mock galaxies that validates; test galaxies are drawn anew.
 _HELD = 0.05
-_SEEN_AS = ("flux:gri", "flux:grz")
+#: Fronts that mock galaxies are observed through.
+SEEN_AS = ("flux:gri", "flux:grz")
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def mock_choice(plan: Preset) -> Choice:
 def _mock(plan: Preset, source: Source) -> Labelled:
     n, last = source.objects or plan.mock_objects, plan.stages[-1]
     choice = mock_choice(plan)
-    stamps = mock_stamps(source.cache, n, last.size, last.pixel_scale, source.seed, _SEEN_AS, choice, say)
+    stamps = mock_stamps(source.cache, n, last.size, last.pixel_scale, source.seed, SEEN_AS, choice, say)
     held = np.zeros(n, np.bool_)
     held[np.random.default_rng(source.seed).permutation(n)[: round(_HELD * n)]] = True
     target = stamps.labels[LABEL][:, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -17,6 +17,7 @@ from galcli.training.fit import Feed as AnyFeed
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.pixels import Pixels
 from galcli.training.progress import say
+from galcli.training.recipes.asked import lookup, require_one_length
 from galcli.training.recipes.fronts import fronts_of
 from galcli.training.recipes.normalised import normalised
 from galcli.training.recipes.sample import Sample
@@ -30,7 +31,6 @@ from galcli.training.survey import Reading
 
 #: Files of a finished training.
 WEIGHTS, METRICS = "weights.safetensors", "metrics.json"
-_T = TypeVar("_T")
 
 
 def train(
@@ -106,9 +106,8 @@ def train(
     Interrupted
         After a signal; ``resume`` goes on.
     """
-    chosen, plan = _lookup(TARGETS, target, "target"), _lookup(PRESETS, preset, "preset")
-    if stream is not None and catalog is not None:
-        raise UsageError("only mock galaxies can be streamed", "leave out --stream or --catalog")
+    chosen, plan = lookup(TARGETS, target, "target"), lookup(PRESETS, preset, "preset")
+    require_one_length(catalog is not None, stream)
     reading = reading or Reading()
     if not resume:
         require_new(out)
@@ -155,12 +154,6 @@ def _provenance(path: Path, info: Mapping[str, Any]) -> dict[str, Any]:
     return {"file": path.name} | earlier
 
 
-def _lookup(table: Mapping[str, _T], name: str, kind: str) -> _T:
-    if name not in table:
-        raise UsageError(f"unknown {kind} {name!r}", f"known: {', '.join(table)}")
-    return table[name]
-
-
 def _feed(sample: Sample, stage: int, plan: Preset, seed: int) -> Feed:
     rows = sample.rows(stage, held=False)
     if len(rows) < plan.batch:
@@ -197,7 +190,7 @@ def _write(out: Path, fit: Fit, task: Regression, sample: Sample, facts: dict[st
     history = fit.history
     objects = history.images if facts["stream"] else len(sample.rows(0, held=False))
     description = facts | {
-        "recipe": "sfnet", "n_out": len(task.outputs), "outputs": list(task.outputs), "fronts": list(task.fronts),
+        "recipe": "sfnet", "n_out": len(task.names), "outputs": list(task.names), "fronts": list(task.fronts),
         "mean": task.pixels.mean.flatten().tolist(), "std": task.pixels.std.flatten().tolist(),
         "size": sample.stamps[last].size, "pixel_scale": sample.stamps[last].pixel_scale,
         "objects": objects, "epochs": history.images / objects, "seconds": round(history.seconds, 1),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from galcli.errors import InputError, UsageError
+from galcli.errors import InputError
 from galcli.training import checkpoint
 from galcli.training.data import Feed, Stamps, take
 from galcli.training.fit import STATE, Fit, Settings, require_new
@@ -18,6 +18,7 @@ from galcli.training.fit import Feed as AnyFeed
 from galcli.training.networks.flux import FluxPixels
 from galcli.training.networks.xresnet import NETWORKS, ConvNet, build
 from galcli.training.progress import say
+from galcli.training.recipes.asked import lookup, require_one_length
 from galcli.training.recipes.sample import Sample
 from galcli.training.recipes.spectra_data import Observed, Source, gather
 from galcli.training.recipes.spectra_plan import FRONT, FRONTS, PRESETS, Preset
@@ -90,14 +91,9 @@ def train_spectra(
     Interrupted
         After a signal; ``resume`` goes on.
     """
-    for name, known, kind in ((network, NETWORKS, "network"), (preset, PRESETS, "preset")):
-        if name not in known:
-            raise UsageError(f"unknown {kind} {name!r}", f"known: {', '.join(known)}")
-    if stream is not None and source.catalog is not None:
-        raise UsageError("only mock galaxies can be streamed", "leave out --stream or --catalog")
-    if epochs is not None and (minutes is not None or stream is not None):
-        raise UsageError("epochs are given beside a time or a stream, which set the length too", "give one of them")
-    plan, seed = PRESETS[preset], source.seed
+    lookup(NETWORKS, network, "network")
+    plan, seed = lookup(PRESETS, preset, "preset"), source.seed
+    require_one_length(source.catalog is not None, stream, minutes, epochs)
     if not resume:
         require_new(out)
     if source.catalog is None and observed is None:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from galcli.training.data import Batch, take
+from galcli.training.image_task import EVALUATE
 from galcli.training.networks.flux import FluxPixels
 from galcli.training.recipes.sample import Sample
-from galcli.training.regression import EVALUATE, figures, rmse
+from galcli.training.regression import figures, rmse
 
 
 @dataclass
