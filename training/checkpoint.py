@@ -177,7 +177,9 @@ def initialise(module: nn.Module, path: Path, say: Callable[[str], None]) -> dic
         module.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"{path}: does not fit the network: {reason[:300]}", "give a ResNet-18 state dict") from error
+        raise ModelError(
+            f"{path}: does not fit the network: {reason[:300]}", "give the weights of such a network"
+        ) from error
     left_out = f" ({' and '.join(skipped)} left out: another shape)" if skipped else ""
     say(f"initial weights: {path}{left_out}")
     if turned:

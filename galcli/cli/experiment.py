@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from galcli.cli import options as shared
+from galcli.cli import training_options as training
 from galcli.cli.extras import need_training
 from galcli.cli.stoppable import stoppable
 
@@ -23,18 +22,17 @@ def command() -> None:
     "-o", "--out", type=click.Path(path_type=Path), default=Path("spectra-table1"), show_default=True,
     help="Folder for table.txt, result.json, table1.png and one folder per training.",
 )  # fmt: skip
-@shared.spectra_options
-@shared.pixel_options
-@shared.table_options
-@click.option(
-    "--preset", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
-    help="quick: few galaxies on small stamps, a quarter of an hour on two cores; full: as published, for a GPU.",
+@training.spectra_options
+@training.reading_options
+@training.preset_option(
+    "quick", "full",
+    told="quick: few galaxies on small stamps, a quarter of an hour on two cores; full: as published, for a GPU.",
 )  # fmt: skip
 @click.option("--seeds", type=click.IntRange(min=1), help="Repeats, instead of the preset's; more may be added later.")
 @click.option("--resume", is_flag=True, help="Go on with what is in the output folder.")
-@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@training.objects_option()
+@training.cache_option
+@training.device_option
 @stoppable()
 def table1(
     out: Path, vae: Path | None, catalog: Path | None, cutouts: Path | None, spectra: tuple[str, ...],
@@ -48,9 +46,8 @@ def table1(
     need_training("galcli experiment")
     from galcli.training.experiments.spectra_table1 import SURVEY_SEED, spectra_table1
     from galcli.training.recipes.spectra_data import Source
-    from galcli.training.survey import Reading
 
-    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    reading = training.reading_of(arguments)
     source = Source(cache or out / "cache", SURVEY_SEED, objects, catalog, cutouts, spectra, reading)
     click.echo(spectra_table1(out, source, vae, **arguments), nl=False)
 
@@ -60,22 +57,21 @@ def table1(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dmagnet-table"), show_default=True,
     help="Folder for table.txt, result.json, table.png and one folder per training.",
 )  # fmt: skip
-@shared.morphology_options
-@shared.pixel_options
-@shared.table_options
-@click.option(
-    "--preset", type=click.Choice(["quick", "default", "published"]), default="quick", show_default=True,
-    help="quick: minutes on two cores; default: as the shipped model; published: as the authors ran it, for a GPU.",
+@training.morphology_options
+@training.reading_options
+@training.preset_option(
+    "quick", "default", "published",
+    told="quick: minutes on two cores; default: as the shipped model; published: as the authors ran it, for a GPU.",
 )  # fmt: skip
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True,
     help="Trainings of each network; more may be added later.",
 )  # fmt: skip
-@click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Seed of split, weights and every step.")
+@training.seed_option
 @click.option("--resume", is_flag=True, help="Go on with what is in the output folder.")
-@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@training.objects_option()
+@training.cache_option
+@training.device_option
 @stoppable()
 def dmagnet_table(
     out: Path, galaxy10: Path | None, verify: bool, catalog: Path | None, cutouts: Path | None, label_column: str,
@@ -90,8 +86,7 @@ def dmagnet_table(
     need_training("galcli experiment")
     from galcli.training.experiments.dmagnet_table import dmagnet_table as run
     from galcli.training.recipes.dmagnet_data import Source
-    from galcli.training.survey import Reading
 
-    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    reading = training.reading_of(arguments)
     source = Source(cache or out / "cache", seed, objects, galaxy10, verify, catalog, cutouts, label_column, reading)
     click.echo(run(out, source, **arguments), nl=False)

@@ -10,9 +10,13 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: What adds options to a command.
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _all(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+def all_of(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator."""
+
     def apply(function: F) -> F:
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -60,7 +64,7 @@ class Finite(click.FloatRange):
 SEED = click.IntRange(0, 2**63 - 1)
 
 #: Where the catalogue has what every command needs.
-table_options = _all(
+table_options = all_of(
     click.option("--hdu", type=click.IntRange(min=1), help="Table HDU of FITS catalogues (default: the first table)."),
     click.option("--id-column", help="Column with the identifiers (default: found by its usual names, else row numbers)."),
     click.option("--ra-column", help="Column with the right ascension in degrees (default: found)."),
@@ -68,12 +72,12 @@ table_options = _all(
 )  # fmt: skip
 
 #: How the catalogue is read.
-catalog_options = _all(
+catalog_options = all_of(
     table_options, click.option("--limit", type=click.IntRange(min=1), help="Only the first N rows.")
 )
 
 #: What the pixels are.
-pixel_options = _all(
+pixel_options = all_of(
     click.option("--bands", callback=parse_bands, help="Bands of the cutouts, such as grz, where they do not say."),
     click.option(
         "--zeropoint", type=Finite(-100, 100), help="AB magnitude of one count per pixel, instead of what they say."
@@ -82,7 +86,7 @@ pixel_options = _all(
 )
 
 #: Where the pixels are and what they are.
-source_options = _all(
+source_options = all_of(
     click.option(
         "--cutouts", help="Folder, file, glob or template of the cutouts (default: found beside the catalogue)."
     ),
@@ -95,41 +99,10 @@ source_options = _all(
 )
 
 #: The same for models, which choose what they see.
-cutout_options = _all(
+cutout_options = all_of(
     source_options,
     click.option("--front", help="Pixel front to use, such as flux:grz or display (default: from bands and survey)."),
 )
-
-#: Images with spectra to learn from.
-spectra_options = _all(
-    click.option("--vae", type=click.Path(path_type=Path), help="Folder of `galcli train vae` (default: the shipped one)."),
-    click.option(
-        "--catalog", type=click.Path(path_type=Path),
-        help="Survey with spectra (default: the mock survey, made on the fly).",
-    ),
-    click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue)."),
-    click.option(
-        "--spectra", multiple=True, type=click.Path(),
-        help="Its spectra: files, a folder or a glob; matched by identifier, else by position.",
-    ),
-)  # fmt: skip
-
-#: Images with morphological classes to learn from.
-morphology_options = _all(
-    click.option(
-        "--galaxy10", type=click.Path(path_type=Path),
-        help="The file Galaxy10_DECals.h5 (default: the mock survey, made on the fly).",
-    ),
-    click.option(
-        "--verify/--no-verify", default=True, help="Compare its SHA-256 with the published one.  [default: verify]",
-    ),
-    click.option("--catalog", type=click.Path(path_type=Path), help="Instead: any survey with classes 0 to 9."),
-    click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue)."),
-    click.option(
-        "--label-column", default="galaxy10", show_default=True,
-        help="Its column of classes, in the order of Galaxy10; negative: none.",
-    ),
-)  # fmt: skip
 
 precision_option = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]), default="auto", show_default=True,
@@ -137,7 +110,7 @@ precision_option = click.option(
 )  # fmt: skip
 
 #: On what the models run.
-device_options = _all(
+device_options = all_of(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, cuda:N,M or tensorrt."),
     precision_option,
     click.option(
@@ -148,7 +121,7 @@ device_options = _all(
 )  # fmt: skip
 
 #: What is predicted.
-model_options = _all(
+model_options = all_of(
     click.option(
         "--model", "models", multiple=True, metavar="NAME|PATH",
         help="Model to run; repeat for more (default: every default model the cutouts satisfy).",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from galcli.cli import options as shared
+from galcli.cli import training_options as training
 from galcli.cli.extras import need_training
 from galcli.cli.stoppable import stoppable
 
@@ -23,42 +23,28 @@ def command() -> None:
     "--target", type=click.Choice(["metallicity", "lines"]), default="metallicity", show_default=True,
     help="What is predicted: 12+log(O/H), or four line fluxes.",
 )  # fmt: skip
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for state, weights, metrics and the model file.",
-)  # fmt: skip
+@training.out_option()
 @click.option(
     "--catalog", type=click.Path(path_type=Path), help="Labelled survey (default: the mock survey, made on the fly)."
 )
-@click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
-@shared.pixel_options
-@shared.table_options
+@training.cutouts_option
+@training.reading_options
 @click.option(
     "--label-columns", callback=shared.comma_list, help="Its label columns, a,b,c, where they are not MPA-JHU's."
 )
-@click.option(
-    "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
-    help="published: as the authors ran it; quick: minutes on two cores.",
-)  # fmt: skip
+@training.preset_option("default", "published", "quick")
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Initial weights: torchvision's ResNet-18 or an earlier training."
 )
-@click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Seed of split, weights and every step.")
-@click.option(
-    "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
-)
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training, instead of the preset's epochs."
-)
-@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
-@click.option("--stream", type=click.IntRange(min=64), help="Learn from N mock galaxies, each seen once (for a GPU).")
+@training.seed_option
+@training.resume_option
+@training.minutes_option
+@training.objects_option()
+@training.stream_option
 @click.option("--k", type=click.IntRange(1, 512), default=4, show_default=True, help="Active features per galaxy.")
-@click.option(
-    "--split", type=click.Choice(["seed", "tile"]), default="seed", show_default=True,
-    help="Hold out galaxies at random, or whole HEALPix tiles.",
-)  # fmt: skip
-@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@training.split_option
+@training.cache_option
+@training.device_option
 @stoppable()
 def sfnet(out: Path | None, **arguments: Any) -> None:
     """Train SFNet, the sparse feature network, and export it to ONNX with its card.
@@ -67,9 +53,8 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
     """
     need_training("galcli train")
     from galcli.training.recipes.sfnet_export import train_and_export
-    from galcli.training.survey import Reading
 
-    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    reading = training.reading_of(arguments)
     folder = out or Path(f"sfnet-{arguments['target']}")
     model = train_and_export(out=folder, reading=reading, **arguments)
     click.echo(f"model: {model}")
@@ -77,26 +62,19 @@ def sfnet(out: Path | None, **arguments: Any) -> None:
 
 
 @command.command("vae")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("spectra-vae"), show_default=True,
-    help="Folder for state, weights, metrics and the two model files.",
-)  # fmt: skip
+@training.out_option("spectra-vae", "two model files")
 @click.option(
     "--spectra", multiple=True, type=click.Path(),
     help="SDSS spec-*.fits or DESI coadd-*.fits, a folder or a glob; repeat for more (default: mock spectra).",
 )  # fmt: skip
-@click.option(
-    "--preset", type=click.Choice(["l6", "published", "quick"]), default="l6", show_default=True,
-    help="l6: six latents; published: six principal components of ten latents; quick: a minute.",
+@training.preset_option(
+    "l6", "published", "quick",
+    told="l6: six latents; published: six principal components of ten latents; quick: a minute.",
 )  # fmt: skip
-@click.option(
-    "--seed", type=shared.SEED, default=256, show_default=True, help="Seed of split, weights and every epoch."
-)
-@click.option(
-    "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
-)
-@click.option("--objects", type=click.IntRange(min=64), help="Spectra at most.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@training.seed_option
+@training.resume_option
+@training.objects_option("Spectra")
+@training.device_option
 @stoppable()
 def vae(out: Path, **arguments: Any) -> None:
     """Train the autoencoder that describes a galaxy's spectrum by six numbers.
@@ -117,37 +95,23 @@ def vae(out: Path, **arguments: Any) -> None:
     type=click.Choice(["xresnet18-hybrid", "xresnet18", "xresnet18-deconv", "simple-cnn", "simple-deconv"]),
     default="xresnet18-hybrid", show_default=True, help="hybrid: network deconvolution in the stem, batch norm above.",
 )  # fmt: skip
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("spectra"), show_default=True,
-    help="Folder for state, weights, metrics and the model file.",
-)  # fmt: skip
-@shared.spectra_options
-@shared.pixel_options
-@shared.table_options
-@click.option(
-    "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
-    help="published: as the authors ran it; quick: minutes on two cores.",
-)  # fmt: skip
-@click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Seed of weights and every step.")
-@click.option(
-    "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
-)
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training, instead of the preset's epochs."
-)
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Epochs, instead of the preset's.")
-@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
-@click.option("--stream", type=click.IntRange(min=64), help="Learn from N mock galaxies, each seen once (for a GPU).")
+@training.out_option("spectra")
+@training.spectra_options
+@training.reading_options
+@training.preset_option("default", "published", "quick")
+@training.seed_option
+@training.resume_option
+@training.minutes_option
+@training.epochs_option
+@training.objects_option()
+@training.stream_option
 @click.option(
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
     help="Share of the last features left out; adds SPEC_LATENT_SCATTER, the scatter of 32 such networks.",
 )  # fmt: skip
-@click.option(
-    "--split", type=click.Choice(["seed", "tile"]), default="seed", show_default=True,
-    help="Hold out galaxies at random, or whole HEALPix tiles.",
-)  # fmt: skip
-@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@training.split_option
+@training.cache_option
+@training.device_option
 @stoppable()
 def spectra(
     out: Path, vae: Path | None, catalog: Path | None, cutouts: Path | None, spectra: tuple[str, ...], seed: int,
@@ -161,9 +125,8 @@ def spectra(
     from galcli.training.recipes.spectra_data import Source
     from galcli.training.recipes.spectra_export import train_and_export
     from galcli.training.recipes.vae_coder import open_coder
-    from galcli.training.survey import Reading
 
-    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    reading = training.reading_of(arguments)
     source = Source(cache or out / "cache", seed, objects, catalog, cutouts, spectra, reading)
     model = train_and_export(out, source, open_coder(vae), **arguments)
     click.echo(f"model: {model}")
@@ -171,27 +134,22 @@ def spectra(
 
 
 @command.command("dmagnet")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dmagnet"), show_default=True,
-    help="Folder for state, weights, metrics and the model file.",
+@training.out_option("dmagnet")
+@training.morphology_options
+@training.reading_options
+@training.preset_option(
+    "default", "published", "quick", "finetune",
+    told="published: as the authors ran it; quick: minutes on two cores; finetune: go on from --init, slowly.",
 )  # fmt: skip
-@shared.morphology_options
-@shared.pixel_options
-@shared.table_options
 @click.option(
-    "--preset", type=click.Choice(["default", "published", "quick"]), default="default", show_default=True,
-    help="published: as the authors ran it; quick: minutes on two cores.",
-)  # fmt: skip
-@click.option("--seed", type=shared.SEED, default=256, show_default=True, help="Seed of split, weights and every step.")
-@click.option(
-    "--resume", is_flag=True, help="Go on from the state in the output folder; bit for bit as if never stopped."
+    "--init", type=click.Path(path_type=Path), help="Initial weights: weights.safetensors of an earlier training."
 )
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Time for training, instead of the preset's epochs."
-)
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Epochs, instead of the preset's.")
-@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
-@click.option("--stream", type=click.IntRange(min=64), help="Learn from N mock galaxies, each seen once (for a GPU).")
+@training.seed_option
+@training.resume_option
+@training.minutes_option
+@training.epochs_option
+@training.objects_option()
+@training.stream_option
 @click.option("--class-weights", is_flag=True, help="Let every class count the same in the loss.")
 @click.option(
     "--average", type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -202,8 +160,8 @@ def spectra(
     type=click.IntRange(min=1),
     help="End after so many epochs without a better macro F1 on the last stage.",
 )
-@click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: OUT/cache).")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@training.cache_option
+@training.device_option
 @stoppable()
 def dmagnet(
     out: Path, galaxy10: Path | None, verify: bool, catalog: Path | None, cutouts: Path | None, label_column: str,
@@ -216,9 +174,8 @@ def dmagnet(
     need_training("galcli train")
     from galcli.training.recipes.dmagnet_data import Source
     from galcli.training.recipes.dmagnet_export import train_and_export
-    from galcli.training.survey import Reading
 
-    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    reading = training.reading_of(arguments)
     source = Source(cache or out / "cache", seed, objects, galaxy10, verify, catalog, cutouts, label_column, reading)
     model = train_and_export(out, source, **arguments)
     click.echo(f"model: {model}")
@@ -230,11 +187,10 @@ def dmagnet(
 @click.option(
     "--catalog", type=click.Path(path_type=Path), help="Survey that MODEL learned from, if not the mock survey."
 )
-@click.option("--cutouts", type=click.Path(path_type=Path), help="Its cutouts (default: found beside the catalogue).")
-@shared.pixel_options
-@shared.table_options
+@training.cutouts_option
+@training.reading_options
 @click.option("--label-columns", callback=shared.comma_list, help="Its label columns, as in the training.")
-@click.option("--objects", type=click.IntRange(min=64), help="Rows of the catalogue at most, as in the training.")
+@training.objects_option("Rows of the catalogue, as in the training,")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where stamps are kept (default: `cache` beside MODEL).")
 def int8(model: Path, **arguments: Any) -> None:
     """Make the int8 twin of MODEL, a file of `galcli train sfnet`, beside it.
@@ -243,9 +199,8 @@ def int8(model: Path, **arguments: Any) -> None:
     """
     need_training("galcli train")
     from galcli.training.recipes.sfnet_export import export_twin
-    from galcli.training.survey import Reading
 
-    reading = Reading(**{field.name: arguments.pop(field.name) for field in fields(Reading)})
+    reading = training.reading_of(arguments)
     twin = export_twin(model, reading=reading, **arguments)
     click.echo(f"model: {twin}")
     click.echo(f"next: galcli predict CATALOG --model {model} --precision int8")

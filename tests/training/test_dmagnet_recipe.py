@@ -81,7 +81,7 @@ def test_presets_show_the_published_field() -> None:
     assert plan.stages == (Stage(256, 0.262, 80.0),)
     assert (plan.batch, plan.lr, plan.weight_decay, plan.display) == (64, 3e-4, 0.05, 1.0)
     assert (plan.variety.turn, plan.variety.contrast, plan.variety.zoom) == (180, 0.1, 1)
-    for name in ("default", "published", "quick"):
+    for name in ("default", "published", "quick", "finetune"):
         assert all(stage.size * stage.pixel_scale == pytest.approx(67.072) for stage in PRESETS[name].stages)
 
 
@@ -325,3 +325,36 @@ def test_other_weights_are_not_exported(mock: Source, tmp_path: Path, monkeypatc
     seen = dmagnet_export.views_of(weights, mock, gather(TINY, mock))
     with pytest.raises(ModelError, match="not the weights of a DMAGNet"):
         dmagnet_export.export_dmagnet(weights, seen, tmp_path / "x.onnx", "galaxy10")
+
+
+def test_a_training_goes_on_from_earlier_weights(mock: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "finetune", replace(TINY, stages=TINY.stages[-1:], lr=1e-6, goes_on=True))
+    torch.manual_seed(mock.seed)
+    initial = tiny(10).state_dict()
+    earlier = train_dmagnet(tmp_path / "earlier", mock, **ONE)
+    before = checkpoint.load_weights(earlier)[0]
+    later = train_dmagnet(tmp_path / "later", mock, **ONE | {"preset": "finetune", "init": earlier})
+    after, info = checkpoint.load_weights(later)
+    for name in ("0.weight", "6.weight", "6.bias"):  # at this rate they hardly move
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=5e-5)
+        assert not torch.allclose(before[name], initial[name], rtol=0, atol=5e-4)
+    assert not torch.equal(after["1.running_mean"], before["1.running_mean"])  # it did learn
+    told = info["init"]
+    assert (told["file"], told["preset"], told["network"], told["mock"]) == (
+        "weights.safetensors",
+        "tiny",
+        "tiny",
+        True,
+    )
+    assert told["objects"] == info["objects"]
+
+
+def test_initial_weights_that_cannot_serve(mock: Source, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="goes on from an earlier training"):
+        train_dmagnet(tmp_path / "a", mock, **ONE | {"preset": "finetune"})
+    with pytest.raises(ModelError, match="no-such"):
+        train_dmagnet(tmp_path / "a", mock, **ONE | {"init": tmp_path / "no-such.safetensors"})
+    checkpoint.save(tmp_path / "other.safetensors", {"0.weight": torch.zeros(3)}, {"target": "lines"})
+    with pytest.raises(ModelError, match="does not fit the network"):
+        train_dmagnet(tmp_path / "a", mock, **ONE | {"init": tmp_path / "other.safetensors"})
+    assert not (tmp_path / "a").exists()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from galcli.errors import InputError
+from galcli.errors import InputError, UsageError
 from galcli.training import checkpoint
 from galcli.training.classification import Classification, balanced_weights
 from galcli.training.data import Feed
@@ -23,6 +23,7 @@ from galcli.training.recipes.asked import lookup, require_one_length
 from galcli.training.recipes.dmagnet_data import LABEL, SEEN_AS, Labelled, Source, gather, mock_choice
 from galcli.training.recipes.dmagnet_plan import PRESETS, Preset
 from galcli.training.recipes.fronts import fronts_of
+from galcli.training.recipes.initial import start_from
 from galcli.training.recipes.normalised import normalised
 from galcli.training.recipes.sample import Sample
 from galcli.training.recipes.stages import STREAMED_EPOCH, steps_of
@@ -38,7 +39,7 @@ def train_dmagnet(
     out: Path, source: Source, *, network: str = "dmagnet", preset: str = "default", resume: bool = False,
     minutes: float | None = None, epochs: float | None = None, device: str = "auto", stream: int | None = None,
     class_weights: bool = False, average: float | None = None, patience: int | None = None,
-    labelled: Labelled | None = None,
+    init: Path | None = None, labelled: Labelled | None = None,
 ) -> Path:  # fmt: skip
     """Train a network of galaxy morphology; write its weights and metrics.
 
@@ -68,6 +69,8 @@ def train_dmagnet(
         Keep the exponential moving average of the weights, of this decay per step.
     patience : int, optional
         Epochs on the last stage without a better macro F1 after which the training ends.
+    init : Path, optional
+        Initial weights: ``weights.safetensors`` of an earlier training.
     labelled : Labelled, optional
         What ``gather`` gives for this source, where it is known already.
 
@@ -79,17 +82,22 @@ def train_dmagnet(
     Raises
     ------
     UsageError
-        For an unknown network or preset, a stream beside a survey, or epochs beside a time or a stream.
+        For an unknown network or preset, a stream beside a survey, epochs beside a time or a stream, or a preset
+        that goes on from an earlier training without its weights.
     InputError
         If too few galaxies have classes and pixels.
+    ModelError
+        If the initial weights are damaged, or not of this network.
     Interrupted
         After a signal; ``resume`` goes on.
     """
-    check(out, source, network=network, preset=preset, resume=resume, minutes=minutes, epochs=epochs, stream=stream)
+    check(out, source, network=network, preset=preset, resume=resume, minutes=minutes, epochs=epochs, stream=stream,
+          init=init)  # fmt: skip
     plan, seed = PRESETS[preset], source.seed
     sample = (labelled or gather(plan, source)).sample
     torch.manual_seed(seed)
     module = NETWORKS[network](len(NAMES))
+    start = start_from(module, init)
     feeds: list[AnyFeed] = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
     pixels = normalised(out, feeds[0], resume, plan.stages[-1].pixel_scale)
     steps = _steps(plan, feeds, sample, epochs)
@@ -112,7 +120,7 @@ def train_dmagnet(
     identity = {
         "network": network, "preset": preset, "plan": asdict(plan), "seed": seed, "mock": sample.mock,
         "minutes": minutes, "epochs": epochs, "stream": stream, "class_weights": class_weights, "average": average,
-        "patience": patience, "samples": [stamps.describe() for stamps in sample.stamps],
+        "patience": patience, "init": str(init) if init else None, "samples": [stamps.describe() for stamps in sample.stamps],
         "stamps": [stamps.key for stamps in sample.stamps], "learned": sample.digest(), "reading": source.reading.told,
     }  # fmt: skip
     if stream is not None or minutes is not None:
@@ -124,16 +132,20 @@ def train_dmagnet(
     )  # fmt: skip
     fit = Fit(module, task, feeds, settings, out)
     fit.run(resume)
-    return _write(out, fit, task, sample, identity | {"data": source.name})
+    return _write(out, fit, task, sample, identity | {"data": source.name, "init": start})
 
 
 def check(
     out: Path, source: Source, *, network: str = "dmagnet", preset: str = "default", resume: bool = False,
-    minutes: float | None = None, epochs: float | None = None, stream: int | None = None, **rest: Any,
+    minutes: float | None = None, epochs: float | None = None, stream: int | None = None,
+    init: Path | None = None, **rest: Any,
 ) -> None:  # fmt: skip
     """Refuse what ``train_dmagnet`` cannot do, before any galaxy is read; arguments and errors are its own."""
     lookup(NETWORKS, network, "network")
-    lookup(PRESETS, preset, "preset")
+    if lookup(PRESETS, preset, "preset").goes_on and init is None:
+        raise UsageError(f"the preset {preset} goes on from an earlier training", "name its weights with --init")
+    if init is not None:
+        checkpoint.load_weights(init)
     source.check()
     require_one_length(source.name is not None, stream, minutes, epochs)
     if not resume:

@@ -32,6 +32,8 @@ class Preset:
         Galaxies of the mock set, where no catalogue is given.
     smallest : float
         Least half-light radius [arcsec] of mock galaxies: smaller ones do not show their class on this grid.
+    goes_on : bool
+        It starts from the weights of an earlier training.
     """
 
     stages: tuple[Stage, ...]
@@ -42,6 +44,7 @@ class Preset:
     variety: Variety = field(default_factory=Variety)
     mock_objects: int = 81_920
     smallest: float = 3.5
+    goes_on: bool = False
 
     @property
     def looks(self) -> Looks:
@@ -54,6 +57,7 @@ FINAL = (128, 0.524)
 
 PRESETS = {
     "default": Preset((Stage(64, 1.048, 2.1, 0.4), Stage(*FINAL, 2.05, 0.6))),
+    "finetune": Preset((Stage(*FINAL, 2.05),), lr=1.5e-4, goes_on=True),
     # As the authors trained on Galaxy10 (11,487 galaxies), as far as their paper tells: 80 epochs at 256 px.
     "published": Preset((Stage(256, 0.262, 80.0),), display=1.0, variety=PUBLISHED, mock_objects=12_763, smallest=0.0),
     "quick": Preset((Stage(64, 1.048, 4.0),), mock_objects=6_144),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from galcli.training.pixels import Pixels
 from galcli.training.progress import say
 from galcli.training.recipes.asked import lookup, require_one_length
 from galcli.training.recipes.fronts import fronts_of
+from galcli.training.recipes.initial import start_from
 from galcli.training.recipes.normalised import normalised
 from galcli.training.recipes.sample import Sample
 from galcli.training.recipes.sfnet_data import Source, Split, gather
@@ -118,7 +119,7 @@ def train(
         say("no catalogue given: training on the mock survey")
     torch.manual_seed(seed)
     network = SFNet(len(chosen.outputs), k)
-    start = None if init is None else _provenance(init, checkpoint.initialise(network, init, say))
+    start = start_from(network, init)
     sample = gather(chosen, plan, source, split)
     feeds: list[AnyFeed] = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
     if stream is not None:
@@ -143,15 +144,6 @@ def train(
     fit.run(resume)
     known = {"init": start, "label_columns": list(source.columns), "data": None if catalog is None else catalog.name}
     return _write(out, fit, task, sample, identity | known)
-
-
-def _provenance(path: Path, info: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of initial weights: their file's name, and the training that a galcli file tells of."""
-    told = ("target", "preset", "objects", "epochs", "seconds", "mock", "init")
-    earlier = {name: info[name] for name in told if info.get(name) is not None}
-    if isinstance(earlier.get("init"), str):
-        earlier["init"] = {"file": Path(earlier["init"]).name}  # where it lay is nobody's business
-    return {"file": path.name} | earlier
 
 
 def _feed(sample: Sample, stage: int, plan: Preset, seed: int) -> Feed:
