@@ -79,12 +79,14 @@ class Settings:
         Decoupled decay.
     keep : Keep
         Which weights the training ends with.
+    least_epoch : int
+        Steps between two validations at least: small sets are looked at, and states written, after several epochs.
     seed : int
         Seed of everything random in a step.
     device : 'auto', 'cpu' or 'cuda'
         Where to train.
     checkpoint_minutes : float
-        Time between two states on disk (one is also written at the end of each epoch).
+        Time between two states on disk (one is also written at each validation).
     identity : dict
         JSON-able facts that a resumed training must share.
     """
@@ -95,6 +97,7 @@ class Settings:
     optimizer: OptimizerName = "ranger"
     weight_decay: float = 0.01
     keep: Keep = field(default_factory=Keep)
+    least_epoch: int = 1
     seed: int = 256
     device: str = "auto"
     checkpoint_minutes: float = 5.0
@@ -304,13 +307,14 @@ class Fit:
         """At the end of an epoch or stage: validate and note it; say whether it was one."""
         stage, last = locate(self.history.step - 1, self.steps)
         of_stage = last + 1 == self.steps[stage]
-        if not of_stage and (last + 1) % self.feeds[stage].steps_per_epoch:
+        length = self.feeds[stage].steps_per_epoch
+        if not of_stage and (last + 1) % (-(-self.settings.least_epoch // length) * length):
             return False
         final = self.history.step == sum(self.steps)
         figures = self.validate(stage, final)
         loss = math.fsum(self.losses) / max(len(self.losses), 1)
         self.losses.clear()
-        epoch = (last + 1) / self.feeds[stage].steps_per_epoch
+        epoch = (last + 1) / length
         entry = {"step": self.history.step, "stage": stage, "epoch": round(epoch, 4), "lr": lr, "train_loss": loss}
         self.history.curve.append(entry | figures)
         best = self._best()

@@ -30,7 +30,7 @@ MOCK_SURVEYS: dict[str, tuple[str | Survey, ...]] = {
 #: Generating parameters kept beside the labels: the sizes that display images are framed by.
 SHAPES = ("r50", "bt")
 #: Changes when the mock survey's own code makes other galaxies from the same seed.
-MOCK_VERSION = 1
+MOCK_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def varied(
 ) -> Iterator[Batch]:  # fmt: skip
     """Batches of stamps as a network was shown them in training; arguments as for `views` and ``data.Feed``."""
     feed = Feed(stamps, rows, target, min(batch_size, len(rows)), seed, looks)
-    place = torch.tensor([fronts.index(name) if name in fronts else -1 for name in FRONTS])
+    # Whatever the network has no front for lies beyond its last one, where every lookup fails.
+    place = torch.tensor([fronts.index(name) if name in fronts else len(fronts) for name in FRONTS])
     for step in range(feed.steps_per_epoch):
         batch = feed.batch(step)
         yield replace(batch, front=place[batch.front])

@@ -61,7 +61,8 @@ def table1(
 @training.reading_options
 @training.preset_option(
     "quick", "default", "published",
-    told="quick: minutes on two cores; default: as the shipped model; published: as the authors ran it, for a GPU.",
+    told="quick: minutes on two cores; default: as the shipped model; published: as far as published (length and "
+    "optimiser are ours), for a GPU.",
 )  # fmt: skip
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True,

@@ -139,7 +139,7 @@ def spectra(
 @training.reading_options
 @training.preset_option(
     "default", "published", "quick", "finetune",
-    told="published: as the authors ran it; quick: minutes on two cores; finetune: go on from --init, slowly.",
+    told="published: as the authors ran it, as far as they tell; quick: minutes on two cores; finetune: go on from --init.",
 )  # fmt: skip
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Initial weights: weights.safetensors of an earlier training."
@@ -158,7 +158,7 @@ def spectra(
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
-    help="End after so many epochs without a better macro F1 on the last stage.",
+    help="End after so many epochs (of 4,096 images at least) without a better macro F1 on the last stage.",
 )
 @training.cache_option
 @training.device_option

@@ -80,6 +80,7 @@ def test_presets_show_the_published_field() -> None:
     plan = PRESETS["published"]
     assert plan.stages == (Stage(256, 0.262, 80.0),)
     assert (plan.batch, plan.lr, plan.weight_decay, plan.display) == (64, 3e-4, 0.05, 1.0)
+    assert not plan.looks.servers
     assert (plan.variety.turn, plan.variety.contrast, plan.variety.zoom) == (180, 0.1, 1)
     for name in ("default", "published", "quick", "finetune"):
         assert all(stage.size * stage.pixel_scale == pytest.approx(67.072) for stage in PRESETS[name].stages)
@@ -91,6 +92,7 @@ def test_the_whole_path_from_galaxy10_to_predictions(
     """The published network learns from a file, is exported, and predicts FITS and JPEG cutouts."""
     monkeypatch.setitem(PRESETS, "quick", TINY)
     monkeypatch.setattr(dmagnet_export, "LEAST", 10)
+    monkeypatch.setattr(dmagnet, "LEAST_EPOCH", 1)
     out = tmp_path / "out"
     said = galcli(
         "train", "dmagnet", "--galaxy10", galaxy10, "--no-verify", "--preset", "quick", "--epochs", 6, "-o", out
@@ -99,7 +101,10 @@ def test_the_whole_path_from_galaxy10_to_predictions(
     card = library.find(out / "dmagnet.onnx").card
     assert card.training.data == "Galaxy10_DECals.h5"
     assert not card.training.mock
-    assert [front.name for front in card.fronts] == ["display"]
+    assert [front.name for front in card.fronts] == list(FRONTS)  # fluxes are drawn as display images
+    assert card.training.details["fronts"] == ["display"]
+    assert len(set(card.calibration["temperature"].values())) == 1
+    assert {metric.front for metric in card.metrics} == {"display"}
     label = next(output for output in card.outputs if output.column == "MORPH_LABEL")
     assert label.labels == NAMES
     assert next(table for table in card.tables if table.name == "MORPH_CLASSES").columns[1].values == list(NAMES)
@@ -133,6 +138,35 @@ def test_the_whole_path_from_galaxy10_to_predictions(
     galcli(*words, "--pixel-scale", 0.7, "-o", tmp_path / "scaled.fits")
     offset = Table.read(tmp_path / "scaled.fits", hdu="PREDICTIONS")["MORPH_ATT_DX"]
     assert np.isfinite(np.ma.filled(offset, np.nan)).all()
+    galcli("mock", tmp_path / "sky", "-n", 3, "--seed", 1, "--no-spectra")
+    galcli("predict", tmp_path / "sky/catalog.fits", "--model", out / "dmagnet.onnx", "-o", tmp_path / "flux.fits")
+    fluxes = Table.read(tmp_path / "flux.fits", hdu="PREDICTIONS")
+    assert (np.array(fluxes["MORPH_CLASS"]) >= 0).all()
+    np.testing.assert_allclose(np.array(fluxes["MORPH_PROB"]).sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("views", "calibrated"), [(12, False), (60, True)])
+def test_few_galaxies_do_not_sharpen_probabilities(views: int, calibrated: bool) -> None:
+    """Twelve galaxies that are all classified rightly would say that the network is never wrong."""
+    truth = np.arange(views) % 10
+    held = {"inner/logits": np.eye(10)[truth] * 2.0, "front": np.zeros(views, int), "target": truth[:, None]}
+    found = dmagnet_export.temperatures(held, 3)
+    assert (found == [1.0] * 3) is not calibrated
+
+
+def test_small_surveys_are_validated_on_all_and_not_after_every_pass(
+    galaxy10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dmagnet, "GLANCE", 2)
+    monkeypatch.setattr(dmagnet, "LEAST_EPOCH", 200)
+    source = Source(tmp_path, 5, galaxy10=galaxy10, verify=False)
+    tasks = []
+    kept = dmagnet.Classification
+    monkeypatch.setattr(dmagnet, "Classification", lambda *a, **k: tasks.append(kept(*a, **k)) or tasks[-1])
+    train_dmagnet(tmp_path / "out", source, **ONE, epochs=10)
+    assert tasks[0].glance == 7  # all that are held out
+    # Passes of 7 steps; at least 25 steps are 4 passes; and at the end of the stage.
+    assert [entry["epoch"] for entry in metrics(tmp_path / "out")["curve"]] == [4.0, 5.0] * 2
 
 
 def test_the_parts_of_a_file_are_disjoint(galaxy10: Path, tmp_path: Path) -> None:
@@ -171,7 +205,7 @@ def test_the_mock_survey_is_learned_and_unseen_galaxies_are_new(mock: Source, tm
     assert set(np.unique(sample.target)) <= set(range(10))
     assert sample.stamps[0].labels["r50"].min() >= TINY.smallest
     other = unseen(TINY, mock, labelled, 48)
-    assert other.name.startswith("unseen mock galaxies (seed ")
+    assert other.name.startswith("unseen mock galaxies of plain class, R50 > 3.5 arcsec (seed ")
     assert len(other.rows) == 48
     mine = sample.stamps[-1].pixels[:48].astype(np.float32)
     assert not np.array_equal(np.nan_to_num(mine), np.nan_to_num(other.stamps.pixels.astype(np.float32)))
@@ -339,6 +373,9 @@ def test_a_training_goes_on_from_earlier_weights(mock: Source, tmp_path: Path, m
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=5e-5)
         assert not torch.allclose(before[name], initial[name], rtol=0, atol=5e-4)
     assert not torch.equal(after["1.running_mean"], before["1.running_mean"])  # it did learn
+    scales = [json.loads((tmp_path / name / "normalisation.json").read_text()) for name in ("later", "earlier")]
+    for key in ("mean", "std"):  # what the weights are used to
+        assert scales[0][key] == pytest.approx(scales[1][key], rel=1e-6)
     told = info["init"]
     assert (told["file"], told["preset"], told["network"], told["mock"]) == (
         "weights.safetensors",
@@ -358,3 +395,11 @@ def test_initial_weights_that_cannot_serve(mock: Source, tmp_path: Path) -> None
     with pytest.raises(ModelError, match="does not fit the network"):
         train_dmagnet(tmp_path / "a", mock, **ONE | {"init": tmp_path / "other.safetensors"})
     assert not (tmp_path / "a").exists()
+
+
+def test_initial_weights_that_know_the_galaxies_held_out(galaxy10: Path, tmp_path: Path) -> None:
+    source = Source(tmp_path, 5, galaxy10=galaxy10, verify=False)
+    weights = train_dmagnet(tmp_path / "a", source, **ONE, epochs=2)
+    with pytest.raises(UsageError, match="split by the seed 5, so it knows galaxies held out now"):
+        train_dmagnet(tmp_path / "b", replace(source, seed=6), **ONE, epochs=2, init=weights)
+    train_dmagnet(tmp_path / "b", source, **ONE, epochs=2, init=weights)

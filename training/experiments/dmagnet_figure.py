@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from galcli.predict.classes import scores
 from galcli.training.experiments.dmagnet_measure import Outcome
 from galcli.training.experiments.dmagnet_published import published
-from galcli.training.experiments.dmagnet_report import OURS, caveats, describe_sample, main_front
+from galcli.training.experiments.dmagnet_report import OURS, averaged, caveats, describe_sample, main_front
 from galcli.training.galaxy10 import NAMES
 from galcli.training.interpret.confusion import draw_confusion
 from galcli.training.interpret.style import FAINT, INK, look
@@ -36,26 +35,28 @@ def draw(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Figure
     -------
     Figure
     """
-    front = main_front(outcomes)
+    front, mean = main_front(outcomes), averaged(outcomes)
     with look():
         figure = Figure(figsize=(15, 7.2), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
         _classes(left, outcomes, front)
-        draw_confusion(right, outcomes[OURS].fronts[front].confusion)
-        right.set_title(f"{OURS}: galaxies, coloured by share of the true class")
-        figure.suptitle(f"{describe_sample(settings)}; front {front}", color=INK)
+        draw_confusion(right, np.rint(outcomes[OURS].fronts[front].confusion).astype(np.int64))
+        right.set_title(f"{OURS}: whole galaxies, {mean};\ncolours are shares of the true class")
+        figure.suptitle(f"{describe_sample(settings)}\nfront {front}; {mean}", color=INK)
         figure.supxlabel("\n".join(caveats(settings)), color=FAINT, fontsize=10)
     return figure
 
 
 def _classes(axes: Axes, outcomes: Mapping[str, Outcome], front: str) -> None:
-    """F1 of every class, ours and the published one."""
+    """F1 of every class, ours and the published one; bars are standard deviations of several trainings."""
     place = np.arange(len(NAMES))
     for number, (network, one) in enumerate(outcomes.items()):
-        figures = scores(one.fronts[front].confusion)
+        figures, deviation = one.fronts[front].mean.scores, one.fronts[front].deviation
         shifted = place + _STEP * (number - (len(outcomes) - 1) / 2)
-        label = f"{network}: macro F1 {figures.macro[2]:.3f}"
-        axes.plot(figures.f1, shifted, _MARKERS[number], color=_COLOURS[number], label=label)
+        label, scatter = f"{network}: macro F1 {figures.macro[2]:.3f}", None
+        if deviation is not None:
+            label, scatter = f"{label} +-{deviation.scores.macro[2]:.3f}", deviation.scores.f1
+        axes.errorbar(figures.f1, shifted, xerr=scatter, fmt=_MARKERS[number], color=_COLOURS[number], label=label)
     paper = published()
     label = f"paper, corrected (Galaxy10): macro F1 {paper.macro[2]:.3f}"
     axes.plot(paper.f1, place, "|", color=INK, markersize=22, label=label)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from galcli.predict.classes import confusion, scores
+from galcli.predict.classes import ClassScores, confusion, scores
 from galcli.training.classification import calibration_error
 from galcli.training.data import Batch
 from galcli.training.pixels import Pixels
@@ -24,8 +24,28 @@ ROUNDS = 7
 
 
 @dataclass(frozen=True)
+class Figures:
+    """How well unseen galaxies are classified through one front, or how much that scatters.
+
+    Attributes
+    ----------
+    scores : ClassScores
+    calibration_error : float
+        Expected calibration error.
+    """
+
+    scores: ClassScores
+    calibration_error: float
+
+    @property
+    def main(self) -> tuple[float, float, float]:
+        """Accuracy, macro F1 and calibration error."""
+        return self.scores.accuracy, self.scores.macro[2], self.calibration_error
+
+
+@dataclass(frozen=True)
 class Seen:
-    """Unseen galaxies, classified through one front.
+    """Unseen galaxies, classified by one training through one front.
 
     Attributes
     ----------
@@ -37,6 +57,51 @@ class Seen:
 
     confusion: NDArray[np.int64]
     calibration_error: float
+
+    @property
+    def figures(self) -> Figures:
+        """Figures of this training."""
+        return Figures(scores(self.confusion), self.calibration_error)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Unseen galaxies, classified by all trainings of a network through one front.
+
+    Attributes
+    ----------
+    mean : Figures
+        Mean of each figure over the trainings.
+    deviation : Figures or None
+        Standard deviation of each (n - 1 degrees of freedom); None of a single training.
+    confusion : ndarray (C, C), float64
+        Galaxies, mean over the trainings; rows are true classes and sum to the support.
+    """
+
+    mean: Figures
+    deviation: Figures | None
+    confusion: NDArray[np.float64]
+
+
+def summarise(trainings: Sequence[Seen]) -> Summary:
+    """What trainings say of the same galaxies: the supports are those of the galaxies, however many trainings."""
+    each = [one.figures for one in trainings]
+
+    def over(statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Figures:
+        def of(name: str) -> NDArray[np.float64]:
+            return statistic(np.array([getattr(one.scores, name) for one in each]))
+
+        return Figures(
+            ClassScores(
+                of("precision"), of("recall"), of("f1"), each[0].scores.support, float(of("accuracy")),
+                tuple(of("macro").tolist()), tuple(of("weighted").tolist()),
+            ),
+            float(statistic(np.array([one.calibration_error for one in each]))),
+        )  # fmt: skip
+
+    deviation = over(lambda values: values.std(axis=0, ddof=1)) if len(each) > 1 else None
+    matrix = np.mean([one.confusion for one in trainings], axis=0)
+    return Summary(over(lambda values: values.mean(axis=0)), deviation, matrix)
 
 
 @dataclass(frozen=True)
@@ -63,20 +128,9 @@ class Outcome:
     metrics: tuple[dict[str, Any], ...]
 
     @property
-    def fronts(self) -> dict[str, Seen]:
-        """All trainings together: summed confusion matrices, mean calibration error."""
-        return {
-            front: Seen(
-                np.sum([run[front].confusion for run in self.runs], axis=0),
-                statistics.fmean(run[front].calibration_error for run in self.runs),
-            )
-            for front in self.runs[0]
-        }
-
-    def each(self, front: str) -> NDArray[np.float64]:
-        """Accuracy, macro F1 and calibration error of each training (seeds, 3)."""
-        figures = [(scores(run[front].confusion), run[front].calibration_error) for run in self.runs]
-        return np.array([(one.accuracy, one.macro[2], error) for one, error in figures])
+    def fronts(self) -> dict[str, Summary]:
+        """All trainings together, through every front."""
+        return {front: summarise([run[front] for run in self.runs]) for front in self.runs[0]}
 
 
 def classify(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from galcli.predict.classes import ClassScores, scores
+from galcli.predict.classes import ClassScores
 from galcli.training.classification import BINS
-from galcli.training.experiments.dmagnet_measure import Outcome
+from galcli.training.experiments.dmagnet_measure import Figures, Outcome, Seen, Summary
 from galcli.training.experiments.dmagnet_published import PAPER, ROWS, TEST, TRAINING, VALIDATION, corrected, published
 from galcli.training.galaxy10 import NAMES
 
@@ -23,6 +21,8 @@ _NAME, _NETWORK, _BLOCK = 24, 10, 21
 #: Widths of the columns of what a network costs and is worth.
 _COSTS = (12, 15, 10, 12, 17, 17, 17)
 _PAPER = "paper, corrected"
+#: Lines below those of the classes, and below means.
+_AVERAGES, _SCATTER = ("Accuracy", "Macro avg.", "Weighted avg."), "  +-"
 
 
 def describe_sample(settings: Mapping[str, Any]) -> str:
@@ -48,14 +48,25 @@ def caveats(settings: Mapping[str, Any]) -> list[str]:
     found = ["The sizes of the split are the published ones; which galaxies are tested was not published."]
     if settings["unseen"] != TEST:
         found = [f"{settings['unseen']:,} galaxies are tested, not the {TEST:,} of the paper."]
-    if settings["preset"] != "published":
-        found.append(f"The images are {settings['size']} px and the training is shorter than published.")
+    if settings["preset"] == "published":
+        found.append("The training is as far as published; its length and optimiser are ours.")
+    else:
+        found.append(
+            f"The images are {settings['size']} px, not 256, and are varied more than published; "
+            "length and optimiser of the training are ours."
+        )
     return found
 
 
 def main_front(outcomes: Mapping[str, Outcome]) -> str:
     """The way of seeing that the tables are of: display images, which the paper classified, where they are known."""
     return list(next(iter(outcomes.values())).fronts)[-1]
+
+
+def averaged(outcomes: Mapping[str, Outcome]) -> str:
+    """Of how many trainings every figure of a network is."""
+    count = len(outcomes[OURS].runs)
+    return "one training" if count == 1 else f"mean of {count} trainings"
 
 
 def as_text(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], machine: str) -> str:
@@ -74,14 +85,15 @@ def as_text(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], machin
     -------
     str
     """
-    front = main_front(outcomes)
+    front, mean = main_front(outcomes), averaged(outcomes)
     lines = [
         PAPER, f"on {describe_sample(settings)}", *caveats(settings),
         "", "Training protocol", *_protocol(settings, outcomes),
-        "", f"Metrics on unseen galaxies (front {front})", *_metrics(outcomes, front),
+        "", f"Metrics on unseen galaxies (front {front}; {mean})", *_metrics(outcomes, front),
         "", "Networks", *_networks(settings, outcomes, front, machine),
-        "", "Accuracy, macro F1 and calibration error through every front", *_fronts(outcomes),
-        "", f"Confusion matrix of {OURS} (front {front}; rows are true classes)", *_confusion(outcomes[OURS], front),
+        "", f"Accuracy, macro F1 and calibration error through every front ({mean})", *_fronts(outcomes),
+        "", f"Confusion matrix of {OURS} (front {front}; galaxies, {mean}; rows are true classes)",
+        *_confusion(outcomes[OURS].fronts[front]),
         "", "The paper's rows carry the names of other classes; their supports tell which they are of:",
         *(f"  {row.label + f' ({row.support})':32}is {row.true}" for row in ROWS),
     ]  # fmt: skip
@@ -117,25 +129,35 @@ def _protocol(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> I
 
 
 def _metrics(outcomes: Mapping[str, Outcome], front: str) -> Iterator[str]:
-    """Table 3: precision, recall, F1 and support."""
-    each = {_PAPER: published()}
-    each |= {network: scores(one.fronts[front].confusion) for network, one in outcomes.items()}
-    ours, runs = each[OURS], len(outcomes[OURS].runs)
-    yield " " * _NAME + "".join(f"  {name:{_BLOCK - 2}}" for name in each) + f"{'support':>12}"
+    """Table 3: precision, recall, F1 and support; below each line of several trainings, their standard deviations."""
+    found = {network: one.fronts[front] for network, one in outcomes.items()}
+    paper, ours = published(), found[OURS].mean.scores
+    yield " " * _NAME + "".join(f"  {name:{_BLOCK - 2}}" for name in (_PAPER, *found)) + f"{'support':>12}"
     heads = f"{'prec.':>6}{'rec.':>6}{'F1':>6}"
-    yield f"{'class':{_NAME}}" + f"{heads:{_BLOCK}}" * len(each) + f"{'paper':>6}{'here':>6}"
-    for number, name in enumerate(NAMES):
-        cells = ((one.precision[number], one.recall[number], one.f1[number]) for one in each.values())
-        support = f"{each[_PAPER].support[number]:6d}{ours.support[number] // runs:6d}"
-        yield f"{name:{_NAME}}" + "".join(map(_three, cells)) + support
-    total = f"{TEST:6d}{ours.support.sum() // runs:6d}"
-    yield f"{'Accuracy':{_NAME}}" + "".join(f"{f'{one.accuracy:18.2f}':{_BLOCK}}" for one in each.values()) + total
-    yield f"{'Macro avg.':{_NAME}}" + "".join(_three(one.macro) for one in each.values()) + total
-    yield f"{'Weighted avg.':{_NAME}}" + "".join(_three(one.weighted) for one in each.values()) + total
+    yield f"{'class':{_NAME}}" + f"{heads:{_BLOCK}}" * (1 + len(found)) + f"{'paper':>6}{'here':>6}"
+    columns = [_rows(paper), *(_rows(one.mean.scores) for one in found.values())]
+    scatter = [_rows(one.deviation.scores) for one in found.values() if one.deviation]
+    for number, name in enumerate((*NAMES, *_AVERAGES)):
+        support = "".join(f"{_supports(one)[number]:6d}" for one in (paper, ours))
+        yield f"{name:{_NAME}}" + "".join(_block(column[number], 2) for column in columns) + support
+        if scatter:
+            yield f"{_SCATTER:{_NAME + _BLOCK}}" + "".join(_block(column[number], 3) for column in scatter).rstrip()
 
 
-def _three(values: tuple[float, float, float]) -> str:
-    return f"{''.join(f'{value:6.2f}' for value in values):{_BLOCK}}"
+def _rows(one: ClassScores) -> list[Sequence[float]]:
+    """Figures of every class, and of all."""
+    classes = zip(one.precision, one.recall, one.f1, strict=True)
+    return [*classes, (one.accuracy,), one.macro, one.weighted]
+
+
+def _supports(one: ClassScores) -> list[int]:
+    """Galaxies of every class, and all."""
+    return [*one.support, *[one.support.sum()] * len(_AVERAGES)]
+
+
+def _block(values: Sequence[float], digits: int) -> str:
+    """Columns of one network; a single value stands below F1."""
+    return f"{''.join(f'{value:6.{digits}f}' for value in values):>18}".ljust(_BLOCK)
 
 
 def _networks(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], front: str, machine: str) -> Iterator[str]:
@@ -143,10 +165,10 @@ def _networks(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], fron
     heads = ("parameters", "multiply-adds", "images/s", "training", "accuracy", "macro F1", "ECE")
     yield _line("network", heads)
     for network, one in outcomes.items():
-        minutes = sum(metrics["seconds"] for metrics in one.metrics) / 60
+        minutes = statistics.fmean(metrics["seconds"] for metrics in one.metrics) / 60
         cells = (
             f"{one.parameters:,}", f"{one.multiply_adds / 1e9:.4f} G", f"{one.images_per_second:,.0f}",
-            f"{minutes:.1f} min", *(_with_error(values) for values in one.each(front).T),
+            f"{minutes:.1f} min", *_with_deviations(one.fronts[front]),
         )  # fmt: skip
         yield _line(network, cells)
     paper = published()
@@ -155,8 +177,9 @@ def _networks(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], fron
     yield f"multiply-adds (two FLOPs each) of one image of {settings['size']} px, in convolutions and matrix products;"
     yield f"images/s: forward, float32, batches of {settings['plan']['batch']}, the networks in turn, on {machine};"
     yield f"ECE: expected calibration error, {BINS} bins, before any temperature"
-    if len(next(iter(outcomes.values())).runs) > 1:
-        yield "+-: standard deviation of the trainings, which differ in weights and order; the galaxies are the same"
+    if len(outcomes[OURS].runs) > 1:
+        yield f"training, accuracy, macro F1, ECE: {averaged(outcomes)}, which differ in weights and order;"
+        yield "+-: their standard deviation; the galaxies are the same"
     else:
         yield "one training each: how much of a difference is chance, --seeds tells"
 
@@ -165,28 +188,34 @@ def _line(name: str, cells: Sequence[str]) -> str:
     return f"{name:{_NETWORK}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, _COSTS, strict=True))
 
 
-def _with_error(values: NDArray[np.float64]) -> str:
-    """Mean and standard deviation over the trainings; the value where there is one."""
-    return f"{values[0]:.4f}" if len(values) == 1 else f"{values.mean():.4f} +-{values.std(ddof=1):.4f}"
+def _with_deviations(one: Summary) -> Iterator[str]:
+    deviations = [""] * 3 if one.deviation is None else [f" +-{value:.4f}" for value in one.deviation.main]
+    for mean, deviation in zip(one.mean.main, deviations, strict=True):
+        yield f"{mean:.4f}{deviation}"
 
 
 def _fronts(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
     seen = outcomes[OURS].fronts
-    names = (f"{front} ({one.confusion.sum():,})" for front, one in seen.items())
+    names = (f"{front} ({one.mean.scores.support.sum():,})" for front, one in seen.items())
     yield " " * _NETWORK + "".join(f"{name:>26}" for name in names)
     yield f"{'network':{_NETWORK}}" + f"{'acc.':>10}{'F1':>8}{'ECE':>8}" * len(seen)
     for network, one in outcomes.items():
-        line = ""
-        for front in seen:
-            figures = scores(one.fronts[front].confusion)
-            line += f"{figures.accuracy:10.4f}{figures.macro[2]:8.4f}{one.fronts[front].calibration_error:8.4f}"
-        yield f"{network:{_NETWORK}}{line}"
+        each = [one.fronts[front] for front in seen]
+        yield f"{network:{_NETWORK}}" + "".join(_main(summary.mean) for summary in each)
+        if scatter := [summary.deviation for summary in each if summary.deviation]:
+            yield f"{_SCATTER:{_NETWORK}}" + "".join(map(_main, scatter))
 
 
-def _confusion(one: Outcome, front: str) -> Iterator[str]:
+def _main(one: Figures) -> str:
+    accuracy, macro_f1, error = one.main
+    return f"{accuracy:10.4f}{macro_f1:8.4f}{error:8.4f}"
+
+
+def _confusion(one: Summary) -> Iterator[str]:
+    digits = 0 if one.deviation is None else 1
     yield f"{'':{_NAME}}" + "".join(f"{name:>6}" for name in SHORT)
-    for name, row in zip(NAMES, one.fronts[front].confusion, strict=True):
-        yield f"{name:{_NAME}}" + "".join(f"{count:6d}" for count in row)
+    for name, row in zip(NAMES, one.confusion, strict=True):
+        yield f"{name:{_NAME}}" + "".join(f"{count:6.{digits}f}" for count in row)
 
 
 def as_json(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], machine: str) -> dict[str, Any]:
@@ -204,7 +233,7 @@ def as_json(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], machin
     return {
         "experiment": "dmagnet-table", "paper": PAPER, "sample": describe_sample(settings), "mock": settings["mock"],
         "caveats": " ".join(caveats(settings)), "settings": dict(settings), "machine": machine,
-        "classes": list(NAMES), "front": main_front(outcomes),
+        "classes": list(NAMES), "front": main_front(outcomes), "figures": averaged(outcomes),
         "published": {
             "parameters": PARAMETERS, **_figures(published()), "confusion": corrected().tolist(),
             "printed_as": {row.true: row.label for row in ROWS},
@@ -213,16 +242,11 @@ def as_json(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], machin
             {
                 "network": network, "parameters": one.parameters, "multiply_adds": one.multiply_adds,
                 "flops": 2 * one.multiply_adds, "images_per_second": round(one.images_per_second, 1),
-                "fronts": {
-                    front: _figures(scores(seen.confusion))
-                    | {"calibration_error": seen.calibration_error, "confusion": seen.confusion.tolist()}
-                    for front, seen in one.fronts.items()
-                },
+                "fronts": {front: _summary(seen) for front, seen in one.fronts.items()},
                 "trainings": [
                     {"seed": metrics["training"]["seed"]} | {name: metrics[name] for name in ("seconds", "images", "curve")}
-                    | {"fronts": {front: dict(zip(("accuracy", "macro_f1", "calibration_error"), values.tolist(), strict=True))
-                                  for front in run for values in one.each(front)[number : number + 1]}}
-                    for number, (metrics, run) in enumerate(zip(one.metrics, one.runs, strict=True))
+                    | {"fronts": {front: _training(seen) for front, seen in run.items()}}
+                    for metrics, run in zip(one.metrics, one.runs, strict=True)
                 ],
             }
             for network, one in outcomes.items()
@@ -231,13 +255,34 @@ def as_json(settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], machin
 
 
 def _figures(one: ClassScores) -> dict[str, Any]:
-    averages = {"macro": one.macro, "weighted": one.weighted}
-    columns = zip(NAMES, one.precision, one.recall, one.f1, one.support, strict=True)
+    figures = _values(one)
+    for name, support in zip(NAMES, one.support, strict=True):
+        figures["classes"][name]["support"] = int(support)
+    return {"objects": int(one.support.sum())} | figures
+
+
+def _values(one: ClassScores) -> dict[str, Any]:
+    columns = zip(NAMES, one.precision.tolist(), one.recall.tolist(), one.f1.tolist(), strict=True)
     return {
-        "accuracy": one.accuracy, "objects": int(one.support.sum()),
-        **{name: dict(zip(("precision", "recall", "f1"), values, strict=True)) for name, values in averages.items()},
-        "classes": {
-            name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}
-            for name, precision, recall, f1, support in columns
-        },
+        "accuracy": one.accuracy, "macro": _three(one.macro), "weighted": _three(one.weighted),
+        "classes": {name: _three(values) for name, *values in columns},
     }  # fmt: skip
+
+
+def _three(values: Sequence[float]) -> dict[str, float]:
+    return dict(zip(("precision", "recall", "f1"), values, strict=True))
+
+
+def _summary(one: Summary) -> dict[str, Any]:
+    deviation = None
+    if one.deviation is not None:
+        deviation = _values(one.deviation.scores) | {"calibration_error": one.deviation.calibration_error}
+    return _figures(one.mean.scores) | {
+        "calibration_error": one.mean.calibration_error, "standard_deviation": deviation,
+        "mean_confusion": one.confusion.tolist(),
+    }  # fmt: skip
+
+
+def _training(one: Seen) -> dict[str, Any]:
+    main = zip(("accuracy", "macro_f1", "calibration_error"), one.figures.main, strict=True)
+    return dict(main) | {"confusion": one.confusion.tolist()}

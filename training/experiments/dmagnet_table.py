@@ -83,6 +83,26 @@ class Training:
         module.load_state_dict(state)
         return module, Pixels(info["fronts"], info["mean"], info["std"], info["pixel_scale"])
 
+    def classified(self, test: Unseen, seed: int, device: torch.device) -> dict[str, Seen]:
+        """What it says of unseen galaxies, whose display images are of the kind that it learned from.
+
+        Parameters
+        ----------
+        test : Unseen
+        seed : int
+            Seed of the display images.
+        device : torch.device
+
+        Returns
+        -------
+        dict of str to Seen
+            By front.
+        """
+        module, pixels = self.trained()
+        servers = PRESETS[self.preset].looks.servers
+        batches = views(test.stamps, test.rows, test.target, seed, servers, fronts=pixels.fronts)
+        return classify(module, pixels, batches, len(NAMES), device)
+
     def train(self) -> str:
         """Train, or go on; says in a few words how it went."""
         try:
@@ -175,15 +195,9 @@ def _outcomes(
     speed = paces(first, settings["size"], settings["plan"]["batch"], device)
     for network, module in first.items():
         mine = [one for one in trainings if one.network == network]
-        runs = tuple(_classified(one, test, settings["seed"], device) for one in mine)
+        runs = tuple(one.classified(test, settings["seed"], device) for one in mine)
         cost = parameters(module), multiply_adds(module, settings["size"]), speed[network]
         yield network, Outcome(runs, *cost, tuple(one.metrics() for one in mine))
-
-
-def _classified(training: Training, test: Unseen, seed: int, device: torch.device) -> dict[str, Seen]:
-    module, pixels = training.trained()
-    batches = views(test.stamps, test.rows, test.target, seed, fronts=pixels.fronts)
-    return classify(module, pixels, batches, len(NAMES), device)
 
 
 def _write(out: Path, settings: dict[str, Any], outcomes: dict[str, Outcome], device: torch.device) -> str:

@@ -20,6 +20,17 @@ VISIBLE_CONTRAST = 0.20  # of arms
 VISIBLE_BAR = 0.10  # of the disc's old light
 TIGHT_PITCH = math.radians(18.0)
 
+# Where a class is plain to see, `agreed`: away from the limits above, and with nothing that tells of another class.
+KNOT_LIGHT = 0.015  # share of knots of all light, below which a galaxy is smooth
+DUST_LANE = 0.1  # below which no lane crosses an inclined disc
+INCLINED, OPEN = 0.6, 0.45  # axis ratios of the disc: below the first lanes show, above the second arms do
+EVEN, LOPSIDED = 0.15, 0.22  # lopsidedness of galaxies in order, and of disturbed ones
+PLAIN_COMPANION, PLAIN_TIDE, NEAR = 0.25, 0.3, 25.0  # share of light; strength of tidal arms; arcsec
+ROUNDER, ROUNDISH, LONGISH, LONGER = 0.82, 0.74, 0.48, 0.38  # axis ratios of round, in-between and cigar-shaped ones
+PLAIN_CONTRAST, PLAIN_BAR, NO_BAR = 0.40, 0.15, 0.05
+TIGHTER, LOOSER = math.radians(16.0), math.radians(20.0)
+PLAIN_EDGE, NO_BULGE, PLAIN_BULGE = 0.28, 0.08, 0.20
+
 
 def axis_ratio(pop: Population) -> Tensor:
     """Light-weighted apparent axis ratio of bulge and disc."""
@@ -62,3 +73,38 @@ def galaxy10(pop: Population) -> Tensor:
     label[pop["disturbance"] > DISTURBANCE] = DISTURBED
     label[pop["merger"]] = MERGING
     return label
+
+
+def agreed(pop: Population) -> Tensor:
+    """Galaxies on whose class people would agree: Galaxy10 DECaLS holds no others.
+
+    Parameters
+    ----------
+    pop : dict of Tensor, each (n,)
+        As for `galaxy10`, with the class itself.
+
+    Returns
+    -------
+    Tensor of bool, shape (n,)
+    """
+    bulge, q = structure.bulge_light(pop), axis_ratio(pop)
+    lane = (pop["dust_lane"] > DUST_LANE) & (pop["q_app"] < INCLINED)
+    marked = (pop["arm_contrast"] > VISIBLE_CONTRAST) | (pop["bar"] > NO_BAR) | lane
+    smooth = ~marked & (pop["f_young"] * pop["knot_fraction"] < KNOT_LIGHT) & (pop["lopsided"] < EVEN)
+    spiral = (pop["arm_contrast"] > PLAIN_CONTRAST) & (pop["q_app"] > OPEN)
+    unbarred = spiral & (pop["bar"] < NO_BAR)
+    edge_on = pop["q_app"] < PLAIN_EDGE
+    near = torch.hypot(pop["companion_dx"], pop["companion_dy"]) < NEAR
+    plain = {
+        DISTURBED: pop["lopsided"] > LOPSIDED,
+        MERGING: (pop["companion_flux"] > PLAIN_COMPANION) & (pop["tidal"] > PLAIN_TIDE) & near,
+        ROUND: smooth & (q > ROUNDER),
+        IN_BETWEEN: smooth & (q > LONGISH) & (q < ROUNDISH),
+        CIGAR: smooth & (q < LONGER),
+        BARRED: spiral & (pop["bar"] > PLAIN_BAR),
+        TIGHT: unbarred & (pop["pitch"] < TIGHTER),
+        LOOSE: unbarred & (pop["pitch"] > LOOSER),
+        EDGE_ON: edge_on & (bulge < NO_BULGE),
+        EDGE_ON_BULGE: edge_on & (bulge > PLAIN_BULGE),
+    }
+    return torch.stack([plain[number] for number in range(10)]).gather(0, pop["galaxy10"][None])[0]

@@ -146,7 +146,8 @@ def draw(n: int, generator: torch.Generator, balance: str | None = None) -> Popu
     generator : torch.Generator
         All randomness; its device is that of the result. The same state gives the same galaxies.
     balance : str, optional
-        "galaxy10" gives the classes the frequencies of Galaxy10 DECaLS, out of bright and large galaxies.
+        "galaxy10" gives the classes the frequencies of Galaxy10 DECaLS, out of bright and large galaxies whose
+        class is plain to see (`classes.agreed`).
 
     Returns
     -------
@@ -173,7 +174,7 @@ def draw(n: int, generator: torch.Generator, balance: str | None = None) -> Popu
     while True:
         batch = _batch(size, generator)
         large = (batch["r_intrinsic"] < GALAXY10_R) & (batch["r50"] > GALAXY10_R50)
-        rows = torch.nonzero(large)[:, 0]
+        rows = torch.nonzero(large & classes.agreed(batch))[:, 0]
         label = batch["galaxy10"][rows]
         for k in range(10):
             chosen = rows[label == k][: int(wanted[k])]

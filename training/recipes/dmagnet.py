@@ -33,6 +33,10 @@ from galcli.training.sources import MockStream
 WEIGHTS, METRICS = "weights.safetensors", "metrics.json"
 #: Validation figure whose best epoch is kept.
 FIGURE = "macro_f1"
+#: Mock galaxies per front that choose it; of a survey, all that are held out.
+GLANCE = 1000
+#: Images between two validations at least, however small the set.
+LEAST_EPOCH = 4096
 
 
 def train_dmagnet(
@@ -68,7 +72,8 @@ def train_dmagnet(
     average : float, optional
         Keep the exponential moving average of the weights, of this decay per step.
     patience : int, optional
-        Epochs on the last stage without a better macro F1 after which the training ends.
+        Epochs, of at least `LEAST_EPOCH` images, on the last stage without a better macro F1 after which the training
+        ends.
     init : Path, optional
         Initial weights: ``weights.safetensors`` of an earlier training.
     labelled : Labelled, optional
@@ -83,7 +88,7 @@ def train_dmagnet(
     ------
     UsageError
         For an unknown network or preset, a stream beside a survey, epochs beside a time or a stream, or a preset
-        that goes on from an earlier training without its weights.
+        that goes on from an earlier training without its weights, or weights that know the galaxies held out.
     InputError
         If too few galaxies have classes and pixels.
     ModelError
@@ -97,9 +102,9 @@ def train_dmagnet(
     sample = (labelled or gather(plan, source)).sample
     torch.manual_seed(seed)
     module = NETWORKS[network](len(NAMES))
-    start = start_from(module, init)
+    start = start_from(module, init, source.name, seed)
     feeds: list[AnyFeed] = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
-    pixels = normalised(out, feeds[0], resume, plan.stages[-1].pixel_scale)
+    pixels = normalised(out, feeds[0], resume, plan.stages[-1].pixel_scale, start.normalisation)
     steps = _steps(plan, feeds, sample, epochs)
     if stream is not None:
         feeds = [_streamed(number, plan, mix(seed, 7, number), device) for number in range(len(plan.stages))]
@@ -113,8 +118,10 @@ def train_dmagnet(
         rows,
         sample.target,
         NAMES,
+        glance=GLANCE if sample.mock else len(held),
         fronts=fronts_of(sample, plan.display),
         seed=seed,
+        servers=plan.servers,
         weights=weights,
     )
     identity = {
@@ -128,11 +135,12 @@ def train_dmagnet(
         steps = steps_of(plan.stages, plan.batch, feeds, module, task, device, left, stream)
     settings = Settings(
         steps, plan.lr, schedule="warm_cosine", optimizer="adamw", weight_decay=plan.weight_decay,
-        keep=Keep(average, FIGURE, patience), seed=seed, device=device, identity=identity,
+        keep=Keep(average, FIGURE, patience),
+        least_epoch=-(-LEAST_EPOCH // plan.batch), seed=seed, device=device, identity=identity,
     )  # fmt: skip
     fit = Fit(module, task, feeds, settings, out)
     fit.run(resume)
-    return _write(out, fit, task, sample, identity | {"data": source.name, "init": start})
+    return _write(out, fit, task, sample, identity | {"data": source.name, "init": start.told})
 
 
 def check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from galcli.training.galaxy10 import NAMES
@@ -14,13 +15,15 @@ CITATION = "DMAGNet; classes of Galaxy10 DECaLS (Leung & Bovy) from Galaxy Zoo (
 CLASSES = f"{PREFIX}_CLASSES"
 
 
-def fields(info: dict[str, Any]) -> dict[str, Any]:
+def fields(info: dict[str, Any], offered: Sequence[str]) -> dict[str, Any]:
     """The card but for metrics and calibration.
 
     Parameters
     ----------
     info : dict
         What the weights tell of their training.
+    offered : sequence of str
+        Fronts of the model.
     """
     told = (
         "data",
@@ -47,7 +50,7 @@ def fields(info: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": NAME, "version": VERSION, "system": "dmagnet", "prefix": PREFIX,
         "description": "Morphology in the ten classes of Galaxy10, where the network looked, and how large its kernels",
-        "fronts": fronts(info["fronts"]), "size": (info["size"], info["size"]), "pixel_scale": info["pixel_scale"],
+        "fronts": fronts(offered), "size": (info["size"], info["size"]), "pixel_scale": info["pixel_scale"],
         "outputs": outputs(), "training": training, "domain": {"column": f"{PREFIX}_OOD"},
         "tables": [{
             "name": CLASSES, "description": f"the classes in the order of {PREFIX}_PROB",

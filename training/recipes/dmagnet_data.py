@@ -248,7 +248,7 @@ def unseen(plan: Preset, source: Source, labelled: Labelled, fresh: int) -> Unse
         half = fresh // 2
         sample = _mock(last, replace(source, seed=seed, objects=half + fresh)).sample
         rows, calibration = np.arange(half, half + fresh), np.arange(half)
-        name = f"unseen mock galaxies (seed {seed % 10**6})"
+        name = f"unseen mock galaxies of plain class, R50 > {plan.smallest:g} arcsec (seed {seed % 10**6})"
         return Unseen(sample.stamps[-1], sample.target, rows, calibration, name)
     sample, draw = labelled.sample, np.random.default_rng(source.seed)
     other = labelled.unused if len(labelled.unused) else sample.rows(-1, held=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from galcli.training.classification import calibration_error, fit_temperature
 from galcli.training.galaxy10 import NAMES
 from galcli.training.networks.dmagnet import DMAGNet
 from galcli.training.networks.dmagnet_export import OUTPUTS, ExportedDMAGNet
-from galcli.training.pixels import Pixels
+from galcli.training.pixels import DISPLAY, FRONTS, Pixels
 from galcli.training.progress import say
 from galcli.training.recipes import dmagnet_card
 from galcli.training.recipes.dmagnet import check, train_dmagnet
@@ -32,7 +32,7 @@ from galcli.training.views import Batches, Samples, Values, measure, rounded, va
 FRESH = 8_000
 #: Training galaxies that fix the domain.
 REFERENCE = 4_000
-#: Unseen galaxies below which nothing can be calibrated.
+#: Galaxies below which nothing can be measured or calibrated.
 LEAST = 30
 
 
@@ -94,8 +94,9 @@ def views_of(weights: Path, source: Source, labelled: Labelled) -> Views:
     number = FRESH if source.objects is None else min(FRESH, max(256, source.objects // 2))
     plan, learned = PRESETS[info["preset"]], labelled.sample
     other = unseen(plan, source, labelled, number)
-    through = partial(views, fronts=info["fronts"])
-    shown = partial(varied, looks=plan.looks, seed=mix(source.seed, 2), fronts=info["fronts"])
+    fronts = offered(info["fronts"])
+    through = partial(views, servers=plan.servers, fronts=fronts)
+    shown = partial(varied, looks=plan.looks, seed=mix(source.seed, 2), fronts=fronts)
     # At random, since surveys may be sorted by class.
     reference = np.random.default_rng(source.seed).permutation(learned.rows(-1, held=False))[:REFERENCE]
     plain = Samples(
@@ -142,7 +143,7 @@ def export_dmagnet(weights: Path, seen: Views, out: Path, label_column: str) -> 
     domain = calibrate.fit_domain(
         trained["inner/pooled"].astype(np.float64), unlike["inner/pooled"].astype(np.float64), unlike["front"], fronts
     )
-    temperature = _temperatures(held, fronts)
+    temperature = temperatures(held, fronts)
     module.calibrate(temperature, domain)
     graph = export.to_onnx(module, probe(2), OUTPUTS)
     error = export.prove(module, graph, probe)
@@ -159,10 +160,19 @@ def export_dmagnet(weights: Path, seen: Views, out: Path, label_column: str) -> 
                for number, front in enumerate(names)},
         },
     }  # fmt: skip
-    card = Card.model_validate(dmagnet_card.fields(info | {"label_column": label_column}) | found)
+    card = Card.model_validate(dmagnet_card.fields(info | {"label_column": label_column}, module.pixels.fronts) | found)
     export.save(graph, card, out)
     say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return card
+
+
+def offered(learned: Sequence[str]) -> tuple[str, ...]:
+    """Fronts of the model file of a network that learned through those.
+
+    One of display images takes fluxes too: the graph draws them as the viewer does, and what was calibrated on display
+    images holds for them.
+    """
+    return FRONTS if tuple(learned) == (DISPLAY,) else tuple(learned)
 
 
 def _load(weights: Path) -> tuple[ExportedDMAGNet, dict[str, Any]]:
@@ -172,7 +182,7 @@ def _load(weights: Path) -> tuple[ExportedDMAGNet, dict[str, Any]]:
             raise ModelError(f"{weights}: its classes are not those of Galaxy10", "give a file of galcli train dmagnet")
         network = DMAGNet(len(NAMES))
         network.load_state_dict(state, strict=True)
-        pixels = Pixels(info["fronts"], info["mean"], info["std"], info["pixel_scale"])
+        pixels = Pixels(offered(info["fronts"]), info["mean"], info["std"], info["pixel_scale"])
         return ExportedDMAGNet(pixels, network, info["size"], info["pixel_scale"]), info
     except KeyError as error:
         raise ModelError(f"{weights}: the weights do not say their {error}", "give a file of galcli train") from error
@@ -185,11 +195,22 @@ def _classes(values: Values, rows: NDArray[np.bool_]) -> tuple[NDArray[np.int64]
     return values["target"][rows, 0].astype(np.int64), values["inner/logits"][rows].argmax(1)
 
 
-def _temperatures(held: Values, fronts: int) -> list[float]:
-    """Temperature of each front; that of all views together where there are too few."""
-    everything = np.ones(len(held["front"]), np.bool_)
+def temperatures(held: Values, fronts: int) -> list[float]:
+    """Temperature of each front; that of all views together where there are too few, and 1 where these are.
+
+    Parameters
+    ----------
+    held : dict of str to ndarray
+        ``inner/logits`` (N, C), ``front`` (N,) and ``target`` (N, 1) of the calibrating views.
+    fronts : int
+        How many there are.
+    """
+    count = len(held["front"])
+    if count < LEAST:
+        say(f"{count} views are too few to calibrate probabilities with: they are those of the network")
+        return [1.0] * fronts
     each = [held["front"] == number for number in range(fronts)]
-    used = [rows if rows.sum() >= calibrate.FEW else everything for rows in each]
+    used = [rows if rows.sum() >= calibrate.FEW else np.ones(count, np.bool_) for rows in each]
     return [fit_temperature(held["inner/logits"][rows], _classes(held, rows)[0]) for rows in used]
 
 

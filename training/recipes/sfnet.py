@@ -119,7 +119,7 @@ def train(
         say("no catalogue given: training on the mock survey")
     torch.manual_seed(seed)
     network = SFNet(len(chosen.outputs), k)
-    start = start_from(network, init)
+    start = start_from(network, init, None if catalog is None else catalog.name, seed)
     sample = gather(chosen, plan, source, split)
     feeds: list[AnyFeed] = [_feed(sample, number, plan, seed) for number in range(len(plan.stages))]
     if stream is not None:
@@ -128,7 +128,7 @@ def train(
     if plan.centred:
         with torch.no_grad():
             network.fc.bias.copy_(torch.from_numpy(sample.target[sample.rows(0, False)].mean(0)))
-    task = _task(sample, chosen, plan, normalised(out, feeds[0], resume), seed)
+    task = _task(sample, chosen, plan, normalised(out, feeds[0], resume, known=start.normalisation), seed)
     identity = {
         "target": target, "preset": preset, "seed": seed, "k": k, "split": split, "mock": sample.mock,
         "init": str(init) if init else None, "minutes": minutes, "samples": [s.describe() for s in sample.stamps],
@@ -142,7 +142,11 @@ def train(
     settings = Settings(steps, plan.lr, plan.schedule, seed=seed, device=device, identity=identity)
     fit = Fit(network, task, feeds, settings, out)
     fit.run(resume)
-    known = {"init": start, "label_columns": list(source.columns), "data": None if catalog is None else catalog.name}
+    known = {
+        "init": start.told,
+        "label_columns": list(source.columns),
+        "data": None if catalog is None else catalog.name,
+    }
     return _write(out, fit, task, sample, identity | known)
 
 

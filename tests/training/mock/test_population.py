@@ -153,6 +153,22 @@ def test_balance_gives_the_class_frequencies_of_galaxy10():
     assert (pop["galaxy10"][:1000].unique().numel(), pop["galaxy10"][1000:].unique().numel()) == (10, 10)
 
 
+def test_balanced_galaxies_are_plain_examples_of_their_class():
+    """Galaxy10 holds galaxies on whose class people agreed; an unselected survey holds others too."""
+    pop = population.draw(2000, torch.Generator().manual_seed(4), balance="galaxy10")
+    label = pop["galaxy10"]
+    smooth = (label >= classes.ROUND) & (label <= classes.CIGAR)
+    assert pop["quiescent"][smooth].float().mean() > 0.9
+    assert (pop["f_young"] * pop["knot_fraction"])[smooth].max() < classes.KNOT_LIGHT
+    assert pop["lopsided"][smooth].max() < classes.EVEN < pop["lopsided"][label == classes.DISTURBED].min()
+    assert pop["companion_flux"][label == classes.MERGING].min() > classes.PLAIN_COMPANION
+    ratio = classes.axis_ratio(pop)
+    assert ratio[label == classes.CIGAR].max() < classes.LONGER < ratio[label == classes.IN_BETWEEN].min()
+    assert ratio[label == classes.IN_BETWEEN].max() < classes.ROUNDER < ratio[label == classes.ROUND].min()
+    whole = population.draw(2000, torch.Generator().manual_seed(4))
+    assert 0.2 < classes.agreed(whole).float().mean() < 0.8
+
+
 def test_unknown_balance_is_refused():
     with pytest.raises(ValueError, match="galaxy10"):
         population.draw(10, torch.Generator(), balance="zoo")
