@@ -23,6 +23,41 @@ BINS = 15
 _LOG_T = 3.0
 
 
+@dataclass(frozen=True)
+class Confidence:
+    """How sure a classifier was, and how often it was right, in bins of its largest probability.
+
+    Bin b holds those from b / BINS up to, but without, (b + 1) / BINS; the last one holds 1 too.
+
+    Attributes
+    ----------
+    objects : ndarray (BINS,), int64
+    right : ndarray (BINS,), int64
+        Objects whose most probable class is the true one.
+    confidence : ndarray (BINS,), float64
+        Mean of the largest probability; 0 in empty bins.
+    """
+
+    objects: NDArray[np.int64]
+    right: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+
+
+def bin_confidence(probability: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> Confidence:
+    """Count objects, and those that are right, in `BINS` bins of equal width of the largest probability.
+
+    Parameters
+    ----------
+    probability : ndarray (N, C)
+    truth : ndarray (N,)
+    """
+    largest = probability.max(1).astype(np.float64)
+    place = np.minimum((largest * BINS).astype(np.int64), BINS - 1)
+    objects = np.bincount(place, minlength=BINS)
+    right = np.bincount(place[probability.argmax(1) == truth], minlength=BINS)
+    return Confidence(objects, right, np.bincount(place, largest, BINS) / np.maximum(objects, 1))
+
+
 def calibration_error(probability: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:
     """Expected calibration error: mean |accuracy - confidence| over bins of confidence, weighted by their objects.
 
@@ -31,11 +66,8 @@ def calibration_error(probability: NDArray[np.floating[Any]], truth: NDArray[np.
     probability : ndarray (N, C)
     truth : ndarray (N,)
     """
-    confidence = probability.max(1).astype(np.float64)
-    right = probability.argmax(1) == truth
-    place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gap = np.bincount(place, right - confidence, minlength=BINS)
-    return float(np.abs(gap).sum() / len(truth))
+    bins = bin_confidence(probability, truth)
+    return float(np.abs(bins.right - bins.objects * bins.confidence).sum() / len(truth))
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.int64]) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from galcli.cutouts.batch import DISPLAY_BANDS, PixelBatch
 from galcli.errors import InputError
 from galcli.models.card import Card, Front
-from galcli.models.grid import to_grid
+from galcli.models.grid import SCALE_LIMITS, to_grid
 from galcli.models.session import open_resampler
 from galcli.sky import healpix
 from galcli.tables.status import NULL_BITS
@@ -26,6 +27,11 @@ from galcli.training.pixels import DISPLAY, FRONTS
 SHA256 = "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571"
 _READ = 256
 _BLOCK = 1 << 24
+#: Datasets with one number for each image.
+_COLUMNS = ("ans", "ra", "dec", "pxscale")
+_DAMAGED_OR_OTHER = "the file is damaged, or not of Galaxy10's layout"
+#: What h5py raises of files that are damaged, or packed in a way it does not know.
+_UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
 
 class Galaxy10:
@@ -43,12 +49,12 @@ class Galaxy10:
     ----------
     labels : ndarray (N,), int64
     pixel_scale : ndarray (N,), float64
-        Arcsec per pixel of each image.
+        Arcsec per pixel of each image, as the file has it: it may be missing or absurd.
 
     Raises
     ------
     InputError
-        If it is missing, damaged, another file, or its labels are no classes.
+        If it is missing, damaged, of another layout, another file, or its labels are no classes.
     """
 
     def __init__(self, path: Path, verify: bool, say: Callable[[str], None]) -> None:
@@ -63,24 +69,10 @@ class Galaxy10:
             _require_published(path)
             self.facts = {"sha256": SHA256}
         with self._open() as file:
-            found = {name: file.get(name) for name in ("images", "ans", "ra", "dec", "pxscale")}
-            missing = [name for name, values in found.items() if not hasattr(values, "shape")]
-            if missing:
-                raise InputError(f"{path} has no dataset {', '.join(missing)}", "give a file of Galaxy10's layout")
-            shape, dtype = file["images"].shape, file["images"].dtype
-            if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or dtype != np.uint8:
-                raise InputError(
-                    f"{path}: its images are {dtype} of shape {shape}, not square 8-bit colour images",
-                    "give images of shape (N, S, S, 3), red, green, blue",
-                )
-            columns = {name: np.asarray(file[name][()]) for name in ("ans", "ra", "dec", "pxscale")}
-        odd = [name for name, values in columns.items() if values.shape != shape[:1]]
-        if odd:
-            raise InputError(f"{path}: {', '.join(odd)} do not have one value for each of {shape[0]} images",
-                             "the file is damaged")  # fmt: skip
-        self.labels = check_labels(columns["ans"], str(path))
-        self.pixel_scale = columns["pxscale"].astype(np.float64)
-        self.healpix = healpix.pixel(columns["ra"].astype(np.float64), columns["dec"].astype(np.float64))
+            self._check_layout(file)
+            labels, ra, dec, self.pixel_scale = (self._column(file, name) for name in _COLUMNS)
+        self.labels = check_labels(labels, str(path))
+        self.healpix = healpix.pixel(ra, dec)
 
     def stamps(self, folder: Path, size: int, pixel_scale: float, say: Callable[[str], None]) -> Stamps:
         """All images on one grid, each resampled from its own pixel scale; made once.
@@ -97,9 +89,17 @@ class Galaxy10:
         Returns
         -------
         Stamps
-            Label ``galaxy10``; NaN where an image has no usable pixels.
+            Label ``galaxy10``; NaN where an image has none, or a pixel scale with which it cannot be brought to the
+            grid.
+
+        Raises
+        ------
+        InputError
+            If images cannot be read.
+        OutputError
+            If the disk is full or not writable.
         """
-        facts = {"galaxy10": self.facts}
+        facts = {"galaxy10": self.facts, "scales": SCALE_LIMITS}  # beyond them images have no label
         recipe = cache.Recipe("galaxy10", len(self.labels), size, pixel_scale, ("galaxy10",), facts)
         front = Front(name=DISPLAY, bands=DISPLAY_BANDS)
         card = Card.model_construct(name="dmagnet", size=(size, size), pixel_scale=pixel_scale, max_masked=1.0)
@@ -114,20 +114,58 @@ class Galaxy10:
                     part = rows[first : first + _READ]
                     grid = to_grid(self._batch(file, part), front, card, resampler)
                     pixels[part - rows[0]] = np.where(grid.valid > 0, grid.pixels, np.float32(np.nan))
-                    labels[part - rows[0]][(grid.status & int(NULL_BITS)) != 0] = np.nan
+                    # Those without a scale were stretched to the whole field.
+                    lost = ((grid.status & int(NULL_BITS)) != 0) | ~grid.has_scale
+                    labels[part[lost] - rows[0]] = np.nan
             shown = np.full(count, FRONTS.index(DISPLAY), np.int8)
             return cache.Chunk(pixels, shown, labels[:, None], self.healpix[rows])
 
-        return cache.build(folder, recipe, make, say)
+        stamps = cache.build(folder, recipe, make, say)
+        lost = np.flatnonzero((self.labels >= 0) & np.isnan(stamps.labels["galaxy10"]))
+        if len(lost):
+            say(
+                f"{self.path}: {len(lost)} labelled images are left out, whose pixel scale (pxscale) cannot be used: "
+                f"the first is row {lost[0]} with {self.pixel_scale[lost[0]]:g} arcsec"
+            )
+        return stamps
+
+    def _check_layout(self, file: Any) -> None:
+        """Refuse files whose datasets are not there, or of another shape or type."""
+        with _reading(self.path, "its list of datasets"):
+            found: dict[str, Any] = {name: file.get(name) for name in ("images", *_COLUMNS)}
+            there = [name for name, values in found.items() if getattr(values, "shape", None) is not None]
+            shapes = {name: found[name].shape for name in there}
+            dtypes = {name: found[name].dtype for name in there}
+        missing = [name for name in found if name not in there]
+        if missing:
+            raise InputError(f"{self.path} has no dataset {', '.join(missing)}", _DAMAGED_OR_OTHER)
+        shape = shapes["images"]
+        if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 3 or dtypes["images"] != np.uint8:
+            raise InputError(
+                f"{self.path}: its images are {dtypes['images']} of shape {shape}, not square 8-bit colour images",
+                "give images of shape (N, S, S, 3), red, green, blue",
+            )
+        odd = [name for name in _COLUMNS if shapes[name] != shape[:1]]
+        if odd:
+            raise InputError(
+                f"{self.path}: {', '.join(odd)} do not have one value for each of {shape[0]} images",
+                _DAMAGED_OR_OTHER,
+            )
+        odd = [f"{name} ({dtypes[name]})" for name in _COLUMNS if dtypes[name].kind not in "iuf"]
+        if odd:
+            raise InputError(
+                f"{self.path}: {', '.join(odd)} must hold numbers",
+                "ans is a class from 0 to 9, ra and dec are in degrees, pxscale in arcsec per pixel",
+            )
+
+    def _column(self, file: Any, name: str) -> NDArray[np.float64]:
+        with _reading(self.path, f"its dataset {name}"):
+            return np.asarray(file[name][()], np.float64)
 
     def _batch(self, file: Any, rows: NDArray[np.int64]) -> PixelBatch:
         """Images as any other display images: blue to red, row 0 = south, 0 to 1."""
-        try:
+        with _reading(self.path, f"its images {rows[0]} to {rows[-1]}"):
             raw = file["images"][rows[0] : rows[-1] + 1]
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: images {rows[0]} to {rows[-1]} cannot be read", "download it again"
-            ) from error
         pixels = np.ascontiguousarray(raw[:, ::-1, :, ::-1].transpose(0, 3, 1, 2), np.float32) / np.float32(255)
         middle = np.full((len(rows), 2), (pixels.shape[2] - 1) / 2)
         return PixelBatch(
@@ -141,12 +179,20 @@ class Galaxy10:
         try:
             return h5py.File(self.path, "r")
         except OSError as error:
-            raise InputError(f"{self.path} is no readable HDF5 file", "download it again") from error
+            raise InputError(f"{self.path} is no readable HDF5 file: {error}", "download it again") from error
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise InputError(f"{path}: {what} cannot be read: {error}", "download it again") from error
 
 
 def _require_published(path: Path) -> None:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with _reading(path, "its content"), path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     if digest.hexdigest() != SHA256:

@@ -91,7 +91,8 @@ def spectra(
 )  # fmt: skip
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("dmagnet-report"), show_default=True,
-    help="Folder for index.html, its pictures, metrics.json and the dreams; finished dreams in it are used again.",
+    help="Folder for index.html, its pictures, metrics.json, and the dreams in full size (dream-images); finished dreams in "
+    "it are used again.",
 )  # fmt: skip
 @shared.device_options
 @shared.catalog_options
@@ -121,8 +122,8 @@ def dmagnet(
 
     wanted = None
     if dream:
-        wanted = dreams.Asked((dreams.LOGIT,) if logit else tuple(dict.fromkeys(layers)) or LAYERS, channel,
-                              DreamSettings(max_size=max_size or 512))  # fmt: skip
+        settings = DreamSettings(max_size=max_size or 512)
+        wanted = dreams.Asked(tuple(dict.fromkeys(layers)) or LAYERS, channel, settings, logit)
     with tempfile.TemporaryDirectory(prefix="galcli-sample-") as folder:
         name = "the embedded mock sample" if catalog is None else catalog.name
         if catalog is None:

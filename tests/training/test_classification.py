@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics
 
 from galcli.predict.classes import confusion, scores
-from galcli.training.classification import balanced_weights, calibration_error, fit_temperature
+from galcli.training.classification import BINS, balanced_weights, bin_confidence, calibration_error, fit_temperature
 
 
 def drawn(n: int = 400, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -44,6 +44,33 @@ def test_calibration_error_of_known_confidences() -> None:
     truth = np.array([0] * 5 + [1] * 15)
     assert calibration_error(prob, truth) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
     assert calibration_error(np.array([[1.0, 0.0]]), np.array([0])) == 0
+
+
+def test_bins_of_confidence() -> None:
+    largest = np.array([0.4, 0.41, 0.999, 1.0, 6 / 15])
+    prob = np.stack([largest, 1 - largest, np.zeros(5)], 1)
+    prob[[0, 1, 4]] = [[p, (1 - p) / 2, (1 - p) / 2] for p in largest[[0, 1, 4]]]
+    bins = bin_confidence(prob, np.array([0, 1, 0, 0, 2]))
+    assert np.flatnonzero(bins.objects).tolist() == [6, 14], "the sure one is in the last bin"
+    assert bins.objects[[6, 14]].tolist() == [3, 2]
+    assert bins.right[[6, 14]].tolist() == [1, 2]
+    assert bins.confidence[[6, 14]] == pytest.approx([(0.4 + 0.41 + 0.4) / 3, 0.9995])
+    assert len(bins.objects) == len(bins.right) == len(bins.confidence) == BINS
+    assert bins.right.sum() == 3
+    assert not bins.confidence[bins.objects == 0].any()
+
+
+def test_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
+    draw = np.random.default_rng(2)
+    prob = draw.dirichlet(np.full(5, 0.3), 500).astype(np.float32)
+    truth = draw.integers(0, 5, 500)
+    gap = 0.0
+    for low in range(BINS):
+        largest = prob.max(1).astype(float) * BINS
+        mine = (largest >= low) & ((largest < low + 1) | (low == BINS - 1))
+        if mine.any():
+            gap += mine.mean() * abs((prob.argmax(1) == truth)[mine].mean() - prob.max(1)[mine].mean(dtype=float))
+    assert calibration_error(prob, truth) == pytest.approx(gap, rel=1e-12)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])

@@ -38,7 +38,7 @@ from galcli.training.progress import LINE_SECONDS, say, stop_requests
 
 #: Folder of the files.
 FOLDER = "dreams"
-#: Name of the objective that is the logit of the class itself.
+#: Target that is no layer: the logit of the class itself.
 LOGIT = "class"
 #: Seconds of a step at 256 px on one core (measured): how the time left is shared among objectives.
 _COST = dict(zip((*LAYERS, LOGIT), (0.03, 0.064, 0.078, 0.11, 0.13, 0.15), strict=True))
@@ -51,27 +51,35 @@ class Asked:
     Attributes
     ----------
     layers : tuple of str
-        Names in ``LAYERS``; `LOGIT` stands for the logit of the class.
+        Names in ``LAYERS``.
     channel : int or None
         The one channel of each layer that is to grow; None: all.
     settings : DreamSettings
+    logit : bool
+        Whether, instead of layers, the logit of the class is to grow.
     """
 
     layers: tuple[str, ...] = LAYERS
     channel: int | None = None
     settings: DreamSettings = field(default_factory=DreamSettings)
+    logit: bool = False
 
-    def objective(self, twin: Twin, layer: str, number: int) -> Objective:
-        """What grows in the dream of a class.
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of what grows, dream by dream: the layers, or `LOGIT` alone."""
+        return (LOGIT,) if self.logit else self.layers
+
+    def objective(self, twin: Twin, wish: Wish) -> Objective:
+        """What grows in a dream.
 
         Raises
         ------
         UsageError
             If there is no such layer or channel.
         """
-        if layer == LOGIT:
-            return class_objective(twin.network, number)
-        return layer_objective(twin.network, layer, self.channel)
+        if self.logit:
+            return class_objective(twin.network, wish.number)
+        return layer_objective(twin.network, wish.target, self.channel)
 
     def require_possible(self, twin: Twin) -> None:
         """Refuse layers and channels that the network does not have, before anything is done.
@@ -80,17 +88,22 @@ class Asked:
         ------
         UsageError
         """
-        if not self.layers:
+        if not self.targets:
             raise UsageError("no layer is named", f"choose from {', '.join(LAYERS)}")
-        for layer in self.layers:
-            self.objective(twin, layer, 0)
+        for target in self.targets:
+            self.objective(twin, Wish(0, target))
 
 
 class Wish(NamedTuple):
-    """A dream to be made: the class whose galaxy it begins with, and the layer that grows."""
+    """A dream to be made: the class whose galaxy it begins with, and what grows: a layer, or `LOGIT`."""
 
     number: int
-    layer: str
+    target: str
+
+    @property
+    def stem(self) -> str:
+        """Name of its files, without their ending."""
+        return f"{NAMES[self.number].lower().replace(' ', '-')}-{self.target}"
 
 
 def dream_all(
@@ -121,20 +134,20 @@ def dream_all(
     OutputError
         If the disk refuses.
     """
-    wishes = [Wish(number, layer) for number in inputs for layer in asked.layers]
+    wishes = [Wish(number, target) for number in inputs for target in asked.targets]
     identities = {wish: _identity(twin, asked, wish, inputs[wish.number]) for wish in wishes}
     missing = {wish for wish in wishes if _kept(folder, wish, identities[wish]) is None}
     if len(missing) < len(wishes):
         say(f"{len(wishes) - len(missing)} of {len(wishes)} dreams are there already")
     with (
         stop_requests() as stop,
-        _Watch(asked.settings, [wish.layer for wish in wishes if wish in missing], stop) as watch,
+        _Watch(asked.settings, [wish.target for wish in wishes if wish in missing], stop) as watch,
     ):
         for wish in wishes:
             kept = _kept(folder, wish, identities[wish])
             if kept is None:
                 watch.wish = wish
-                objective = asked.objective(twin, wish.layer, wish.number)
+                objective = asked.objective(twin, wish)
                 made = dream(objective, inputs[wish.number], bounds, asked.settings, watch.step)
                 kept = _keep(folder, wish, identities[wish], made)
                 watch.finished += 1
@@ -145,7 +158,7 @@ def _identity(twin: Twin, asked: Asked, wish: Wish, image: Tensor) -> dict[str, 
     """All that determines a dream."""
     settings = asked.settings
     return {
-        "galcli": __version__, "model": twin.file.sha256, "layer": wish.layer, "channel": asked.channel,
+        "galcli": __version__, "model": twin.file.sha256, "layer": wish.target, "channel": asked.channel,
         "class": wish.number, "image": hashlib.sha256(image.cpu().contiguous().numpy().tobytes()).hexdigest(),
         "sizes": list(settings.kept), "steps": settings.steps, "rate": settings.rate, "jitter": settings.jitter,
         "seed": settings.seed,
@@ -153,7 +166,7 @@ def _identity(twin: Twin, asked: Asked, wish: Wish, image: Tensor) -> dict[str, 
 
 
 def _path(folder: Path, wish: Wish) -> Path:
-    return folder / f"{NAMES[wish.number].lower().replace(' ', '-')}-{wish.layer}.safetensors"
+    return folder / f"{wish.stem}.safetensors"
 
 
 def _keep(folder: Path, wish: Wish, identity: dict[str, Any], made: Dream) -> Dream:
@@ -183,19 +196,19 @@ def _dream(tensors: Mapping[str, Tensor], sizes: list[int]) -> Dream:
 class _Watch:
     """How far the dreams are: a bar on a terminal, a line in a log now and then."""
 
-    def __init__(self, settings: DreamSettings, layers: list[str], stop: threading.Event) -> None:
+    def __init__(self, settings: DreamSettings, targets: list[str], stop: threading.Event) -> None:
         self.settings, self.stop = settings, stop
-        self.count, self.finished = len(layers), 0
+        self.count, self.finished = len(targets), 0
         self.total = sum(
-            settings.steps * self._price(layer, size, small)
-            for layer in layers for size in settings.kept for small in (True, False)
+            settings.steps * self._price(target, size, small)
+            for target in targets for size in settings.kept for small in (True, False)
         )  # fmt: skip
         self.done, self.began = 0.0, time.monotonic()
         self.said = self.began
         #: The dream under way.
         self.wish = Wish(0, LAYERS[0])
         self.bar: Progress | None = None
-        if sys.stderr.isatty() and layers:
+        if sys.stderr.isatty() and targets:
             columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
             self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self.task = self.bar.add_task("dreams", total=self.total)
@@ -213,8 +226,8 @@ class _Watch:
         """Report a step of the dream under way (`dream.Progress`); end all where a signal came."""
         del total, value
         small = (done - 1) % (2 * self.settings.steps) < self.settings.steps
-        self.done += self._price(self.wish.layer, size, small)
-        text = f"{NAMES[self.wish.number]}, {self.wish.layer} at {size} px, {self.finished} of {self.count} finished"
+        self.done += self._price(self.wish.target, size, small)
+        text = f"{NAMES[self.wish.number]}, {self.wish.target} at {size} px, {self.finished} of {self.count} finished"
         now = time.monotonic()
         if self.bar:
             self.bar.update(self.task, completed=self.done, description=text)
@@ -229,5 +242,5 @@ class _Watch:
             )
 
     @staticmethod
-    def _price(layer: str, size: int, small: bool) -> float:
-        return _COST[layer] * size**2 * (SCALE**2 if small else 1.0)
+    def _price(target: str, size: int, small: bool) -> float:
+        return _COST[target] * size**2 * (SCALE**2 if small else 1.0)

@@ -9,7 +9,7 @@ from scipy import special
 
 from galcli.models.card import Card
 from galcli.predict.classes import confusion, scores
-from galcli.training.classification import BINS, calibration_error
+from galcli.training.classification import BINS, bin_confidence, calibration_error
 from galcli.training.galaxy10 import NAMES
 from galcli.training.interpret.dmagnet_seen import Looks, Singles, Verdicts, Whole
 from galcli.training.networks.dmagnet import BRANCHES
@@ -54,22 +54,19 @@ def quality(verdicts: Verdicts) -> Numbers | None:
 
 
 def reliability(probability: Singles, truth: Whole) -> list[dict[str, float]]:
-    """How often the class is right in bins of its probability, those of `calibration_error`; empty bins are left out.
+    """How often the class is right in bins of its probability, those of `bin_confidence`; empty bins are left out.
 
     ``least`` and ``most`` hold 68 % of Jeffreys' interval of a binomial share, which does not end where none or all are
     right (Brown, Cai & DasGupta 2001): no bin of few galaxies seems certain.
     """
-    confidence = probability.max(1).astype(np.float64)
-    right = probability.argmax(1) == truth
-    place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    bins = bin_confidence(probability, truth)
     found = []
-    for number in np.unique(place):
-        mine = place == number
-        objects, good = int(mine.sum()), int(right[mine].sum())
+    for number in np.flatnonzero(bins.objects):
+        objects, good = int(bins.objects[number]), int(bins.right[number])
         least, most = special.betaincinv(good + 0.5, objects - good + 0.5, (0.16, 0.84))
         found.append({
             "low": number / BINS, "high": (number + 1) / BINS, "objects": objects,
-            "confidence": float(confidence[mine].mean()), "accuracy": good / objects,
+            "confidence": float(bins.confidence[number]), "accuracy": good / objects,
             "least": float(least) if good else 0.0, "most": float(most) if good < objects else 1.0,
         })  # fmt: skip
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,9 @@ from galcli.predict.options import PredictOptions
 from galcli.progress import Progress
 from galcli.training.devices import pick_device
 from galcli.training.galaxy10 import NAMES
+from galcli.training.interpret import dmagnet_dream_figures as figures
 from galcli.training.interpret import dmagnet_dreams as dreams
-from galcli.training.interpret.dmagnet_dream_figures import Gathered, gather, grid_figure, spectra_figure, traces_figure
+from galcli.training.interpret.dmagnet_dream_figures import Gathered
 from galcli.training.interpret.dmagnet_dreams import Wish, dream_all
 from galcli.training.interpret.dmagnet_figures import (
     Example,
@@ -28,7 +30,7 @@ from galcli.training.interpret.dmagnet_figures import (
     reliability_figure,
 )
 from galcli.training.interpret.dmagnet_numbers import Numbers, counts, kernels, quality, quality_of_card
-from galcli.training.interpret.dmagnet_seen import PER_CLASS, Looks, Verdicts, judge, look_at
+from galcli.training.interpret.dmagnet_seen import PER_CLASS, Beginning, Looks, Verdicts, judge, look_at
 from galcli.training.interpret.dream import valid_range
 from galcli.training.interpret.pages import Pages, mock_words, require_replaceable
 from galcli.training.interpret.twin import Twin, read_twin
@@ -58,9 +60,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class _Parts:
-    """The page, and what it is about."""
+    """The page, and what it is about; ``mock`` as `mock_words`."""
 
     pages: Pages
+    mock: list[str]
     asked: Asked
     twin: Twin
     verdicts: Verdicts
@@ -108,7 +111,8 @@ def write_report(folder: Path, options: PredictOptions, asked: Asked, progress: 
     looks = look_at(verdicts, options, twin)
     card = twin.card
     title = f"Model {card.name} {card.version}: morphology from images"
-    parts = _Parts(Pages(folder, title, mock_words(verdicts.mock, card.training.mock)), asked, twin, verdicts, looks)
+    mock = mock_words(verdicts.mock, card.training.mock)
+    parts = _Parts(Pages(folder, title, mock), mock, asked, twin, verdicts, looks)
     numbers = _sections(parts)
     page = parts.pages.write(numbers)
     if asked.dreams is not None:
@@ -153,8 +157,8 @@ def _head(parts: _Parts, numbers: Numbers) -> None:
         f"front {sample['front']}, {sample['predicted']:,} with a prediction"
         + (f", {sample['labelled']:,} with a label ({sample['label_column']})." if sample["labelled"] else ", none with a label.")
     )  # fmt: skip
-    if verdicts := parts.verdicts.absent:
-        report.text(f"No galaxy of this sample is predicted as {_listed(verdicts)}: left out below.")
+    if absent := parts.verdicts.absent:
+        report.text(f"No galaxy of this sample is predicted as {_listed(absent)}: left out of the next two parts.")
     labelled = bool(sample["labelled"])
     report.table(
         ("class", "predicted", *(("labelled", "right") if labelled else ())),
@@ -241,65 +245,105 @@ def _confusion(parts: _Parts, numbers: Numbers) -> None:
 
 def _dreams(parts: _Parts, asked: dreams.Asked) -> Numbers:
     """Dream, and add to the page what came of it."""
-    verdicts, looks, twin = parts.verdicts, parts.looks, parts.twin
-    rows = {
-        number: int(found[0]) for number in range(len(NAMES)) if len(found := verdicts.surest(number, right_first=True))
-    }
-    inputs = {number: looks.inputs[looks.at(np.array([row]))[0]] for number, row in rows.items()}
+    verdicts, looks, twin, folder = parts.verdicts, parts.looks, parts.twin, parts.pages.folder
+    begun = {number: verdicts.beginning(number) for number in range(len(NAMES))}
+    inputs = {number: looks.inputs[looks.at(np.array([one.row]))[0]] for number, one in begun.items()}
     bounds = valid_range(twin.pixels)
-    made = gather(dream_all(parts.pages.folder / dreams.FOLDER, twin, bounds, inputs, asked), inputs, bounds)
+    made = figures.gather(dream_all(folder / dreams.FOLDER, twin, bounds, inputs, asked), inputs, bounds, folder / figures.FOLDER,
+                  f"Dream of model {twin.card.name} {twin.card.version}, {twin.file.sha256[:12]}. {' '.join(parts.mock)}".strip())  # fmt: skip
     settings = asked.settings
     numbers: Numbers = {
-        "settings": asdict(settings), "sizes": list(settings.kept), "layers": list(asked.layers), "channel": asked.channel,
-        "left_out": verdicts.absent,
-        "inputs": {NAMES[number]: {"row": row, "probability": float(verdicts.probability[row, number]),
-                                   **({"right": bool(verdicts.truth[row] == number)} if verdicts.truth[row] >= 0 else {})}
-                   for number, row in rows.items()},
-        "traces": {NAMES[number]: {layer: {str(size): made.traces[Wish(number, layer), size].tolist() for size in settings.kept}
-                                   for layer in asked.layers} for number in rows},
-        "ratios": {layer: {str(size): _ratio(made, list(rows), layer, size) for size in settings.kept} for layer in asked.layers},
+        "settings": asdict(settings), "sizes": list(settings.kept), "targets": list(asked.targets),
+        "logit": asked.logit, "channel": asked.channel,
+        "inputs": {NAMES[number]: _begun(verdicts, number, one) for number, one in begun.items()},
+        "traces": {NAMES[number]: {target: {str(size): made.traces[Wish(number, target), size].tolist() for size in settings.kept}
+                                   for target in asked.targets} for number in begun},
+        "ratios": {target: {str(size): _ratios(made, target, size) for size in settings.kept} for target in asked.targets},
     }  # fmt: skip
-    _draw_dreams(parts, asked, made, numbers)
+    _draw_dreams(parts, asked, made, begun)
+    _draw_changes(parts, asked, made, numbers["ratios"])
     return numbers
 
 
-def _ratio(made: Gathered, classes: list[int], layer: str, size: int) -> dict[str, list[float]]:
-    """Median and range over the classes of a ratio of powers."""
-    found = [made.ratios[Wish(number, layer), size] for number in classes]
-    each = np.stack([one.power for one in found])
+def _begun(verdicts: Verdicts, number: int, one: Beginning) -> dict[str, Any]:
+    """What is known of the galaxy with which the dreams of a class begin."""
+    told = {
+        "row": one.row, "why": one.why, "probability": float(verdicts.probability[one.row, number]),
+        "predicted": NAMES[verdicts.chosen[one.row]],
+    }  # fmt: skip
+    return told | ({"truth": NAMES[verdicts.truth[one.row]]} if verdicts.truth[one.row] >= 0 else {})
+
+
+def _ratios(made: Gathered, target: str, size: int) -> Numbers:
+    """Ratio of powers of each class and their median, at frequencies at which all inputs have power."""
+    found = {number: made.ratios[Wish(number, target), size] for number in made.inputs}
+    each = np.stack([one.power for one in found.values()])
     seen = np.isfinite(each).all(0)
-    values = {"frequency": found[0].frequency, "median": np.median(each, 0), "low": each.min(0), "high": each.max(0)}
-    return {name: [float(f"{value:.5g}") for value in one[seen]] for name, one in values.items()}
+
+    def short(values: NDArray[np.float64]) -> list[float]:
+        return [float(f"{value:.5g}") for value in values[seen]]
+
+    return {
+        "frequency": short(next(iter(found.values())).frequency), "median": short(np.median(each, 0)),
+        "classes": {NAMES[number]: short(power) for number, power in zip(found, each, strict=True)},
+    }  # fmt: skip
 
 
-def _draw_dreams(parts: _Parts, asked: dreams.Asked, made: Gathered, numbers: Numbers) -> None:
-    pages, settings, sample = parts.pages, asked.settings, parts.asked.sample
+def _draw_dreams(parts: _Parts, asked: dreams.Asked, made: Gathered, begun: Mapping[int, Beginning]) -> None:
+    """The images."""
+    pages, settings, sample, targets = parts.pages, asked.settings, parts.asked.sample, asked.targets
     pages.report.heading("What the network dreams of")
-    grown = ("the class's logit" if asked.layers == (dreams.LOGIT,)
+    grown = ("the class's logit" if asked.logit
              else "half the mean square of " + ("a layer's maps" if asked.channel is None else f"channel {asked.channel} of a layer"))  # fmt: skip
-    right = ", of those that belong to it where there are any" if parts.verdicts.label_column else ""
     pages.report.text(
         f"DeepDream changes an image so that {grown}, J, grows: what appears is what that part of the network answers to. "
-        f"Each dream begins with the galaxy of {sample} most surely of the predicted class{right}, enlarged to each size in "
-        f"turn; {2 * settings.steps} steps a size, the first half on a smaller copy."
+        f"Each dream begins with a galaxy of {sample}, enlarged to each size in turn; {2 * settings.steps} steps a size, the "
+        "first half on a smaller copy."
     )
-    if parts.verdicts.absent:
-        pages.report.text(f"Left out, as no galaxy is predicted as such: {', '.join(parts.verdicts.absent)}.")
     if settings.left_out:
         told = " and ".join(map(str, settings.left_out))
         pages.report.text(f"Larger dreams, {told} px, were left out: ask for them with --max-size.")
-    columns, lines = 1 + len(asked.layers), len(made.inputs)
+    why = _why(parts.verdicts, begun)
     for size in settings.kept:
-        pages.draw(f"dreams-{size}", (2.05 * columns + 0.5, 2.07 * lines + 0.35),
-                   f"Dreams at {size} px of galaxies of {sample}, north up.",
-                   partial(grid_figure, made, asked.layers, size))  # fmt: skip
-    pages.draw("traces", (1.2 + 2.6 * len(asked.layers) if len(asked.layers) > 1 else 6.0, 4.4),
+        pages.draw(f"dreams-{size}", (2.05 * (1 + len(targets)) + 0.5, 2.07 * len(begun) + 0.35),
+                   f"Dreams at {size} px of galaxies of {sample}, north up. {why}", partial(figures.grid_figure, made, targets, size))  # fmt: skip
+    largest = settings.kept[-1]
+    if largest > figures.THUMB:
+        pages.draw("dreams-centres", figures.centres_size(made, targets),
+                   f"The centres of the dreams at {largest} px of galaxies of {sample}, {figures.CENTRE} px wide: pixel by pixel, not "
+                   "averaged as above, in 256 colours.", partial(figures.centres_figure, made, targets))  # fmt: skip
+    pages.report.text(f"Each dream in full, pixel by pixel, as a PNG in the folder {figures.FOLDER} beside this page:")
+    pages.report.links(
+        ("class", *targets),
+        [(NAMES[number], [(f"{largest} px", made.files[Wish(number, target)].relative_to(pages.folder).as_posix())
+                          for target in targets]) for number in begun],
+    )  # fmt: skip
+
+
+def _why(verdicts: Verdicts, begun: Mapping[int, Beginning]) -> str:
+    """Which galaxies the dreams begin with, in sentences."""
+    right = ", of those that belong to it where there are any" if verdicts.label_column else ""
+    told = f"Each line begins with the galaxy most surely predicted as the class{right}."
+    for why, instead in (
+        ("labelled", "with a galaxy that is labelled so"),
+        ("likeliest", "with the galaxy to which the network gives the class the highest probability"),
+    ):
+        if found := [f"{NAMES[number]} ({100 * verdicts.probability[one.row, number]:.2g} %)"
+                     for number, one in begun.items() if one.why == why]:  # fmt: skip
+            told += f" No galaxy is predicted as {_listed(found)}: there it begins {instead} (in brackets: that probability)."
+    return told
+
+
+def _draw_changes(parts: _Parts, asked: dreams.Asked, made: Gathered, ratios: Numbers) -> None:
+    """How J grew, and what changed on which scale."""
+    pages, sample, targets = parts.pages, parts.asked.sample, asked.targets
+    pages.draw("traces", figures.curves_size(targets, 1),
                f"J before each step, class by class, for galaxies of {sample}. At each size the first half of the steps is on "
                "the smaller copy; a line breaks where the copy changes.",
-               lambda figure: traces_figure(made, asked.layers, figure))  # fmt: skip
+               lambda figure: figures.traces_figure(made, targets, figure))  # fmt: skip
     side = parts.looks.images.shape[1]
-    pages.draw("spectra", (1.0 + 4.4 * len(settings.kept), 4.6),
+    pages.draw("spectra", figures.curves_size(targets, len(asked.settings.kept)),
                f"Which scales the dreams changed: their radial power spectra over those of their inputs, enlarged alike, from "
-               f"{sample}. Lines: median of the classes; bands: their range. Right of the dashed line the input has no detail of "
+               f"{sample}. Colours: classes; black: their median. Right of the dashed line the input has no detail of "
                f"its own ({side} px wide before it was enlarged).",
-               lambda figure: spectra_figure(numbers["ratios"], side, figure))  # fmt: skip
+               lambda figure: figures.spectra_figure(ratios, side, figure))  # fmt: skip

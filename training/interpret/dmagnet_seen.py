@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +20,8 @@ from galcli.predict.run import predict
 from galcli.progress import Progress, Quiet
 from galcli.sky.catalog import Catalog, open_catalog
 from galcli.training.galaxy10 import NAMES, check_labels
-from galcli.training.interpret.predictions import Predictions, read_predictions, seen_images
+from galcli.training.interpret.predictions import Predictions, Seen, read_predictions, seen_pixels
 from galcli.training.interpret.twin import Twin
-from galcli.training.pixels import DISPLAY, Pixels
 from galcli.training.progress import track
 
 Singles = NDArray[np.float32]
@@ -33,6 +33,20 @@ PER_CLASS = 40
 SHOWN = 2
 #: Galaxies that go through the network at once.
 _BATCH = 16
+
+
+class Beginning(NamedTuple):
+    """The galaxy with which the dreams of a class begin.
+
+    Attributes
+    ----------
+    row : int
+    why : str
+        ``predicted`` as the class; where none is, ``labelled`` so; where none is either, the ``likeliest`` one.
+    """
+
+    row: int
+    why: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,18 @@ class Verdicts:
         order: Whole = rows[np.lexsort((-self.probability[rows, number], wrong))]
         return order
 
+    def beginning(self, number: int) -> Beginning:
+        """The galaxy with which the dreams of a class begin: every class has one.
+
+        It is the surest that is predicted as the class, of those that belong to it where there are any; else, of those
+        labelled so, else of all with a prediction, the one to which the class is given the highest probability.
+        """
+        if len(predicted := self.surest(number, right_first=True)):
+            return Beginning(int(predicted[0]), "predicted")
+        labelled = np.flatnonzero((self.chosen >= 0) & (self.truth == number))
+        rows, why = (labelled, "labelled") if len(labelled) else (np.flatnonzero(self.chosen >= 0), "likeliest")
+        return Beginning(int(rows[self.probability[rows, number].argmax()]), why)
+
     def spread(self, number: int) -> Whole:
         """Rows predicted as a class: all, or as many as are looked at, evenly over the catalogue."""
         rows = np.flatnonzero(self.chosen == number)
@@ -94,7 +120,7 @@ class Looks:
     ----------
     rows : ndarray (M,), int64
     images : ndarray (M, S, S, 3), float32
-        Red, green, blue from 0 to 1, row 0 = south.
+        As the network saw them, before normalisation: red, green, blue from 0 to 1, row 0 = south.
     inputs : Tensor (M, 3, S, S)
         Normalised network input, on the device of the network.
     attention : ndarray (M, h, w), float32
@@ -189,19 +215,14 @@ def look_at(verdicts: Verdicts, options: PredictOptions, twin: Twin) -> Looks:
     twin : Twin
         On any device.
     """
-    wanted = [
-        rows
-        for number in range(len(NAMES))
-        for rows in (
-            verdicts.spread(number),
-            verdicts.surest(number)[:SHOWN],
-            verdicts.surest(number, right_first=True)[:1],
-        )
-    ]
-    found = seen_images(verdicts.table, twin.card.prefix, options, np.unique(np.concatenate(wanted)).tolist())
+    numbers = range(len(NAMES))
+    wanted = {verdicts.beginning(number).row for number in numbers}
+    wanted.update(
+        int(row) for number in numbers for row in (*verdicts.spread(number), *verdicts.surest(number)[:SHOWN])
+    )
+    found = seen_pixels(verdicts.table, twin.card.prefix, options, sorted(wanted))
     rows = np.array(sorted(found), np.int64)
-    images = np.stack([found[row] for row in rows])
-    inputs = network_input(twin, images)
+    images, inputs = _given(twin, [found[row] for row in rows.tolist()], verdicts.front)
     starts = range(0, len(rows), _BATCH)
     with torch.no_grad():
         traces = [twin.network.trace(inputs[start : start + _BATCH])
@@ -211,12 +232,10 @@ def look_at(verdicts: Verdicts, options: PredictOptions, twin: Twin) -> Looks:
     return Looks(rows, images, inputs, *(torch.cat(parts).cpu().numpy() for parts in (attention, lam, shares)))
 
 
-def network_input(twin: Twin, images: Singles) -> Tensor:
-    """Network input (N, 3, S, S) of colour images (N, S, S, 3), on the device of the network.
-
-    The images are what the colour mapping of their front made of the pixels, so that only the normalisation is left.
-    """
-    shown = Pixels((DISPLAY,), twin.pixels.mean.flatten().tolist(), twin.pixels.std.flatten().tolist())
-    pixels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images[..., ::-1], -1, 1)))
-    made: Tensor = shown(pixels, torch.ones_like(pixels[:, :1]), torch.zeros(len(pixels), dtype=torch.int64))
-    return made.to(twin.pixels.mean.device)
+def _given(twin: Twin, found: list[Seen], front: str) -> tuple[Singles, Tensor]:
+    """Images (N, S, S, 3) and normalised network input (N, 3, S, S) of galaxies, made as in the model file's graph."""
+    device = twin.pixels.mean.device
+    pixels, valid = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*found, strict=True))
+    fronts = torch.full((len(found),), twin.pixels.fronts.index(front), device=device)
+    images = twin.pixels.rgb(pixels, valid, fronts).flip(1).permute(0, 2, 3, 1).contiguous()
+    return images.cpu().numpy(), twin.pixels(pixels, valid, fronts)

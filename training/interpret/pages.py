@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -15,6 +17,8 @@ from galcli.training.interpret.report import Report
 from galcli.training.interpret.style import PREDICTED, look, save
 
 PAGE, METRICS = "index.html", "metrics.json"
+#: Pixels per inch of the pictures.
+DPI = 110
 #: Inches above the drawing for the notice that galaxies or training are simulated.
 _STRIP = 0.32
 
@@ -40,6 +44,25 @@ def mock_words(galaxies: bool, training: bool) -> list[str]:
     return words
 
 
+class LinkedReport(Report):
+    """A report that also leads to files beside its page."""
+
+    def links(self, head: Sequence[str], rows: Iterable[tuple[str, Sequence[tuple[str, str]]]]) -> None:
+        """Add a table of links.
+
+        Parameters
+        ----------
+        head : sequence of str
+        rows : iterable of (str, sequence of (str, str))
+            First cell of each row; then text and path, relative to the page, of each link.
+        """
+        lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+        for name, cells in rows:
+            links = (f'<td><a href="{quote(path)}">{escape(text)}</a></td>' for text, path in cells)
+            lines.append(f"<tr><td>{escape(name)}</td>{''.join(links)}</tr>")
+        self._parts.append("<table>\n" + "\n".join(lines) + "\n</table>")
+
+
 class Pages:
     """A page under way, and how its pictures are made.
 
@@ -53,7 +76,7 @@ class Pages:
     """
 
     def __init__(self, folder: Path, title: str, mock: Sequence[str]) -> None:
-        self.folder, self.report = folder, Report(title)
+        self.folder, self.report = folder, LinkedReport(title)
         self.mock = " and ".join(words.partition(":")[0] for words in mock)
         if mock:
             self.report.text(" ".join(mock), warning=True)
@@ -79,7 +102,7 @@ class Pages:
                 parts[0].text(0.008, 0.45, self.mock, color=PREDICTED, weight="bold", fontsize=10, va="center")
             draw(parts[-1])
         mock = f"{self.mock}. " if self.mock else ""
-        self.report.picture(save(figure, self.folder / f"{name}.png", dpi=110), mock + caption)
+        self.report.picture(save(figure, self.folder / f"{name}.png", dpi=DPI), mock + caption)
 
     def write(self, numbers: Mapping[str, Any]) -> Path:
         """Write the numbers behind the plots, and the page as far as it is; may be called again when there is more.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fitsio
 import numpy as np
@@ -85,10 +85,25 @@ def read_predictions(path: Path) -> Predictions:
     return Predictions(path, _read(path, "PREDICTIONS"), cards, fronts)
 
 
-def seen_images(
+class Seen(NamedTuple):
+    """A galaxy on the grid on which a model saw it.
+
+    Attributes
+    ----------
+    pixels : ndarray (B, h, w), float32
+        Bands of the front; 0 where there is no data. Row 0 = south.
+    valid : ndarray (1, h, w), float32
+        1 where there is data, else 0.
+    """
+
+    pixels: NDArray[np.float32]
+    valid: NDArray[np.float32]
+
+
+def seen_pixels(
     predictions: Predictions, prefix: str, options: PredictOptions, rows: Sequence[int]
-) -> dict[int, NDArray[np.float32]]:
-    """Colour images of some galaxies on the grid on which a model saw them.
+) -> dict[int, Seen]:  # fmt: skip
+    """What a model was given of some galaxies.
 
     Parameters
     ----------
@@ -102,13 +117,12 @@ def seen_images(
 
     Returns
     -------
-    dict of int to ndarray (h, w, 3), float32
-        Row -> red, green, blue from 0 to 1, row 0 = south; rows without pixels are missing.
+    dict of int to Seen
+        By row; rows without pixels are missing.
     """
-    card = predictions.model(prefix)
-    front = next(front for front in card.fronts if front.name == predictions.fronts[prefix])
+    card, front = predictions.model(prefix), _front(predictions, prefix)
     wanted = np.unique(np.asarray(rows, np.int64))
-    images: dict[int, NDArray[np.float32]] = {}
+    found: dict[int, Seen] = {}
     where = (options.hdu, options.id_column, options.ra_column, options.dec_column)
     told = (options.bands, options.zeropoint, options.pixel_scale)
     with open_catalog(options.catalogs, *where) as table:
@@ -121,14 +135,40 @@ def seen_images(
             if isinstance(batch, Failures):
                 continue
             grid = to_grid(batch, front, card, resampler)
-            for row, pixels in zip(wanted[batch.index], grid.pixels, strict=True):
-                images[int(row)] = _coloured(pixels, front, card.pixel_scale or 1.0)
-    return images
+            for row, pixels, valid in zip(wanted[batch.index], grid.pixels, grid.valid, strict=True):
+                found[int(row)] = Seen(pixels.copy(), valid)  # a grid may be a view of a far larger batch
+    return found
 
 
-def _coloured(pixels: NDArray[np.float32], front: Front, pixel_scale: float) -> NDArray[np.float32]:
+def seen_images(
+    predictions: Predictions, prefix: str, options: PredictOptions, rows: Sequence[int]
+) -> dict[int, NDArray[np.float32]]:
+    """Colour images of some galaxies on the grid on which a model saw them; the parameters are those of `seen_pixels`.
+
+    Returns
+    -------
+    dict of int to ndarray (h, w, 3), float32
+        Row -> red, green, blue from 0 to 1, row 0 = south; blank sky where there is no data; rows without pixels are
+        missing.
+    """
+    scale, front = predictions.model(prefix).pixel_scale or 1.0, _front(predictions, prefix)
+    found = seen_pixels(predictions, prefix, options, rows)
+    return {row: _coloured(seen, front, scale) for row, seen in found.items()}
+
+
+def _front(predictions: Predictions, prefix: str) -> Front:
+    """The front through which a model saw the cutouts."""
+    fronts = predictions.model(prefix).fronts
+    return next(front for front in fronts if front.name == predictions.fronts[prefix])
+
+
+def _coloured(seen: Seen, front: Front, pixel_scale: float) -> NDArray[np.float32]:
     """Colours as the viewer makes them, of the front's bands or of three of them."""
-    if front.name in VIEWERS or front.name == "display":
+    pixels = seen.pixels
+    if front.name == "display":
+        # The same blank sky as `galcli.training.pixels.Pixels` gives display images.
+        return colour_image(np.where(seen.valid > 0.5, pixels, VIEWERS["flux:gri"].sky), front.name, pixel_scale)
+    if front.name in VIEWERS:
         return colour_image(pixels, front.name, pixel_scale)
     last = len(front.bands) - 1
     for name in ("flux:grz", "flux:gri"):

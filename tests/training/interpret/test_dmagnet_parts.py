@@ -31,6 +31,23 @@ def test_surest_and_spread() -> None:
     assert (np.diff(taken) > 20).all()
 
 
+def test_every_class_has_a_galaxy_to_begin_with() -> None:
+    chosen = np.array([1, 1, 0, -1, 0, 0])
+    truth = np.array([2, 1, 3, 4, 3, -1])
+    probability = np.full((6, 10), 0.01, np.float32)
+    probability[:, 1] = (0.9, 0.8, 0, 0.99, 0, 0)
+    probability[:, 3] = (0.4, 0, 0.1, 0.99, 0.2, 0.3)
+    probability[:, 4] = (0.1, 0, 0.3, 0.99, 0.2, 0.25)
+    verdicts = Verdicts(None, "f", chosen, probability, truth, "t", False)  # type: ignore[arg-type]
+    assert verdicts.beginning(1) == (1, "predicted"), "the surer one is none"
+    assert verdicts.beginning(2) == (0, "labelled")
+    assert verdicts.beginning(3) == (4, "labelled"), "the surest of two, though another one is likelier"
+    assert verdicts.beginning(4) == (2, "likeliest"), "the labelled one has no prediction"
+    unlabelled = replace(verdicts, truth=np.full(6, -1), label_column=None)
+    assert unlabelled.beginning(1) == (0, "predicted")
+    assert unlabelled.beginning(3) == (0, "likeliest")
+
+
 def test_maps_lie_where_their_cells_look() -> None:
     """Cells are centred on pixels 0, 32, 64 and 96 of 128."""
     values = np.zeros((4, 4), np.float32)

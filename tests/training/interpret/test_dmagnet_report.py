@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import fitsio
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from galcli.errors import Interrupted, ModelError
@@ -23,18 +24,21 @@ from galcli.models.card import Card
 from galcli.predict.classes import confusion, scores
 from galcli.predict.options import PredictOptions
 from galcli.progress import Lines
+from galcli.tables.status import ModelStatus
 from galcli.training.galaxy10 import NAMES
+from galcli.training.interpret import dmagnet_dream_figures as figures
 from galcli.training.interpret import dmagnet_dreams as dreams
-from galcli.training.interpret.dmagnet_dreams import Asked, Wish, dream_all
+from galcli.training.interpret.dmagnet_dreams import Asked
 from galcli.training.interpret.dmagnet_report import Asked as Wanted
 from galcli.training.interpret.dmagnet_report import write_report
-from galcli.training.interpret.dmagnet_seen import PER_CLASS, judge
-from galcli.training.interpret.dream import DreamSettings, resized, valid_range
-from galcli.training.interpret.radial import ratio
+from galcli.training.interpret.dmagnet_seen import PER_CLASS, judge, look_at
+from galcli.training.interpret.dream import DreamSettings, valid_range
+from galcli.training.interpret.predictions import seen_images
 from galcli.training.interpret.twin import Twin, read_twin
 from galcli.training.networks.dmagnet import DMAGNet
-from galcli.training.pixels import FRONTS, Pixels
+from galcli.training.pixels import FRONTS, VIEWERS, Pixels
 from galcli.training.recipes import dmagnet_card
+from tests.training.interpret.counted_dreams import count_dreams
 from tests.training.tiny_dmagnet import MEAN, PIXEL_SCALE, SIZE, STD, make
 
 Run = Callable[..., Any]
@@ -54,7 +58,7 @@ def card(**calibration: Any) -> Card:
     metrics = [{"name": name, "value": value, "sample": "moon galaxies", "objects": 55, "front": "flux:grz"}
                for name, value in (("MORPH_CLASS accuracy", 0.625), ("MORPH_CLASS macro F1", 0.5),
                                    ("MORPH_PROB calibration error", 0.125))]  # fmt: skip
-    return Card.model_validate(dmagnet_card.fields(info) | {"calibration": calibration, "metrics": metrics})
+    return Card.model_validate(dmagnet_card.fields(info, FRONTS) | {"calibration": calibration, "metrics": metrics})
 
 
 def balance(sample: Path) -> Callable[[Pixels, DMAGNet], None]:
@@ -133,21 +137,6 @@ def headings(page: Path) -> list[str]:
     return re.findall(r"<h2>(.*?)</h2>", page.read_text())
 
 
-def count_dreams(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> list[int]:
-    """One more entry for each dream that begins; a signal comes with the number given."""
-    begun: list[int] = []
-    real = dreams.dream
-
-    def counted(*arguments: Any) -> Any:
-        begun.append(len(begun))
-        if len(begun) == stop_at:
-            signal.raise_signal(signal.SIGINT)
-        return real(*arguments)
-
-    monkeypatch.setattr(dreams, "dream", counted)
-    return begun
-
-
 def test_page_has_every_part_and_needs_no_other_file(report: Path) -> None:
     page = report / "index.html"
     held = pictures_in(page)
@@ -160,7 +149,7 @@ def test_page_has_every_part_and_needs_no_other_file(report: Path) -> None:
     assert headings(page) == ["What the network looks at", "How large its kernels are", "How often it is right",
                               "What the network dreams of"]  # fmt: skip
     text = page.read_text()
-    assert not re.findall(r"(?:href|src)=(?!\"data:)|https?:|url\(|@import", text)
+    assert not re.findall(r"src=(?!\"data:)|https?:|url\(|@import", text)
     assert text.count("MOCK galaxies and MOCK training.") == len(held), "each picture says it"
     assert text.count("thirty galaxies") >= len(held), "each caption names the sample"
     assert re.search(r'class="warning">MOCK galaxies: .* MOCK training: ', text)
@@ -204,24 +193,37 @@ def test_looks_are_those_of_predict(report: Path, predicted: Any) -> None:
         assert rows == np.argsort(-mine, kind="stable")[: min(2, (chosen == number).sum())].tolist()
 
 
+def absent_in(predicted: Any) -> list[str]:
+    found = [name for number, name in enumerate(NAMES) if number not in predicted["MORPH_CLASS"]]
+    assert found, "the sample is small enough for that"
+    return found
+
+
 def test_classes_that_nobody_is_predicted_as_are_named(report: Path, predicted: Any) -> None:
-    absent = [name for number, name in enumerate(NAMES) if number not in predicted["MORPH_CLASS"]]
-    assert absent, "the sample is small enough for that"
-    numbers, text = numbers_of(report), (report / "index.html").read_text()
-    assert numbers["dreams"]["left_out"] == absent
-    assert set(numbers["dreams"]["inputs"]).isdisjoint(absent)
-    assert f"Left out, as no galaxy is predicted as such: {', '.join(absent)}." in text
-    assert all(name in re.findall(r"is predicted as (.*?): left out", text)[0] for name in absent)
+    text = (report / "index.html").read_text()
+    assert all(
+        name in re.findall(r"is predicted as (.*?): left out of the next two", text)[0] for name in absent_in(predicted)
+    )
 
 
-def test_dreams_begin_with_the_surest_right_galaxy(report: Path, predicted: Any) -> None:
+def test_dreams_of_every_class_begin_with_the_galaxy_nearest_to_it(report: Path, predicted: Any) -> None:
     truth, chosen, probability = (predicted[name] for name in ("GALAXY10", "MORPH_CLASS", "MORPH_PROB"))
-    for name, one in numbers_of(report)["dreams"]["inputs"].items():
-        number = NAMES.index(name)
-        mine = chosen == number
-        best = mine & (truth == number) if (mine & (truth == number)).any() else mine
-        assert one["row"] == np.where(best, probability[:, number], -1).argmax()
-        assert one["right"] == (truth[one["row"]] == number)
+    begun = numbers_of(report)["dreams"]["inputs"]
+    assert list(begun) == list(NAMES)
+    for number, one in enumerate(begun.values()):
+        right, said = truth == number, chosen == number
+        among, why = next((rows, why) for rows, why in ((right & said, "predicted"), (said, "predicted"), (right, "labelled"),
+                                                        (right | True, "likeliest")) if rows.any())  # fmt: skip
+        assert one["why"] == why
+        assert one["row"] == np.where(among, probability[:, number], -1).argmax()
+        assert one["probability"] == probability[one["row"], number]
+        assert one["predicted"] == NAMES[chosen[one["row"]]]
+        assert one["truth"] == NAMES[truth[one["row"]]]
+    strangers = {name for name, one in begun.items() if one["why"] != "predicted"}
+    assert strangers == set(absent_in(predicted))
+    for caption in re.findall(r"<figcaption>(.*?)</figcaption>", (report / "index.html").read_text()):
+        if re.search(r"Dreams at \d+ px", caption):
+            assert {name for name in NAMES if f"{name} (" in caption} == strangers
 
 
 def test_numbers_of_the_dreams_are_those_of_the_files(report: Path, twin: Twin) -> None:
@@ -237,8 +239,27 @@ def test_numbers_of_the_dreams_are_those_of_the_files(report: Path, twin: Twin) 
         assert tensors[f"image/{size}"].shape == (3, size, size)
         one = told["ratios"][layer][str(size)]
         assert len(one["frequency"]) == size // 2
-        assert (np.array(one["low"]) <= one["median"]).all()
-        assert (np.array(one["median"]) <= one["high"]).all()
+        assert list(one["classes"]) == list(NAMES)
+        np.testing.assert_allclose(one["median"], np.median(list(one["classes"].values()), 0), rtol=1e-4)
+        assert len(np.unique(np.round(list(one["classes"].values()), 3), axis=0)) > 3, "each class has its own"
+
+
+def test_each_dream_is_a_picture_in_full_that_the_page_leads_to(report: Path, twin: Twin) -> None:
+    links = re.findall(r'href="([^"]+)">(.*?)<', (report / "index.html").read_text())
+    assert sorted(path for path, _ in links) == sorted(
+        str(path.relative_to(report)) for path in (report / "dream-images").iterdir()
+    )
+    assert len(links) == 2 * len(NAMES)
+    assert {text for _, text in links} == {"40 px"}
+    low, high = (bound.numpy() for bound in valid_range(twin.pixels))
+    for path, _ in links:
+        tensors, _ = dreams.checkpoint.load(report / "dreams" / f"{Path(path).stem}.safetensors")
+        display = (tensors["image/40"].float().numpy() - low) / (high - low)
+        with Image.open(report / path) as picture:
+            assert (picture.size, picture.mode) == ((40, 40), "RGB")
+            assert "MOCK galaxies" in picture.text["Description"]
+            shown = np.asarray(picture)[::-1, :, ::-1] / 255  # north is up, blue last
+        assert abs(np.moveaxis(shown, -1, 0) - display).max() < 1 / 255
 
 
 def test_stopped_dreams_go_on_and_end_alike(
@@ -255,64 +276,6 @@ def test_stopped_dreams_go_on_and_end_alike(
     report_with_dreams(out, model, sample)
     assert len(begun) == 4 + wishes - 3, "what was finished is not dreamt twice"
     assert contents(out) == contents(report)
-
-
-@pytest.fixture
-def image() -> torch.Tensor:
-    return torch.rand(3, SIZE, SIZE, generator=torch.Generator().manual_seed(5)) - 0.5
-
-
-def images_of(folder: Path, twin: Twin, image: torch.Tensor, asked: Asked) -> dict[Wish, Any]:
-    return {wish: made.images[SIZES[0]] for wish, made in
-            dream_all(folder, twin, valid_range(twin.pixels), {3: image}, asked)}  # fmt: skip
-
-
-def test_dreams_of_other_models_galaxies_or_settings_are_not_used(
-    twin: Twin, image: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = count_dreams(monkeypatch)
-    one = replace(ASKED, layers=("stem",))
-    plain = images_of(tmp_path, twin, image, one)[Wish(3, "stem")]
-    for number, (other, changed, wanted) in enumerate([
-        (replace(twin, file=replace(twin.file, sha256="0" * 64)), image, one),
-        (twin, image + 0.01, one),
-        (twin, image, replace(one, channel=2)),
-        (twin, image, replace(one, settings=replace(one.settings, seed=1))),
-        (twin, image, replace(one, settings=replace(one.settings, rate=0.03))),
-        (twin, image, replace(one, settings=replace(one.settings, steps=3))),
-        (twin, image, replace(one, settings=replace(one.settings, max_size=32))),
-    ]):  # fmt: skip
-        images_of(tmp_path, twin, image, one)
-        assert len(begun) == 1 + 2 * number, "found again"
-        images_of(tmp_path, other, changed, wanted)
-        assert len(begun) == 2 + 2 * number, "dreamt anew"
-        assert np.array_equal(images_of(tmp_path, twin, image, one)[Wish(3, "stem")], plain)
-
-
-def test_damaged_dream_is_dreamt_anew(
-    twin: Twin, image: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = count_dreams(monkeypatch)
-    first = images_of(tmp_path, twin, image, ASKED)
-    (path,) = tmp_path.glob("*-stem.safetensors")
-    assert path.name == "in-between-round-smooth-stem.safetensors"
-    data = bytearray(path.read_bytes())
-    data[-100] ^= 1
-    path.write_bytes(data)
-    again = images_of(tmp_path, twin, image, ASKED)
-    assert len(begun) == 3
-    assert all(np.array_equal(again[wish], first[wish]) for wish in first)
-
-
-def test_logit_of_the_class_grows(twin: Twin, image: torch.Tensor, tmp_path: Path) -> None:
-    asked = Asked((dreams.LOGIT,), None, DreamSettings((SIZE,), steps=4, jitter=0))
-    ((wish, made),) = dream_all(tmp_path, twin, valid_range(twin.pixels), {3: image}, asked)
-    assert wish == Wish(3, "class")
-    with torch.no_grad():
-        before = resized(image, SIZE, valid_range(twin.pixels))
-        logits = [twin.network(one[None])[0, 3].item() for one in (before, torch.from_numpy(made.images[SIZE]))]
-    assert logits[1] > logits[0]
-    assert np.isfinite(ratio(made.images[SIZE], before.numpy()).power).all()
 
 
 def test_without_labels_the_card_speaks(galcli: Run, model: Path, sample: Path, tmp_path: Path) -> None:
@@ -343,10 +306,8 @@ def test_card_that_says_nothing(model: Path, sample: Path, tmp_path: Path, monke
     silent = read_twin(model)
     silent = replace(silent, file=replace(silent.file, card=card()))
     monkeypatch.setattr("galcli.training.interpret.dmagnet_report.read_twin", lambda name: silent)
-    rows = fitsio.read(str(sample), ext="CATALOG", columns=["TARGETID", "RA", "DEC"])[:3]
-    with fitsio.FITS(str(tmp_path / "c.fits"), "rw") as file:
-        file.write(rows, extname="CATALOG")
-    options = PredictOptions((tmp_path / "c.fits",), tmp_path / "p.fits", str(sample.parent / "cutouts"))
+    path = catalogue(tmp_path / "c.fits", sample, 3)
+    options = PredictOptions((path,), tmp_path / "p.fits", str(sample.parent / "cutouts"))
     page = write_report(tmp_path / "out", options, Wanted(str(model), "three", None), Lines())
     assert "card tells no confusion matrix either" in page.read_text()
     assert set(pictures_in(page)) == {"examples", "kernels"}
@@ -361,6 +322,58 @@ def test_other_models_are_refused(galcli: Run, model: Path, tmp_path: Path, twin
     odd = replace(twin, file=replace(twin.file, card=twin.card.model_copy(update={"outputs": outputs})))
     with pytest.raises(ModelError, match="not those of Galaxy10"):
         judge(PredictOptions((sample,), tmp_path / "p.fits"), odd, None, Lines())
+
+
+def catalogue(path: Path, sample: Path, rows: int) -> Path:
+    """The first galaxies of the sample, without what is known of them."""
+    with fitsio.FITS(str(path), "rw") as file:
+        file.write(fitsio.read(str(sample), ext="CATALOG", columns=["TARGETID", "RA", "DEC"])[:rows], extname="CATALOG")
+    return path
+
+
+def test_images_that_do_not_fill_the_field_are_seen_as_predicted(
+    galcli: Run, model: Path, twin: Twin, sample: Path, tmp_path: Path
+) -> None:
+    """Where a display image has no data, the graph sees blank sky, and so does the report."""
+    path, draw = catalogue(tmp_path / "c.fits", sample, 4), np.random.default_rng(3)
+    (tmp_path / "stamps").mkdir()
+    for number in fitsio.read(str(path), columns="TARGETID", ext="CATALOG"):
+        noise = draw.integers(0, 160, (SIZE - 6, SIZE, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "stamps" / f"{number}.png")
+    galcli("predict", path, "--cutouts", tmp_path / "stamps", "--pixel-scale", PIXEL_SCALE, "--model", model,
+           "-o", tmp_path / "said.fits")  # fmt: skip
+    said = fitsio.read(str(tmp_path / "said.fits"), ext="PREDICTIONS")
+    assert (said["MORPH_STATUS"] & ModelStatus.EDGE).all()
+    options = PredictOptions((path,), tmp_path / "p.fits", str(tmp_path / "stamps"), pixel_scale=PIXEL_SCALE)
+    verdicts = judge(options, twin, None, Lines())
+    looks = look_at(verdicts, options, twin)
+    assert verdicts.front == "display"
+    assert looks.rows.tolist() == [0, 1, 2, 3]
+    with torch.no_grad():
+        seen = twin.network.trace(looks.inputs)
+    np.testing.assert_allclose(seen.logits.softmax(1), said["MORPH_PROB"], atol=1e-4)
+    np.testing.assert_allclose(looks.shares[:, 2], said["MORPH_RF"], atol=1e-4)
+    for edge in (looks.images[:, :3], looks.images[:, -3:]):
+        np.testing.assert_allclose(edge, VIEWERS["flux:gri"].sky, rtol=1e-5)
+    images = seen_images(verdicts.table, "MORPH", options, [0, 3])
+    np.testing.assert_allclose([images[0], images[3]], looks.images[[0, 3]], atol=1e-6)
+
+
+def test_three_galaxies_dream_of_all_classes(
+    model: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "THUMB", 24)
+    monkeypatch.setattr(figures, "CENTRE", 24)
+    path = catalogue(tmp_path / "c.fits", sample, 3)
+    options = PredictOptions((path,), tmp_path / "p.fits", str(sample.parent / "cutouts"))
+    asked = Asked(("stem",), None, DreamSettings((32,), steps=1))
+    page = write_report(tmp_path / "out", options, Wanted(str(model), "three", None, asked), Lines())
+    begun = numbers_of(tmp_path / "out")["dreams"]["inputs"]
+    assert list(begun) == list(NAMES)
+    assert {one["why"] for one in begun.values()} == {"predicted", "likeliest"}
+    with Image.open(io.BytesIO(pictures_in(page)["dreams-centres"])) as picture:
+        assert 10 * 24 < picture.height < 400, "ten lines, pixel by pixel"
+    assert "The centres of the dreams at 32 px" in page.read_text()
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -379,6 +392,7 @@ def test_senseless_options_are_refused_at_once(galcli: Run, tmp_path: Path, word
 def test_layers_that_are_not_there_are_refused(galcli: Run, model: Path, tmp_path: Path) -> None:
     words = ("explain", "dmagnet", "--model", model, "--dream", "-o", tmp_path / "o")
     assert "unknown layer 'dma4'" in galcli(*words, "--layers", "stem,dma4", code=2).error
+    assert "unknown layer 'class'" in galcli(*words, "--layers", "lam,class", "--channel", 5, code=2).error
     assert "0 to 63" in galcli(*words, "--layers", "lam,stem", "--channel", 64, code=2).hint
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "index.html").write_text("mine")
