@@ -5,7 +5,7 @@ very numbers that are stored.
 
 >>> freeze(module, example)                       # fold batch norms, round the weights
 >>> graph = to_onnx(module, example, outputs)     # onnx, opset 18, any number of objects
->>> prove(module, graph, sample)                  # or fail
+>>> prove(module, graph, sample)                  # or fail (training/proof.py)
 >>> ...                                           # calibrate (training/calibrate.py), export again, measure
 >>> save(graph, card, path)
 """
@@ -18,37 +18,28 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import galcli
 from galcli.errors import ModelError
 from galcli.models.card import CARD_KEY, Card
 from galcli.models.library import INDEX, inspect, sealed
-from galcli.models.session import Graph
 from galcli.tables.atomic import atomic_write
 from galcli.training.make_resample import IR_VERSION, OPSET
+from galcli.training.proof import Inputs, difference, outputs_of
 
 #: Weights with at least this many elements are stored as float16.
 BIG = 1024
-#: Largest difference between torch and onnxruntime, relative to max(1, |y|).
-TOLERANCE = 1e-4
-#: Numbers of objects for which the two are compared.
-BATCHES = (1, 3, 8)
 #: Control flow, and operators that the CUDA provider of onnxruntime lacks.
 FORBIDDEN = frozenset({"If", "Loop", "Scan", "SequenceMap", "DFT", "STFT", "Mish", "Rfft", "Irfft"})
-
-Inputs = Mapping[str, Tensor]
-#: Gives the graph's inputs for a number of objects.
-Sample = Callable[[int], Inputs]
 
 
 def freeze(module: nn.Module, example: Inputs) -> None:
@@ -69,9 +60,9 @@ def freeze(module: nn.Module, example: Inputs) -> None:
     """
     module.eval()
     with torch.no_grad():
-        before = _flat(module(**example))
+        before = outputs_of(module, example)
         _fold(module)
-        for number, (old, new) in enumerate(zip(before, _flat(module(**example)), strict=True)):
+        for number, (old, new) in enumerate(zip(before, outputs_of(module, example), strict=True)):
             if old.is_floating_point() and difference(old.numpy(), new.numpy()) > 1e-3:
                 raise ModelError(f"folding batch norms changes output {number}", "name them conv1/bn1, conv2/bn2, ...")
         for name, parameter in module.named_parameters():
@@ -189,62 +180,6 @@ def _strip(model: onnx.ModelProto) -> None:
     for part in parts:
         part.doc_string = ""
         del part.metadata_props[:]
-
-
-def prove(module: nn.Module, model: onnx.ModelProto, sample: Sample) -> float:
-    """Compare torch with onnxruntime on the CPU.
-
-    Parameters
-    ----------
-    module : nn.Module
-        The frozen module that was exported.
-    model : onnx.ModelProto
-    sample : callable
-        ``sample(n)`` gives inputs of n objects, best real ones.
-
-    Returns
-    -------
-    float
-        Largest max|torch - onnxruntime| / max(1, |y|) over all outputs and ``BATCHES``.
-
-    Raises
-    ------
-    ModelError
-        If it exceeds ``TOLERANCE``, or outputs that are whole numbers differ at all.
-    """
-    graph = Graph(model.SerializeToString(deterministic=True), "exported graph", "cpu")
-    worst = 0.0
-    for count in BATCHES:
-        inputs = sample(count)
-        with torch.no_grad():
-            expected = _flat(module(**inputs))
-        found = graph.run({name: value.numpy() for name, value in inputs.items()})
-        for (name, ours), theirs in zip(found.items(), expected, strict=True):
-            error = difference(theirs.numpy(), ours)
-            if not error <= TOLERANCE:
-                raise ModelError(
-                    f"torch and onnxruntime differ by {error:.2g} in output {name} for {count} objects",
-                    "find the operator that differs by exporting parts of the network",
-                )
-            worst = max(worst, error)
-    return worst
-
-
-def _flat(outputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
-
-
-def difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
-    """Largest |a - b| / max(1, |a|); infinite where shapes, NaN or whole numbers differ."""
-    if expected.shape != found.shape or expected.dtype.kind != found.dtype.kind:
-        return float("inf")
-    if expected.dtype.kind != "f":
-        return 0.0 if np.array_equal(expected, found) else float("inf")
-    nan = np.isnan(expected)
-    if not np.array_equal(nan, np.isnan(found)):
-        return float("inf")
-    ratio = np.abs(expected - found) / np.maximum(1, np.abs(expected))
-    return float(np.max(ratio, where=~nan, initial=0.0))
 
 
 def save(model: onnx.ModelProto, card: Card, path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from galcli.errors import InputError
 from galcli.models.session import Graph
-from galcli.training import export
+from galcli.training import proof
 from galcli.training.data import Batch, Feed, Looks, Stamps, held_out
 from galcli.training.pixels import DISPLAY, FRONTS
 from galcli.training.seeds import mix
@@ -45,7 +45,7 @@ class Samples:
     test: Batches
     name: str
 
-    def probe(self, fronts: int) -> export.Sample:
+    def probe(self, fronts: int) -> proof.Sample:
         """Real images for the comparison of torch and onnxruntime, seen through every front in turn."""
         batch = next(iter(self.calibration()))
 

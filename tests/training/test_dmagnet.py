@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -117,6 +118,16 @@ def test_uniform_scores_pool_the_mean() -> None:
     mean = head.reduce(x).mean((2, 3))
     torch.testing.assert_close(hidden, head.hidden(mean))
     torch.testing.assert_close(logits, head.fc(hidden))
+
+
+def test_attention_begins_open() -> None:
+    """Scores that begin in saturation pass no gradient on, and the network looks at one place for ever."""
+    torch.manual_seed(5)
+    network = DMAGNet().train()
+    seen = network.trace(torch.randn(8, 3, 128, 128))
+    assert seen.attention.shape == (8, 4, 4)
+    surprise = -(seen.attention * seen.attention.log()).sum((1, 2))
+    assert float(surprise.detach().mean()) > 0.5 * np.log(16)
 
 
 def test_fusion_and_attention_raise_by_one_to_two() -> None:

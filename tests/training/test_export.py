@@ -14,7 +14,7 @@ from galcli.errors import ModelError
 from galcli.models import library
 from galcli.models.card import Card
 from galcli.models.session import Graph, Session
-from galcli.training import export
+from galcli.training import export, proof
 from galcli.training.make_resample import IR_VERSION
 
 
@@ -140,7 +140,7 @@ def test_graph_has_the_contracts_form(graph):
 
 
 def test_parity_is_proved(toy, graph):
-    assert export.prove(toy, graph, sample) < 1e-5
+    assert proof.prove(toy, graph, sample) < 1e-5
 
 
 def test_a_changed_weight_fails_the_proof(toy, graph):
@@ -150,17 +150,17 @@ def test_a_changed_weight_fails_the_proof(toy, graph):
         if tensor.name == "fc.bias":
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(1e-3), tensor.name))
     with pytest.raises(ModelError, match="differ"):
-        export.prove(toy, wrong, sample)
+        proof.prove(toy, wrong, sample)
 
 
 def test_whole_numbers_and_nan_must_agree():
     one = np.array([1.0, np.nan])
-    assert export.difference(one, one) == 0
-    assert export.difference(one, np.array([1.0, 2.0])) == float("inf")
-    assert export.difference(np.array([1]), np.array([2])) == float("inf")
-    assert export.difference(np.array([1]), np.array([1.0])) == float("inf")
-    assert export.difference(np.array([100.0]), np.array([101.0])) == pytest.approx(0.01)
-    assert export.difference(np.array([0.0]), np.array([0.5])) == 0.5
+    assert proof.difference(one, one) == 0
+    assert proof.difference(one, np.array([1.0, 2.0])) == float("inf")
+    assert proof.difference(np.array([1]), np.array([2])) == float("inf")
+    assert proof.difference(np.array([1]), np.array([1.0])) == float("inf")
+    assert proof.difference(np.array([100.0]), np.array([101.0])) == pytest.approx(0.01)
+    assert proof.difference(np.array([0.0]), np.array([0.5])) == 0.5
 
 
 def test_same_weights_same_bytes(graph):
@@ -224,3 +224,29 @@ def test_any_number_of_objects(graph):
     for count in (1, 2, 17):
         found = opened.run({name: value.numpy() for name, value in sample(count).items()})
         assert found["y"].shape == (count, 2)
+
+
+class Amplifier(nn.Module):
+    """A wave whose phase is a large number times a factor: with it grows what rounding does."""
+
+    def __init__(self, factor):
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv, self.factor = nn.Conv2d(3, 8, 7), factor
+
+    def forward(self, pixels, valid, front):
+        return torch.sin(self.conv(1e3 * pixels * valid).mean((2, 3)) * self.factor) + front[:, None]
+
+
+def test_rounding_that_a_network_amplifies_is_forgiven_and_told(capfd):
+    """Short trainings leave such networks; a fault of the graph is still found."""
+    calm, wild = Amplifier(1e-3), Amplifier(300.0)
+    graphs = [export.to_onnx(one.eval(), sample(2), ["y"]) for one in (calm, wild)]
+    assert proof.prove(calm, graphs[0], sample) <= proof.TOLERANCE
+    assert "amplifies" not in capfd.readouterr().err
+    assert proof.prove(wild, graphs[1], sample) > proof.TOLERANCE
+    assert "amplifies the rounding of numbers" in capfd.readouterr().err
+    with torch.no_grad():
+        wild.conv.bias += 1e-2
+    with pytest.raises(ModelError, match=r"differ by .* in output y for 1 objects"):
+        proof.prove(wild, graphs[1], sample)

@@ -11,7 +11,7 @@ import torch
 from galcli.errors import ModelError
 from galcli.models import library
 from galcli.models.session import Session
-from galcli.training import export
+from galcli.training import proof
 from galcli.training.pixels import FRONTS
 from galcli.training.recipes import sfnet_int8
 
@@ -40,7 +40,7 @@ def test_module_is_rebuilt_from_its_file(made):
     names = [name for name in module.output_names() if "_err" not in name and name != "ood"]
     for name, value in zip(module.output_names(), ours, strict=True):
         if name in names:
-            assert export.difference(file[name], value.numpy()) <= export.TOLERANCE, name
+            assert proof.difference(file[name], value.numpy()) <= proof.TOLERANCE, name
     assert {"idx", "act", "dx", "dy", "inner/pooled"} < set(names)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from galcli.training import checkpoint, export
+from galcli.training import checkpoint, export, proof
 from galcli.training.networks.deconvolution import Deconv2d
 from galcli.training.networks.xresnet import NETWORKS, Block, PlainMish, SelfAttention, build, prepare_for_export
 from galcli.training.optim import one_cycle, ranger, set_rate
@@ -206,7 +206,7 @@ def test_export(name):
     mishes = sum(isinstance(part, nn.Mish) for part in reference.modules())
     assert kinds.count("Div") == mishes
     assert kinds.count("Sub") == 2 * mishes
-    assert export.prove(net, model, lambda count: {"x": images(count)}) <= 1e-4
+    assert proof.prove(net, model, lambda count: {"x": images(count)}) <= 1e-4
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -224,4 +224,4 @@ def test_export_of_maps_with_odd_sides():
     net = used("xresnet18-hybrid", 112)
     prepare_for_export(net)
     model = export.to_onnx(net, {"x": images(2, 112)}, ["y"])
-    assert export.prove(net, model, lambda count: {"x": images(count, 112)}) <= 1e-4
+    assert proof.prove(net, model, lambda count: {"x": images(count, 112)}) <= 1e-4

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -44,25 +42,6 @@ def mock_words(galaxies: bool, training: bool) -> list[str]:
     return words
 
 
-class LinkedReport(Report):
-    """A report that also leads to files beside its page."""
-
-    def links(self, head: Sequence[str], rows: Iterable[tuple[str, Sequence[tuple[str, str]]]]) -> None:
-        """Add a table of links.
-
-        Parameters
-        ----------
-        head : sequence of str
-        rows : iterable of (str, sequence of (str, str))
-            First cell of each row; then text and path, relative to the page, of each link.
-        """
-        lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
-        for name, cells in rows:
-            links = (f'<td><a href="{quote(path)}">{escape(text)}</a></td>' for text, path in cells)
-            lines.append(f"<tr><td>{escape(name)}</td>{''.join(links)}</tr>")
-        self._parts.append("<table>\n" + "\n".join(lines) + "\n</table>")
-
-
 class Pages:
     """A page under way, and how its pictures are made.
 
@@ -76,7 +55,7 @@ class Pages:
     """
 
     def __init__(self, folder: Path, title: str, mock: Sequence[str]) -> None:
-        self.folder, self.report = folder, LinkedReport(title)
+        self.folder, self.report = folder, Report(title)
         self.mock = " and ".join(words.partition(":")[0] for words in mock)
         if mock:
             self.report.text(" ".join(mock), warning=True)

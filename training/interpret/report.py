@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from galcli.tables.atomic import atomic_write
 
@@ -49,6 +50,21 @@ class Report:
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Add a table."""
         lines = [_row("th", head), *(_row("td", row) for row in rows)]
+        self._parts.append("<table>\n" + "\n".join(lines) + "\n</table>")
+
+    def links(self, head: Sequence[str], rows: Iterable[tuple[str, Sequence[tuple[str, str]]]]) -> None:
+        """Add a table of links.
+
+        Parameters
+        ----------
+        head : sequence of str
+        rows : iterable of (str, sequence of (str, str))
+            First cell of each row; then text and path, relative to the page, of each link.
+        """
+        lines = [_row("th", head)]
+        for name, cells in rows:
+            links = (f'<td><a href="{quote(path)}">{escape(text)}</a></td>' for text, path in cells)
+            lines.append(f"<tr><td>{escape(name)}</td>{''.join(links)}</tr>")
         self._parts.append("<table>\n" + "\n".join(lines) + "\n</table>")
 
     def picture(self, path: Path, caption: str) -> None:

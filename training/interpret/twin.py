@@ -20,6 +20,7 @@ from galcli.models.session import Session
 from galcli.training import export, seeds
 from galcli.training.networks.dmagnet import DMAGNet
 from galcli.training.pixels import Pixels
+from galcli.training.proof import Inputs, compare
 
 Floats = NDArray[np.float32]
 #: Outputs of the file that the twin must reproduce, in the order of `_require_same`.
@@ -134,22 +135,22 @@ def _require_same(file: ModelFile, network: DMAGNet, pixels: Pixels) -> float:
     """Largest difference between twin and file on random images, through each front; refuse a twin that differs."""
     draw, count = seeds.generator(0), len(pixels.fronts)
     size = file.card.size or (0, 0)
-    inputs = torch.rand(count, 3, *size, generator=draw) ** 4, torch.ones(count, 1, *size), torch.arange(count)
+    inputs = {
+        "pixels": torch.rand(count, 3, *size, generator=draw) ** 4,
+        "valid": torch.ones(count, 1, *size), "front": torch.arange(count),
+    }  # fmt: skip
     session = Session(file, "cpu")
     if missing := set(_COMPARED) - set(session.outputs):
         raise ModelError(f"{file.path}: its graph lacks the output {min(missing)}", _HINT)
-    feeds = {name: value.numpy() for name, value in zip(("pixels", "valid", "front"), inputs, strict=True)}
-    found = session.run(feeds, _COMPARED)
-    with torch.no_grad():
-        seen = network.trace(pixels(*inputs))
-    ours = (seen.logits, seen.hidden, seen.attention, seen.lam, torch.stack(seen.shares, 1))
-    worst = 0.0
-    for name, value in zip(_COMPARED, ours, strict=True):
-        error = export.difference(found[name], value.numpy())
-        if not error <= export.TOLERANCE:
-            raise ModelError(
-                f"{file.path}: the network rebuilt from it differs by {error:.2g} in output {name}",
-                "the file was changed, or made by another version of galcli: train and export anew",
-            )
-        worst = max(worst, error)
-    return worst
+    found = session.run({name: value.numpy() for name, value in inputs.items()}, _COMPARED)
+
+    def says(given: Inputs) -> list[torch.Tensor]:
+        seen = network.trace(pixels(**given))
+        return [seen.logits, seen.hidden, seen.attention, seen.lam, torch.stack(seen.shares, 1)]
+
+    try:
+        return compare(says, inputs, found, str(file.path))
+    except ModelError as error:
+        raise ModelError(
+            error.message, "the file was changed, or made by another version of galcli: train and export anew"
+        ) from None

@@ -266,7 +266,7 @@ class DMAGNet(nn.Module):
         self.head = Head(LAM_WIDTH, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out" if module.groups == 1 else "fan_in")
+                nn.init.kaiming_normal_(module.weight)  # by inputs: by its one output, scores would begin saturated
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from galcli.errors import InputError, ModelError
 from galcli.models.card import Card
 from galcli.predict.classes import confusion, scores
-from galcli.training import calibrate, checkpoint, export
+from galcli.training import calibrate, checkpoint, export, proof
 from galcli.training.classification import calibration_error, fit_temperature
 from galcli.training.galaxy10 import NAMES
 from galcli.training.networks.dmagnet import DMAGNet
@@ -135,7 +135,7 @@ def export_dmagnet(weights: Path, seen: Views, out: Path, label_column: str) -> 
     probe = samples.probe(fronts)
     export.freeze(module, probe(2))
     draft = export.to_onnx(module, probe(2), OUTPUTS)
-    say(f"rounded network: torch and onnxruntime differ by at most {export.prove(module, draft, probe):.1e}")
+    say(f"rounded network: torch and onnxruntime differ by at most {proof.prove(module, draft, probe):.1e}")
     trained = measure(draft, samples.training, ["inner/pooled"])
     unlike = measure(draft, seen.held, ["inner/pooled"])
     held = measure(draft, samples.calibration, ["inner/logits"])
@@ -146,7 +146,7 @@ def export_dmagnet(weights: Path, seen: Views, out: Path, label_column: str) -> 
     temperature = temperatures(held, fronts)
     module.calibrate(temperature, domain)
     graph = export.to_onnx(module, probe(2), OUTPUTS)
-    error = export.prove(module, graph, probe)
+    error = proof.prove(module, graph, probe)
     test = measure(graph, samples.test, ["class", "prob", "ood", "inner/logits"])
     names = module.pixels.fronts
     found = {

@@ -21,7 +21,7 @@ from galcli.models import library
 from galcli.models.card import Card
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session
-from galcli.training import calibrate, export, quantise
+from galcli.training import calibrate, export, proof, quantise
 from galcli.training.data import Batch
 from galcli.training.networks.sfnet import SFNet
 from galcli.training.networks.sfnet_export import ExportedSFNet
@@ -125,15 +125,15 @@ def rebuild(model: ModelFile) -> tuple[ExportedSFNet, Kind]:
     return module, KINDS[target]
 
 
-def _require_same(model: ModelFile, graph: onnx.ModelProto, kind: Kind, probe: export.Sample) -> None:
+def _require_same(model: ModelFile, graph: onnx.ModelProto, kind: Kind, probe: proof.Sample) -> None:
     """Refuse a rebuilt module that predicts something else than its file."""
-    feeds = {name: value.numpy() for name, value in probe(max(export.BATCHES)).items()}
+    feeds = {name: value.numpy() for name, value in probe(max(proof.BATCHES)).items()}
     names = [*tensors(kind), "idx", "act", "dx", "dy", "inner/pooled"]
     expected = Session(model, "cpu").run(feeds, names)
     found = Graph(graph.SerializeToString(deterministic=True), "rebuilt graph", "cpu").run(feeds, names)
     for name in names:
-        error = export.difference(expected[name], found[name])
-        if not error <= export.TOLERANCE:
+        error = proof.difference(expected[name], found[name])
+        if not error <= proof.TOLERANCE:
             raise ModelError(
                 f"{model.path}: the rebuilt network differs by {error:.2g} in output {name}",
                 "the file was made by another version of galcli: train and export anew",

@@ -16,7 +16,7 @@ from sklearn.svm import LinearSVC
 
 from galcli.errors import InputError, ModelError
 from galcli.models.card import Card
-from galcli.training import calibrate, checkpoint, export
+from galcli.training import calibrate, checkpoint, export, proof
 from galcli.training.mock import lines
 from galcli.training.networks.resnet import WIDTH
 from galcli.training.networks.sfnet import SFNet
@@ -87,7 +87,7 @@ class Final:
 
 
 def finish(
-    module: ExportedSFNet, kind: Kind, draft: onnx.ModelProto, samples: Samples, probe: export.Sample,
+    module: ExportedSFNet, kind: Kind, draft: onnx.ModelProto, samples: Samples, probe: proof.Sample,
     store: Callable[[onnx.ModelProto], onnx.ModelProto], say: Callable[[str], None],
 ) -> Final:  # fmt: skip
     """Calibrate a frozen module on the very numbers that are stored, and measure it.
@@ -107,7 +107,7 @@ def finish(
     say : callable
         Takes lines for the user.
     """
-    error = export.prove(module, draft, probe)
+    error = proof.prove(module, draft, probe)
     say(f"rounded network: torch and onnxruntime differ by at most {error:.1e}")
     stored = store(draft)
     trained = measure(stored, samples.training, ["inner/pooled", "idx", "act"])
@@ -117,7 +117,7 @@ def finish(
     domain, conformal = _calibrate(module, kind, trained, held)
     module.calibrated.set(domain, conformal)
     calibrated = export.to_onnx(module, probe(2), module.output_names())
-    error, graph = export.prove(module, calibrated, probe), store(calibrated)
+    error, graph = proof.prove(module, calibrated, probe), store(calibrated)
     names = [*tensors(kind), *(quantity.error for quantity in kind.quantities), "ood", "idx"]
     test = measure(graph, samples.test, names + (["is_agn"] if module.lines else []))
     fields = {

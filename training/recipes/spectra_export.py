@@ -17,7 +17,7 @@ from galcli.errors import ModelError
 from galcli.models.card import Card
 from galcli.models.session import Graph
 from galcli.tables.atomic import atomic_write
-from galcli.training import calibrate, checkpoint, export
+from galcli.training import calibrate, checkpoint, export, proof
 from galcli.training.data import take
 from galcli.training.networks.flux import FluxPixels
 from galcli.training.networks.spectra_export import ExportedSpectra
@@ -141,13 +141,13 @@ def export_spectra(weights: Path, views: Views, coder: Coder, out: Path) -> Card
     prepare_for_export(module.network)
     export.freeze(module, probe(2))
     draft = export.to_onnx(module, probe(2), module.output_names())
-    say(f"rounded network: torch and onnxruntime differ by at most {export.prove(module, draft, probe):.1e}")
+    say(f"rounded network: torch and onnxruntime differ by at most {proof.prove(module, draft, probe):.1e}")
     trained = measure(draft, views.training, ["inner/pooled"])
     held = measure(draft, views.calibration, ["inner/pooled", "latent"])
     domain, conformal = _calibrate(trained, held, views.calibration.target)
     module.calibrated.set(domain, conformal)
     graph = export.to_onnx(module, probe(2), module.output_names())
-    error = export.prove(module, graph, probe)
+    error = proof.prove(module, graph, probe)
     test = measure(graph, views.test, ["latent", "latent_err", "ood"])
     found = {
         "metrics": list(_metrics(test, views, coder)),
@@ -189,7 +189,7 @@ def _load(weights: Path) -> tuple[ExportedSpectra, dict[str, Any]]:
         raise ModelError(f"{weights}: not the weights of this network", "give a file of galcli train") from error
 
 
-def _probe(view: View) -> export.Sample:
+def _probe(view: View) -> proof.Sample:
     """Real images for the comparison of torch and onnxruntime."""
     batch = next(view.batches())
 

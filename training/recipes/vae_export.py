@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from galcli.models.card import Card
 from galcli.models.session import Graph
-from galcli.training import export
+from galcli.training import export, proof
 from galcli.training.networks.vae import SpectrumVAE
 from galcli.training.networks.vae_export import ExportedDecoder, ExportedEncoder, fit_domain, standardise
 from galcli.training.progress import say
@@ -103,7 +103,7 @@ def _graph(module: nn.Module, name: str, values: Tensor, outputs: list[str]) -> 
     """A frozen module as a proved graph with one input."""
     export.freeze(module, {name: values[:2]})
     graph = export.to_onnx(module, {name: values[:2]}, outputs)
-    export.prove(module, graph, lambda count: {name: values[torch.arange(count) % len(values)]})
+    proof.prove(module, graph, lambda count: {name: values[torch.arange(count) % len(values)]})
     return graph
 
 
