@@ -117,7 +117,9 @@ def build(folder: Path, recipe: Recipe, make: Callable[[int, int], Chunk], say: 
             arrays = _arrays(place, recipe, make, say)
     except OSError as error:
         need = recipe.n * recipe.bands * recipe.size**2 * 2 / 1e9
-        raise OutputError(f"{place}: {error}", f"the cache takes {need:.1f} GB; choose another --cache") from error
+        raise OutputError(
+            f"{place}: {error}", f"the cache takes {need:.1f} GB; choose another --out or --cache"
+        ) from error
     labels = np.array(arrays["labels"])
     named = {name: np.ascontiguousarray(labels[:, number]) for number, name in enumerate(recipe.labels)}
     healpix = np.array(arrays["healpix"])

@@ -200,7 +200,10 @@ def catalogue_rows(path: Path, reading: Reading) -> NDArray[Any]:
 
 def _numbers(values: NDArray[Any], null: int | None, column: str, option: str) -> NDArray[np.float32]:
     if values.dtype.kind not in "iuf" or values.ndim != 1:
-        raise InputError(f"column {column} holds {values.dtype}, not one number per row", f"check {option}")
+        raise InputError(
+            f"column {column} holds {values.dtype}, not one number per row",
+            f"check {option}; classes are numbers from 0",
+        )
     numbers = values.astype(np.float32)
     if null is not None:
         numbers[values == null] = np.nan

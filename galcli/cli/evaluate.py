@@ -124,5 +124,8 @@ def _class_table(one: Classified) -> Table:
 def _pair(text: str) -> tuple[str, str]:
     output, sign, column = text.partition("=")
     if not (output and sign and column):
-        raise UsageError(f"--label {text} is not of the form OUTPUT=COLUMN", "for example --label Z_GAS=oh_p50")
+        raise UsageError(
+            f"--label {text} is not of the form OUTPUT=COLUMN",
+            "for example --label Z_GAS=oh_p50 or --label MORPH_CLASS=galaxy10",
+        )
     return output, column

@@ -69,6 +69,7 @@ def table1(
     help="Trainings of each network; more may be added later.",
 )  # fmt: skip
 @training.seed_option
+@training.epochs_option
 @click.option("--resume", is_flag=True, help="Go on with what is in the output folder.")
 @training.objects_option()
 @training.cache_option

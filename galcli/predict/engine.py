@@ -176,8 +176,7 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
     resampler = open_resampler(options.device, options.threads)
     runners = []
     chosen = _choose_models(options, source, candidates, asked=bool(asked))
-    if not asked:
-        chosen = _without_blind(chosen, source, note)
+    chosen = _told_of_blind(chosen, source, note) if asked else _without_blind(chosen, source, note)
     if isinstance(source, CoaddSource):  # no larger stamps than these models want
         source.field = max(model.card.field for model, _ in chosen) or FIELD
     whole = [model.name for model, _ in chosen if model.card.precision != "int8"]
@@ -253,22 +252,34 @@ def _without_blind(
     chosen: list[tuple[ModelFile, int]], source: CutoutSource, note: Callable[[str], None]
 ) -> list[tuple[ModelFile, int]]:
     """Default models that the cutouts are large enough for; all of them where none is."""
-
-    def sees(card: Card) -> bool:
-        # Pixels at the edge count where half of them is covered.
-        shown = min(1.0, (source.field + (card.pixel_scale or 0)) / card.field) ** 2 if card.field else 1.0
-        return not shown < 1 - card.max_masked  # also where the field is unknown
-
-    seeing = [(model, front) for model, front in chosen if sees(model.card)]
+    seeing = [(model, front) for model, front in chosen if _sees(model.card, source)]
     if not seeing:
-        return chosen
+        return _told_of_blind(chosen, source, note)
     for model, _ in chosen:
-        if not sees(model.card):
-            note(
-                f"note: without {model.name}, which sees {model.card.field:.3g} arcsec; the first cutouts show "
-                f"{source.field:.3g} arcsec"
-            )
+        if not _sees(model.card, source):
+            note(f"note: without {model.name}, which sees {_fields(model, source)}")
     return seeing
+
+
+def _told_of_blind(
+    chosen: list[tuple[ModelFile, int]], source: CutoutSource, note: Callable[[str], None]
+) -> list[tuple[ModelFile, int]]:
+    """The models asked for; those that the cutouts are too small for are named."""
+    for model, _ in chosen:
+        if not _sees(model.card, source):
+            note(f"note: {model.name} sees {_fields(model, source)}: rows with so small ones get no prediction")
+    return chosen
+
+
+def _sees(card: Card, source: CutoutSource) -> bool:
+    """Whether the first cutouts fill enough of a model's field; also where it is unknown."""
+    # Pixels at the edge count where half of them is covered.
+    shown = min(1.0, (source.field + (card.pixel_scale or 0)) / card.field) ** 2 if card.field else 1.0
+    return not shown < 1 - card.max_masked
+
+
+def _fields(model: ModelFile, source: CutoutSource) -> str:
+    return f"{model.card.field:.3g} arcsec; the first cutouts show {source.field:.3g} arcsec"
 
 
 def _open_runner(model: ModelFile, front: int, options: PredictOptions, resampler: Graph, taken: Taken) -> ModelRunner:

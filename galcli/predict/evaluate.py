@@ -22,6 +22,7 @@ from galcli.predict.options import PredictOptions
 from galcli.predict.run import predict
 from galcli.predict.table import PREDICTIONS
 from galcli.progress import Progress, Quiet
+from galcli.sky.catalog import open_catalog
 from galcli.sky.rows import open_table
 from galcli.tables.status import ModelStatus
 
@@ -126,6 +127,8 @@ def evaluate(
         raise InputError(f"the card of {found.name} names no labels", "name them with --label OUTPUT=COLUMN")
     writers = [_writer(found, label.output) for label in wanted]
     columns = tuple(dict.fromkeys(name for label in wanted for name in (label.column, label.error) if name))
+    if not labels:
+        _require_columns(options, wanted)
     groups = tuple(sorted({group for writer in writers for group in writer.groups if group}))
     with tempfile.TemporaryDirectory(prefix="galcli-evaluate-") as folder:
         out = Path(folder) / "predictions.fits"
@@ -154,6 +157,20 @@ class _Writer:
     groups: frozenset[str | None]  # None: nothing to ask for
     status: str
     classes: tuple[str, ...]
+
+
+def _require_columns(options: PredictOptions, wanted: list[Label]) -> None:
+    """Refuse a catalogue without the label columns that the card names, before anything is predicted."""
+    with open_catalog(
+        options.catalogs, options.hdu, options.id_column, options.ra_column, options.dec_column
+    ) as catalog:
+        known = {name.lower() for name in catalog.names}
+    for label in wanted:
+        if label.column.lower() not in known:
+            raise InputError(
+                f"{', '.join(map(str, options.catalogs))} has no column {label.column}, the label of {label.output}",
+                f"name your own with --label {label.output}=COLUMN",
+            )
 
 
 def _writer(model: ModelFile, column: str) -> _Writer:
@@ -314,7 +331,8 @@ def numbers(values: NDArray[Any], name: str, component: int | None = None) -> ND
         values = values[:, component]
     if values.ndim != 1 or values.dtype.kind not in "iufb":
         raise InputError(
-            f"{name} does not hold one number per row", "name columns of numbers with --label OUTPUT=COLUMN"
+            f"{name} does not hold one number per row",
+            "name columns of numbers with --label OUTPUT=COLUMN; classes are numbers from 0, too",
         )
     return values.astype(np.float64)
 

@@ -16,6 +16,7 @@ import pytest
 
 from galcli import errors
 from galcli.cli import COMMANDS, cli
+from galcli.training.galaxy10 import NAMES
 from galcli.training.interpret.bpt import bpt_figure
 from galcli.training.interpret.gallery import gallery_figure
 from galcli.training.recipes import vae_data
@@ -132,3 +133,9 @@ def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)", text):
         if not target.startswith("http"):
             assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_classes_are_those_of_galaxy10() -> None:
+    listed = re.sub(r"\s+", " ", TEXT)
+    for number, name in enumerate(NAMES):
+        assert f"{number} {name}" in listed

@@ -225,6 +225,11 @@ def test_labels_of_the_card_are_used(tmp_path: Path, galcli: Run) -> None:
     onnx.save(graph, model)
     answer = galcli("evaluate", model, "--catalog", survey.catalog, "--json", "--threads", 1)
     assert json.loads(answer.out)["scores"][0]["rmse"] < 1e-5
+    write_catalog(survey.catalog, OBJECT_ID=survey.ids, RA=survey.ra, DEC=survey.dec, mine=np.log(survey.means[:, 0]))
+    refused = galcli("evaluate", model, "--catalog", survey.catalog, "--threads", 1, code=4)
+    assert "has no column truth, the label of LOG_G" in refused.error
+    assert "--label LOG_G=COLUMN" in refused.hint
+    galcli("evaluate", model, "--catalog", survey.catalog, "--label", "LOG_G=mine", "--threads", 1)
     write_average(survey.model, 16)
 
 

@@ -233,10 +233,14 @@ def test_default_models_that_the_cutouts_are_too_small_for(
     assert "BLD_STATUS" not in names
     assert (read_predictions(survey.out)["LRG_STATUS"] == ModelStatus.EDGE).all()
     assert f"without blind, which sees {16 * side / 14.1:.3g} arcsec; the first cutouts show {side:.3g}" in result.err
-    galcli(*predict(survey, "blind", more=("--overwrite",)), code=3)
+    asked = galcli(*predict(survey, "blind", more=("--overwrite",)), code=3)
+    told = (
+        f"note: blind sees {16 * side / 14.1:.3g} arcsec; the first cutouts show {side:.3g} arcsec: rows with so small"
+    )
+    assert told in asked.err
     assert (read_predictions(survey.out)["BLD_STATUS"] == ModelStatus.MASKED | ModelStatus.EDGE).all()
     write_index(tiny_weights, {"average": False, "large": False, "blind": True})  # better null values than none
-    galcli(*predict(survey, more=("--overwrite",)), code=3)
+    assert told in galcli(*predict(survey, more=("--overwrite",)), code=3).err
     assert (read_predictions(survey.out)["BLD_STATUS"] == ModelStatus.MASKED | ModelStatus.EDGE).all()
 
 

@@ -49,6 +49,8 @@ class Training:
         Its seed is that of weights and steps.
     labelled : Labelled
         The same galaxies for all.
+    epochs : float or None
+        Instead of the preset's.
     device : str
     """
 
@@ -57,6 +59,7 @@ class Training:
     preset: str
     source: Source
     labelled: Labelled
+    epochs: float | None
     device: str
 
     @property
@@ -107,8 +110,8 @@ class Training:
         """Train, or go on; says in a few words how it went."""
         try:
             train_dmagnet(
-                self.out, self.source, network=self.network, preset=self.preset, resume=True, device=self.device,
-                labelled=self.labelled,
+                self.out, self.source, network=self.network, preset=self.preset, resume=True, epochs=self.epochs,
+                device=self.device, labelled=self.labelled,
             )  # fmt: skip
         except ModelError as error:  # its state is damaged
             raise self._damaged(error) from error
@@ -122,8 +125,9 @@ class Training:
 
 
 def dmagnet_table(
-    out: Path, source: Source, *, preset: str = "quick", seeds: int = 1, resume: bool = False, device: str = "auto"
-) -> str:
+    out: Path, source: Source, *, preset: str = "quick", seeds: int = 1, epochs: float | None = None,
+    resume: bool = False, device: str = "auto",
+) -> str:  # fmt: skip
     """Train every network of ``morphology.NETWORKS`` and hold the result against the published tables.
 
     Parameters
@@ -136,6 +140,8 @@ def dmagnet_table(
         Key of ``dmagnet_plan.PRESETS``.
     seeds : int
         Trainings of each network; with ``resume`` there may be more than before.
+    epochs : float, optional
+        Passes over the galaxies, instead of those of the preset.
     resume : bool
         Go on with what is in ``out``.
     device : 'auto', 'cpu' or 'cuda'
@@ -157,10 +163,10 @@ def dmagnet_table(
     where = pick_device(device)
     labelled = gather(PRESETS[preset], source)
     test = unseen(PRESETS[preset], source, labelled, FRESH)
-    settings = _settings(preset, source, labelled, test)
+    settings = _settings(preset, epochs, source, labelled, test)
     folder.begin(out, settings, resume)
     trainings = [
-        Training(out / f"{network}-{seed}", network, preset, replace(source, seed=seed), labelled, device)
+        Training(out / f"{network}-{seed}", network, preset, replace(source, seed=seed), labelled, epochs, device)
         for seed in range(source.seed, source.seed + seeds)
         for network in NETWORKS
     ]
@@ -168,18 +174,18 @@ def dmagnet_table(
     return _write(out, settings, dict(_outcomes(trainings, test, settings, where)), where)
 
 
-def _settings(preset: str, source: Source, labelled: Labelled, test: Unseen) -> dict[str, Any]:
+def _settings(preset: str, epochs: float | None, source: Source, labelled: Labelled, test: Unseen) -> dict[str, Any]:
     """What all trainings of a folder share."""
     plan, sample = PRESETS[preset], labelled.sample
     learned, held = (len(sample.rows(0, held=value)) for value in (False, True))
     if learned < plan.batch or not held:
         raise InputError(
             f"{learned} galaxies with classes and pixels to learn from, {held} to validate; a batch has {plan.batch}",
-            "check --label-column, or give more galaxies",
+            "check --label-column and --objects, or give more galaxies",
         )
     last = sample.stamps[-1]
     return {
-        "preset": preset, "plan": asdict(plan), "seed": source.seed, "mock": sample.mock,
+        "preset": preset, "epochs": epochs, "plan": asdict(plan), "seed": source.seed, "mock": sample.mock,
         "survey": source.name, "galaxy10": source.galaxy10 is not None, "reading": source.reading.told,
         "stamps": [stamps.key for stamps in sample.stamps], "labels": sample.digest(), "sample": last.name,
         "size": last.size, "pixel_scale": last.pixel_scale,

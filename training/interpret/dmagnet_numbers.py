@@ -22,6 +22,9 @@ _FIGURES = {
     "MORPH_PROB calibration error": "calibration_error",
 }
 
+#: Scatter, in percent, below which a map is said to be the same for all galaxies.
+SAME = 2.0
+
 
 def counts(verdicts: Verdicts) -> Numbers:
     """Galaxies predicted as each class, and, where labels are known, how many of them are right."""
@@ -98,3 +101,22 @@ def kernels(verdicts: Verdicts, looks: Looks) -> Numbers:
                 "objects": len(places), "mean": shares.mean(0).tolist(), "scatter": shares.std(0).tolist(),
             }  # fmt: skip
     return found
+
+
+def variety(looks: Looks) -> Numbers:
+    """How much what the network looks at differs from galaxy to galaxy.
+
+    Returns
+    -------
+    dict
+        ``centroid_percent``: scatter of the centroid of the pooling weights, of the field. ``lam_percent``: mean scatter of
+        a cell of the local attention, of its mean.
+    """
+    attention, lam = looks.attention.astype(np.float64), looks.lam.astype(np.float64)
+    across = [(attention.sum(axis) * (np.arange(attention.shape[3 - axis]) + 0.5)).sum(1) for axis in (1, 2)]
+    sides = [attention.shape[3 - axis] for axis in (1, 2)]
+    scatter = np.hypot(*(values.std() / side for values, side in zip(across, sides, strict=True)))
+    return {
+        "objects": len(lam), "centroid_percent": 100 * float(scatter),
+        "lam_percent": 100 * float(lam.std(0).mean() / lam.mean()),
+    }  # fmt: skip

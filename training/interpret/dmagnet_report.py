@@ -29,7 +29,7 @@ from galcli.training.interpret.dmagnet_figures import (
     examples_of,
     reliability_figure,
 )
-from galcli.training.interpret.dmagnet_numbers import Numbers, counts, kernels, quality, quality_of_card
+from galcli.training.interpret.dmagnet_numbers import SAME, Numbers, counts, kernels, quality, quality_of_card, variety
 from galcli.training.interpret.dmagnet_seen import PER_CLASS, Beginning, Looks, Verdicts, judge, look_at
 from galcli.training.interpret.dream import valid_range
 from galcli.training.interpret.pages import Pages, mock_words, require_replaceable
@@ -139,9 +139,10 @@ def _sections(parts: _Parts) -> Numbers:
             "label_column": verdicts.label_column, "looked_at": len(parts.looks.rows),
         },
         "classes": counts(verdicts), "kernels": kernels(verdicts, parts.looks),
+        "variety": variety(parts.looks),
     }  # fmt: skip
     _head(parts, numbers)
-    numbers["examples"] = _examples(parts)
+    numbers["examples"] = _examples(parts, numbers["variety"])
     _branches(parts, numbers["kernels"])
     numbers["quality"] = quality(verdicts)
     numbers["quality_of_the_card"] = quality_of_card(card, verdicts.front)
@@ -171,22 +172,33 @@ def _listed(names: list[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _examples(parts: _Parts) -> list[dict[str, Any]]:
+def _examples(parts: _Parts, different: Numbers) -> list[dict[str, Any]]:
     verdicts, looks = parts.verdicts, parts.looks
     found = examples_of(verdicts, looks)
     parts.pages.report.heading("What the network looks at")
     truth = " Orange: known to be of another class." if verdicts.label_column else ""
-    cells, field = looks.attention.shape[-1], parts.twin.card.field
+    cells = looks.attention.shape[-1]
+    wide = f"{parts.twin.card.field:.0f} arcsec wide" if verdicts.scaled else "from edge to edge, of unknown scale"
     lines = len({one.number for one in found})
     parts.pages.draw(
         "examples", (13.5, 0.35 + 2.13 * lines),
-        f"The galaxies of {parts.asked.sample} that are most surely of each predicted class, north up, {field:.0f} arcsec "
-        f"wide, with the probability of the class.{truth} Beside each: the weights with which the last maps are pooled "
+        f"The galaxies of {parts.asked.sample} that are most surely of each predicted class, north up, {wide}, "
+        f"with the probability of the class.{truth} Beside each: the weights with which the last maps are pooled "
         f"({cells} x {cells} cells; orange: much, each on its own scale) and their centroid (cross); and the local attention, "
         "averaged over channels (blue: much, one scale for all).",
         lambda figure: examples_figure(found, looks, figure),
     )  # fmt: skip
+    _tell_variety(parts, different)
     return [_told(one, parts) for one in found]
+
+
+def _tell_variety(parts: _Parts, different: Numbers) -> None:
+    place, lam = different["centroid_percent"], different["lam_percent"]
+    parts.pages.report.text(
+        f"From galaxy to galaxy the centroid scatters by {place:.2g} % of the field, the local attention by {lam:.2g} % of "
+        f"its mean. What scatters by less than {SAME:g} % tells next to nothing of a galaxy.",
+        warning=min(place, lam) < SAME,
+    )
 
 
 def _told(example: Example, parts: _Parts) -> dict[str, Any]:

@@ -78,6 +78,11 @@ class Verdicts:
     mock: bool
 
     @property
+    def scaled(self) -> bool:
+        """Whether pixel scales are known: else display images are shown from edge to edge."""
+        return bool(np.isfinite(self.table.columns[f"{self.table.cards[0].prefix}_ATT_DX"]).any())
+
+    @property
     def compared(self) -> Whole:
         """Rows with prediction and label."""
         return np.flatnonzero((self.chosen >= 0) & (self.truth >= 0))

@@ -174,7 +174,7 @@ def _feed(sample: Sample, stage: int, plan: Preset, seed: int) -> Feed:
             f"{len(rows)} galaxies with classes and pixels are left for training, fewer than a batch of {plan.batch}"
             if len(rows) < plan.batch
             else "no galaxy is left for validation",
-            "check --label-column, or give more galaxies",
+            "check --label-column and --objects, or give more galaxies",
         )
     return Feed(sample.stamps[stage], rows, sample.target, plan.batch, mix(seed, stage), plan.looks)
 

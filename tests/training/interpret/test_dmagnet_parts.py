@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from galcli.training.interpret.dmagnet_figures import centroid, spread
-from galcli.training.interpret.dmagnet_numbers import reliability
-from galcli.training.interpret.dmagnet_seen import PER_CLASS, Verdicts
+from galcli.training.interpret.dmagnet_numbers import reliability, variety
+from galcli.training.interpret.dmagnet_seen import PER_CLASS, Looks, Verdicts
 
 
 def test_surest_and_spread() -> None:
@@ -71,3 +71,15 @@ def test_reliability_of_known_galaxies() -> None:
     assert found[1]["confidence"] == pytest.approx(0.91)
     assert all(one["least"] <= one["accuracy"] <= one["most"] for one in found)
     assert found[0]["most"] > 0.3, "one galaxy proves little"
+
+
+def test_maps_that_are_the_same_for_every_galaxy_are_told_from_others() -> None:
+    attention = np.zeros((6, 4, 4), np.float32)
+    attention[:, 1, 2] = 1
+    lam = np.full((6, 4, 4), 0.5, np.float32)
+    looks = Looks(*[None] * 3, attention, lam, None)  # type: ignore[arg-type]
+    assert variety(looks) == {"objects": 6, "centroid_percent": 0, "lam_percent": 0}
+    attention[:3, 1, 2], attention[:3, 3, 2] = 0, 1  # half of them two cells of four lower
+    lam[:3] = 0.3
+    assert variety(looks)["centroid_percent"] == pytest.approx(25)
+    assert variety(looks)["lam_percent"] == pytest.approx(25)
