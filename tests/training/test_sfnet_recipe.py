@@ -116,7 +116,7 @@ def test_training_on_the_mock_survey(tmp_path):
     )
     state, later = checkpoint.load_weights(lines)
     assert state["fc.weight"].shape == (4, 512)
-    told = {name: info[name] for name in ("target", "preset", "objects", "epochs", "seconds", "mock")}
+    told = {name: info[name] for name in ("target", "preset", "objects", "epochs", "seed", "seconds", "mock")}
     assert later["init"] == {"file": "weights.safetensors"} | told
     assert later["epochs"] != info["epochs"]
     assert len(list((tmp_path / "cache").iterdir())) == 2  # both targets learn from the same stamps

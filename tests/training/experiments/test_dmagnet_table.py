@@ -169,7 +169,7 @@ def test_measured_as_the_training_validates(done, monkeypatch):
     out = done[0]
     source = Source(out / "cache", 256)
     labelled = gather(TINY, source)
-    training = table.Training(out / "resnet18-256", "resnet18", "quick", source, labelled, "cpu")
+    training = table.Training(out / "resnet18-256", "resnet18", "quick", source, labelled, None, "cpu")
     module, pixels = training.trained()
     sample = labelled.sample
     rows = np.arange(64)  # one batch, so that the display images are drawn alike
