@@ -82,7 +82,7 @@ def show(model: str, precision: str, as_json: bool) -> None:
         console.print(f"pixels    {size}; fronts {', '.join(front.name for front in card.fronts)}", markup=False)
     origin = "MOCK survey: not for science on real galaxies" if card.training.mock else "real galaxies"
     console.print(
-        f"training  {card.training.data}; {card.training.objects:,} objects, {card.training.epochs:g} epochs, "
+        f"training  {card.training.data}; {card.training.length}; "
         f"preset {card.training.preset}, seed {card.training.seed}; {origin}",
         markup=False,
     )

@@ -218,6 +218,14 @@ class Training(_Part):
     labels: tuple[Label, ...] = ()
     details: dict[str, Any] = {}
 
+    @property
+    def length(self) -> str:
+        """Galaxies and epochs in words, with those of the training that it went on from."""
+        own, earlier = f"{self.objects:,} galaxies, {self.epochs:.3g} epochs", self.details.get("init")
+        if not isinstance(earlier, dict) or not {"objects", "epochs"} <= set(earlier):
+            return own
+        return f"{own}, after {earlier['objects']:,} galaxies, {earlier['epochs']:.3g} epochs of an earlier training"
+
 
 class Metric(_Part):
     """A number with the sample it was measured on."""

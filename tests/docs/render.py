@@ -96,7 +96,7 @@ def _metrics(model: ModelFile) -> str:
     meaning = "" if classes else ": root mean square error, and in brackets how many lie within their error bar"
     text = (
         f"**{card.name}** {card.version}, {model.size / 1e6:.3g} MB. Learned from: {training.data}, "
-        f"{training.objects:,} galaxies, {training.epochs:.3g} epochs. Measured on {card.metrics[0].sample}{meaning}."
+        f"{training.length}. Measured on {card.metrics[0].sample}{meaning}."
     )
     heads = []
     for front in fronts:

@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 from pydantic import ValidationError
 
-from galcli.models.card import Card
+from galcli.models.card import Card, Training
 from galcli.schemas.__main__ import SCHEMAS, schema_text
 from galcli.tables.header import card_text
 
@@ -99,3 +99,14 @@ def test_no_card_takes_the_place_of_one_that_galcli_or_fits_writes(fields, surve
     for keyword in [*header, *fits.getheader(survey.out, 0), "END"]:
         with pytest.raises(ValidationError):
             with_header(fields, {"keyword": keyword, "value": 1})
+
+
+def test_the_length_of_a_training_tells_the_one_before() -> None:
+    facts = {"data": "mock survey", "mock": True, "objects": 38_912, "seed": 1, "epochs": 2.0, "preset": "finetune"}
+    assert Training(**facts).length == "38,912 galaxies, 2 epochs"
+    earlier = {"init": {"file": "weights.safetensors", "objects": 77_824, "epochs": 4.1499}}
+    assert Training(**facts, details=earlier).length.endswith(
+        "after 77,824 galaxies, 4.15 epochs of an earlier training"
+    )
+    foreign = {"init": {"file": "resnet18.pth"}}
+    assert Training(**facts, details=foreign).length == "38,912 galaxies, 2 epochs"
