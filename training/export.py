@@ -89,7 +89,9 @@ def _fold(module: nn.Module) -> None:
                 setattr(parent, name, nn.Identity())
 
 
-def to_onnx(module: nn.Module, example: Inputs, outputs: Sequence[str]) -> onnx.ModelProto:
+def to_onnx(
+    module: nn.Module, example: Inputs, outputs: Sequence[str], least_side: int | None = None
+) -> onnx.ModelProto:
     """Export a frozen module; the same weights always give the same bytes.
 
     Parameters
@@ -100,6 +102,8 @@ def to_onnx(module: nn.Module, example: Inputs, outputs: Sequence[str]) -> onnx.
         Inputs in the order of ``forward``; N at least 2.
     outputs : sequence of str
         Names of the outputs.
+    least_side : int, optional
+        Images may have any size from this on, in px; without it they have that of the example.
 
     Returns
     -------
@@ -111,12 +115,14 @@ def to_onnx(module: nn.Module, example: Inputs, outputs: Sequence[str]) -> onnx.
     ModelError
         If the graph holds an operator that may not be used.
     """
-    count = torch.export.Dim("N")
+    dim = torch.export.Dim
+    free = {0: dim("N")}
+    sides = free if least_side is None else free | {2: dim("H", min=least_side), 3: dim("W", min=least_side)}
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(), kwargs=dict(example), dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
             input_names=list(example), output_names=list(outputs),
-            dynamic_shapes={name: {0: count} for name in example},
+            dynamic_shapes={name: sides if value.ndim == 4 else free for name, value in example.items()},
         )  # fmt: skip
     if program is None:
         raise ModelError("torch exported nothing", "see the messages of torch.onnx")
@@ -138,7 +144,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", "# The axis name: N", UserWarning)  # one name for all first axes is meant
+            warnings.filterwarnings("ignore", "# The axis name: [NHW]", UserWarning)  # one name for all is meant
             yield
     finally:
         logger.setLevel(level)
