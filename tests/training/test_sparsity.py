@@ -1,0 +1,151 @@
+"""Sparsity of codes: counts in training, thresholds in evaluation, and gradients of learned thresholds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from galcli.training.networks import sparsity
+from galcli.training.networks.sparsity import (
+    BatchTopK,
+    JumpReLU,
+    Rectified,
+    Running,
+    TopK,
+    TopKCells,
+    energy,
+    hard_threshold,
+    top_cells,
+    top_concepts,
+    top_domain,
+)
+
+
+def codes(seed: int = 0, shape: tuple[int, ...] = (3, 8, 6, 5)) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_energy_is_the_mean_square() -> None:
+    z = torch.zeros(1, 2, 4, 5)
+    z[0, 1, :, 0] = 3.0
+    assert energy(z).tolist() == [[0.0, pytest.approx(9 * 4 / 20)]]
+
+
+def test_the_strongest_concepts_stay_whole() -> None:
+    z = codes()
+    kept = top_concepts(z, 3)
+    used = energy(kept) > 0
+    assert used.sum(1).tolist() == [3, 3, 3]
+    assert torch.equal(kept[used], z[used])
+    for row in range(3):
+        assert energy(z)[row][used[row]].min() > energy(z)[row][~used[row]].max()
+    assert torch.equal(top_concepts(z, 99), z)
+
+
+def test_every_cell_keeps_its_own_concepts() -> None:
+    z = codes()
+    kept = top_cells(z, 2)
+    assert ((kept != 0).sum(1) == 2).all()
+    assert torch.equal(kept.amax(1), z.amax(1))
+    assert torch.equal(kept.sum(1), z.topk(2, 1).values.sum(1))
+
+
+@pytest.mark.parametrize(("part", "count"), [(0.1, 3), (0.5, 15), (1.0, 30), (0.01, 1)])
+def test_domain_sparsity_rounds_up(part: float, count: int) -> None:
+    z = codes().abs() + 0.1
+    kept, least = top_domain(z, part)
+    assert ((kept > 0).sum((2, 3)) == count).all()
+    for row, concept in ((0, 0), (2, 7)):
+        assert least[row, concept] == kept[row, concept][kept[row, concept] > 0].min()
+        assert (kept[row, concept] > 0).sum() == (z[row, concept] >= least[row, concept]).sum()
+
+
+def test_concepts_first_then_domain() -> None:
+    chosen = TopK(8, 2, 0.2).train()(codes())
+    assert ((energy(chosen) > 0).sum(1) == 2).all()
+    assert ((chosen > 0).sum((2, 3)).amax(1) == 6).all()
+
+
+def test_thresholds_of_the_domain_keep_that_part_on_finer_grids() -> None:
+    """Counts belong to a grid; the calibrated threshold keeps the same part of a smooth map on one twice as fine."""
+    part = 0.2
+    layer = TopK(1, 1, part).train()
+
+    def smooth(side: int, phase: float) -> Tensor:
+        y, x = torch.meshgrid(*[torch.arange(side) / side * 2 * math.pi] * 2, indexing="ij")
+        return (1.5 + torch.sin(x + phase) * torch.cos(y - 2 * phase))[None, None]
+
+    for step in range(300):
+        layer(smooth(24, 0.1 * step))
+    layer.eval()
+    for side in (24, 48, 96):
+        kept = (layer(smooth(side, 0.77)) > 0).float().mean()
+        assert kept == pytest.approx(part, abs=0.03)
+    counted, _ = top_domain(smooth(48, 0.77), part * (24 / 48) ** 2)  # the count of the coarse grid keeps a quarter
+    assert (counted > 0).float().mean() == pytest.approx(part / 4, abs=0.01)
+
+
+def test_running_values_begin_with_the_first_and_wait_for_the_unseen() -> None:
+    running = Running(2)
+    running.update(torch.tensor([4.0, 7.0]), torch.tensor([True, False]))
+    assert running.value.tolist() == [4.0, 0.0]
+    running.update(torch.tensor([5.0, 9.0]), torch.tensor([True, True]))
+    assert running.value.tolist() == [pytest.approx(4.0 + sparsity.MOMENTUM), 9.0]
+
+
+def test_a_batch_shares_its_concepts_and_evaluation_uses_the_threshold() -> None:
+    u = codes(1, (16, 8, 4, 4)) * torch.linspace(0.2, 3, 16)[:, None, None, None]
+    layer = BatchTopK(2).train()
+    used = energy(layer(u)) > 0
+    assert used.sum() == 2 * 16
+    assert used[0].sum() < 2 < used[-1].sum()  # the faint use fewer, the bright more
+    smallest = energy(u.relu())[used].min()
+    assert layer.least.value.item() == pytest.approx(float(smallest))
+    layer.eval()
+    assert torch.equal(energy(layer(u)) > 0, used)
+    assert torch.equal(layer(u[:1]), layer(u)[:1])  # an object does not depend on its batch
+
+
+def test_rectified_codes_and_their_penalty() -> None:
+    u = torch.tensor([-1.0, 2.0, 3.0, -4.0]).reshape(1, 2, 1, 2)
+    layer = Rectified(0.5)
+    z = layer(u)
+    assert z.flatten().tolist() == [0, 2, 3, 0]
+    assert layer.penalty(u, z).item() == pytest.approx(0.5 * (2 / 2 + 3 / 2))
+
+
+def test_learned_thresholds_and_their_gradients() -> None:
+    """The estimators of Rajamanoharan et al. (2024, eqs. 11 and 12)."""
+    layer = JumpReLU(1, 1.0, start=0.5)
+    half = sparsity.BANDWIDTH / 2
+    u = torch.tensor([0.5 - 0.5 * half, 0.5 + 0.5 * half, 2.0, -1.0]).reshape(1, 1, 2, 2).requires_grad_()
+    z = layer(u)
+    assert z.flatten().tolist() == [0, pytest.approx(0.5 + 0.5 * half), 2.0, 0]
+    z.sum().backward()
+    assert u.grad is not None
+    assert u.grad.flatten().tolist() == [0, 1, 1, 0]
+    # d/d log(threshold) = threshold d/d threshold; two values lie within the bandwidth.
+    assert layer.log_threshold.grad.item() == pytest.approx(0.5 * -2 * 0.5 / sparsity.BANDWIDTH, rel=1e-5)
+    layer.log_threshold.grad = None
+    penalty = layer.penalty(u, z)
+    assert penalty.item() == pytest.approx(0.5)
+    penalty.backward()
+    assert layer.log_threshold.grad.item() == pytest.approx(0.5 * -2 / 4 / sparsity.BANDWIDTH, rel=1e-5)
+
+
+def test_hard_thresholds_keep_both_signs() -> None:
+    u = torch.tensor([-3.0, -1.0, 0.5, 2.0], requires_grad=True)
+    z = hard_threshold(u, 1.5)
+    assert z.tolist() == [-3, 0, 0, 2]
+    z.sum().backward()
+    assert u.grad is not None
+    assert u.grad.tolist() == [1, 0, 0, 1]
+
+
+def test_cells_take_their_largest_positive_concepts() -> None:
+    u = -torch.ones(1, 4, 1, 1)
+    u[0, 2] = 3.0
+    assert TopKCells(2)(u).flatten().tolist() == [0, 0, 3, 0]

@@ -1,0 +1,258 @@
+"""What makes the codes of a sparse autoencoder sparse (models.md 4.2).
+
+Codes are maps (N, p, H, W), one per concept. Concept sparsity tells *which* maps are used, domain sparsity *where* in
+them. Counts belong to the grid of the training; what is exported are thresholds on values, which hold on any grid.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: Width of the rectangle through which a threshold's gradient passes (Rajamanoharan et al. 2024, arXiv:2407.14435).
+BANDWIDTH = 1e-3
+#: Weight of a new batch in running thresholds.
+MOMENTUM = 0.01
+
+
+def energy(z: Tensor) -> Tensor:
+    """How strongly each concept is used: mean square of its map, (N, p)."""
+    return z.square().mean((2, 3))
+
+
+def top_concepts(z: Tensor, count: int) -> Tensor:
+    """The ``count`` maps of each object with the largest energy; the others become 0."""
+    chosen = energy(z).topk(min(count, z.shape[1]), 1).indices
+    mask = torch.zeros(z.shape[:2], dtype=z.dtype, device=z.device).scatter(1, chosen, 1.0)
+    return z * mask[:, :, None, None]
+
+
+def top_cells(z: Tensor, count: int) -> Tensor:
+    """The ``count`` concepts of each cell with the largest values; the others become 0 there."""
+    chosen = z.topk(min(count, z.shape[1]), 1)
+    return torch.zeros_like(z).scatter(1, chosen.indices, chosen.values)
+
+
+def top_domain(z: Tensor, part: float) -> tuple[Tensor, Tensor]:
+    """The largest values of each map, as many as that part of its cells, rounded up; the others become 0.
+
+    Returns
+    -------
+    z : Tensor (N, p, H, W)
+    least : Tensor (N, p)
+        Smallest value kept in each map.
+    """
+    cells = z.shape[2] * z.shape[3]
+    values = z.flatten(2).topk(math.ceil(part * cells), 2)
+    kept = torch.zeros_like(z.flatten(2)).scatter(2, values.indices, values.values)
+    return kept.reshape(z.shape), values.values[..., -1]
+
+
+class Running(nn.Module):
+    """A threshold for each of some values, learned as the running mean of what was just kept in training.
+
+    Parameters
+    ----------
+    count : int
+    """
+
+    value: Tensor
+    seen: Tensor
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.zeros(count))
+        self.register_buffer("seen", torch.zeros(count, dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(self, new: Tensor, known: Tensor) -> None:
+        """Take in new values (count,) where they are ``known`` (count,), the first ones as they are."""
+        moved = torch.where(self.seen, self.value + MOMENTUM * (new - self.value), new)
+        self.value.copy_(torch.where(known, moved, self.value))
+        self.seen |= known
+
+
+class _Step(torch.autograd.Function):
+    """1 where the value is above its threshold; the threshold's gradient comes from values within half a bandwidth."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, threshold: Tensor) -> Tensor:
+        ctx.save_for_backward(u, threshold)
+        return (u > threshold).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        u, threshold = ctx.saved_tensors
+        near = ((u - threshold).abs() < BANDWIDTH / 2).to(u.dtype)
+        return None, (-gradient * near / BANDWIDTH).sum_to_size(threshold.shape)
+
+
+class _Jump(torch.autograd.Function):
+    """The value where it is above its threshold, else 0, with the same gradient of the threshold."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, threshold: Tensor) -> Tensor:
+        ctx.save_for_backward(u, threshold)
+        return u * (u > threshold)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        u, threshold = ctx.saved_tensors
+        near = ((u - threshold).abs() < BANDWIDTH / 2).to(u.dtype)
+        return gradient * (u > threshold), (-gradient * near * threshold / BANDWIDTH).sum_to_size(threshold.shape)
+
+
+def hard_threshold(u: Tensor, threshold: float) -> Tensor:
+    """Values of either sign beyond the threshold; its gradient is that of the values kept."""
+    return u * (u.abs() > threshold)
+
+
+class Sparsity(nn.Module):
+    """From what an encoder says, u (N, p, H, W), to sparse codes.
+
+    In training counts decide; in evaluation, as in the exported graph, thresholds do.
+    """
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Codes (N, p, H, W)."""
+        raise NotImplementedError
+
+    def penalty(self, u: Tensor, z: Tensor) -> Tensor:
+        """What the loss adds for codes ``z`` made of ``u``."""
+        del u
+        return z.new_zeros(())
+
+
+class Rectified(Sparsity):
+    """max(u, 0), with a penalty on the mean over objects of the sum over concepts of mean |z|.
+
+    Parameters
+    ----------
+    weight : float
+        lambda.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, u: Tensor) -> Tensor:
+        """See `Sparsity`."""
+        return u.relu()
+
+    def penalty(self, u: Tensor, z: Tensor) -> Tensor:
+        """See `Sparsity`."""
+        del u
+        return self.weight * z.abs().mean((2, 3)).sum(1).mean()
+
+
+class JumpReLU(Sparsity):
+    """u where it is above the learned threshold of its concept (Rajamanoharan et al. 2024), else 0.
+
+    Parameters
+    ----------
+    concepts : int
+    weight : float
+        Of the number of values that are not 0, per cell.
+    start : float
+        Thresholds at the beginning.
+    """
+
+    def __init__(self, concepts: int, weight: float, start: float = 1e-3) -> None:
+        super().__init__()
+        self.weight = weight
+        self.log_threshold = nn.Parameter(torch.full((1, concepts, 1, 1), math.log(start)))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """See `Sparsity`."""
+        z: Tensor = _Jump.apply(u, self.log_threshold.exp())  # type: ignore[no-untyped-call]
+        return z
+
+    def penalty(self, u: Tensor, z: Tensor) -> Tensor:
+        """See `Sparsity`."""
+        del z
+        used: Tensor = _Step.apply(u, self.log_threshold.exp())  # type: ignore[no-untyped-call]
+        return self.weight * used.mean((2, 3)).sum(1).mean()
+
+
+class TopK(Sparsity):
+    """The K concepts with the largest energy, and of their maps the part rho with the largest values.
+
+    Parameters
+    ----------
+    concepts : int
+    count : int
+        K.
+    part : float
+        rho; 1: no domain sparsity.
+    """
+
+    def __init__(self, concepts: int, count: int, part: float = 1.0) -> None:
+        super().__init__()
+        self.count, self.part = count, part
+        self.domain = Running(concepts)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """See `Sparsity`."""
+        z = top_concepts(u.relu(), self.count)
+        if self.part >= 1:
+            return z
+        if not self.training:
+            return z * (z > self.domain.value[:, None, None])
+        z, least = top_domain(z, self.part)
+        used = energy(z) > 0
+        total = used.sum(0)
+        self.domain.update((least * used).sum(0) / total.clamp_min(1), total > 0)
+        return z
+
+
+class TopKCells(Sparsity):
+    """The K largest concepts of every cell: the usual sparse autoencoder, whose tokens are the cells.
+
+    Parameters
+    ----------
+    count : int
+        K.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, u: Tensor) -> Tensor:
+        """See `Sparsity`."""
+        return top_cells(u.relu(), self.count)
+
+
+class BatchTopK(Sparsity):
+    """The K N concepts of a batch with the largest energies, so that objects differ in how many they use.
+
+    In evaluation those with an energy above the running mean of the smallest one kept (Bussmann et al. 2024).
+
+    Parameters
+    ----------
+    count : int
+        K: mean number of concepts of an object.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.least = Running(1)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """See `Sparsity`."""
+        z = u.relu()
+        strength = energy(z)
+        if self.training:
+            kept = strength.flatten().topk(min(self.count * len(z), strength.numel()))
+            mask = torch.zeros_like(strength.flatten()).scatter(0, kept.indices, 1.0).reshape(strength.shape)
+            positive = kept.values[kept.values > 0]
+            if len(positive):
+                self.least.update(positive[-1:], torch.ones(1, dtype=torch.bool, device=z.device))
+        else:
+            mask = (strength >= self.least.value).to(z.dtype)
+        return z * mask[:, :, None, None]
