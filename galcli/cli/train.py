@@ -99,12 +99,7 @@ def vae(out: Path, **arguments: Any) -> None:
 @training.spectra_options
 @training.reading_options
 @training.preset_option("default", "published", "quick")
-@training.seed_option
-@training.resume_option
-@training.minutes_option
-@training.epochs_option
-@training.objects_option()
-@training.stream_option
+@training.run_options
 @click.option(
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
     help="Share of the last features left out; adds SPEC_LATENT_SCATTER, the scatter of 32 such networks.",
@@ -144,12 +139,7 @@ def spectra(
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Initial weights: weights.safetensors of an earlier training."
 )
-@training.seed_option
-@training.resume_option
-@training.minutes_option
-@training.epochs_option
-@training.objects_option()
-@training.stream_option
+@training.run_options
 @click.option("--class-weights", is_flag=True, help="Let every class count the same in the loss.")
 @click.option(
     "--average", type=click.FloatRange(0, 1, min_open=True, max_open=True),

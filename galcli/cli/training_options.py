@@ -64,6 +64,9 @@ def objects_option(what: str = "Galaxies") -> Decorator:
     return click.option("--objects", type=click.IntRange(min=64), help=f"{what} at most.")
 
 
+#: How long a training of an image network is, and on how much.
+run_options = all_of(seed_option, resume_option, minutes_option, epochs_option, objects_option(), stream_option)
+
 #: How the catalogue and the pixels of a survey are read.
 reading_options = all_of(pixel_options, table_options)
 
