@@ -195,6 +195,109 @@ def write_chain(folder: Path, size: int = 16) -> tuple[Path, Path]:
     return encoder, readers["doubler"]
 
 
+def write_backbone(path: Path, **more: Any) -> Path:
+    """The sum of the mean pixels of a cutout of 16 x 16, and means of 4 x 4 pixels for others: ``inner/maps`` (3, 4, 4)."""
+    nodes = [
+        helper.make_node("AveragePool", ["pixels"], ["inner/maps"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("ReduceMean", ["inner/maps", "plane"], ["means"], keepdims=0),
+        helper.make_node("ReduceSum", ["means", "band"], ["sum"], keepdims=0),
+    ]
+    tensors = {"inner/maps": (TensorProto.FLOAT, [3, 4, 4]), "sum": (TensorProto.FLOAT, [])}
+    constants = {"plane": np.array([2, 3]), "band": np.array([1])}
+    card = card_of(path.stem, "BBN", [output("sum", "BBN_SUM")], **more)
+    return save(path, nodes, tensors, constants, card)
+
+
+#: Concepts of `write_autoencoder`.
+CONCEPTS = 5
+
+
+def dictionary(seed: int) -> NDArray[np.float32]:
+    """Encoder of `write_autoencoder`, (48, CONCEPTS)."""
+    return np.random.default_rng(seed).normal(0, 0.1, (48, CONCEPTS)).astype(np.float32)
+
+
+def write_autoencoder(
+    path: Path, backbone: Path, seed: int = 0, bindings: dict[str, str] | None = None,
+    fed: dict[str, Any] | None = None, **more: Any,
+) -> Path:  # fmt: skip
+    """Rectified codes of the maps of `write_backbone`, by its `dictionary`; the card names the backbone.
+
+    The tensor ``total`` is the sum of the codes, for cards that list it.
+    """
+    fed = fed or tensor_input("maps", (3, 4, 4))
+    nodes = [
+        helper.make_node("Flatten", [fed["name"]], ["flat"]),
+        helper.make_node("MatMul", ["flat", "dictionary"], ["product"]),
+        helper.make_node("Relu", ["product"], ["codes"]),
+        helper.make_node("ReduceSum", ["codes", "axis"], ["total"], keepdims=0),
+    ]
+    if fed["dtype"] != "f4":
+        nodes.insert(0, helper.make_node("Cast", [fed["name"]], ["cast"], to=TensorProto.FLOAT))
+        nodes[1].input[0] = "cast"
+    card = card_of(
+        path.stem, "SAE", [output("codes", "SAE_CODE", shape=(CONCEPTS,))], inputs=[fed],
+        **NO_PIXELS | {"backbone": backbone_of(backbone, bindings)} | more,
+    )  # fmt: skip
+    rows = int(np.prod(fed["shape"]))
+    constants = {"dictionary": np.resize(dictionary(seed), (rows, CONCEPTS)), "axis": np.array([1])}
+    tensors: dict[str, tuple[Any, Shape]] = {"codes": (TensorProto.FLOAT, [CONCEPTS]), "total": (TensorProto.FLOAT, [])}
+    return save(path, nodes, tensors, constants, card)
+
+
+def backbone_of(path: Path, bindings: dict[str, str] | None = None) -> dict[str, Any]:
+    """A model file as the card of one that it feeds names it."""
+    return {"name": path.stem, "sha256": sha256(path), "bindings": bindings or {"inner/maps": "maps"}}
+
+
+def write_native(path: Path, **more: Any) -> Path:
+    """Where the light is, for cutouts of any size: its centroid in band g, px east and north of the middle.
+
+    Beside the two columns NAT_DX and NAT_DY there are the sums of rectified convolutions, NAT_Y, and the offset for
+    others: ``inner/offset`` (2,).
+    """
+    draw, node = np.random.default_rng(3), helper.make_node
+    constants: dict[str, NDArray[Any]] = {
+        "kernel": draw.normal(0, 0.3, (4, 3, 5, 5)).astype(np.float32), "zero": np.array(0), "one": np.array(1),
+        "two": np.array(2), "three": np.array(3), "half": np.float32(0.5), "unit": np.float32(1),
+        "plane": np.array([1, 2]), "high": np.array([1]),
+    }  # fmt: skip
+    nodes = [
+        node("Conv", ["pixels", "kernel"], ["conv"], pads=[2, 2, 2, 2]), node("Relu", ["conv"], ["relu"]),
+        node("GlobalAveragePool", ["relu"], ["pool"]), node("Flatten", ["pool"], ["y"]),
+        node("Gather", ["pixels", "zero"], ["g"], axis=1), node("ReduceSum", ["g", "plane"], ["light"], keepdims=1),
+        node("Div", ["g", "light"], ["share"]), node("Shape", ["pixels"], ["shape"]),
+    ]  # fmt: skip
+    for name, axis in (("x", "three"), ("y", "two")):
+        nodes += [
+            node("Gather", ["shape", axis], [f"n{name}"], axis=0),
+            node("Range", ["zero", f"n{name}", "one"], [f"places{name}"]),
+            node("Cast", [f"places{name}"], [f"at{name}"], to=TensorProto.FLOAT),
+            node("Cast", [f"n{name}"], [f"f{name}"], to=TensorProto.FLOAT),
+            node("Sub", [f"f{name}", "unit"], [f"last{name}"]), node("Mul", [f"last{name}", "half"], [f"middle{name}"]),
+            node("Sub", [f"at{name}", f"middle{name}"], [f"line{name}"]),
+        ]  # fmt: skip
+    nodes += [
+        node("Unsqueeze", ["liney", "high"], ["columny"]),
+        node("Mul", ["share", "linex"], ["momentx"]), node("Mul", ["share", "columny"], ["momenty"]),
+        node("ReduceSum", ["momentx", "plane"], ["right"], keepdims=0),
+        node("ReduceSum", ["momenty", "plane"], ["dy"], keepdims=0), node("Neg", ["right"], ["dx"]),
+        node("Unsqueeze", ["dx", "high"], ["dx1"]), node("Unsqueeze", ["dy", "high"], ["dy1"]),
+        node("Concat", ["dx1", "dy1"], ["inner/offset"], axis=1),
+    ]  # fmt: skip
+    columns = [
+        output("dx", "NAT_DX", unit="arcsec", sky_offset=True, axis="east"),
+        output("dy", "NAT_DY", unit="arcsec", sky_offset=True, axis="north"),
+        output("y", "NAT_Y", shape=(4,)),
+    ]  # fmt: skip
+    tensors: dict[str, tuple[Any, Shape]] = {
+        "dx": (TensorProto.FLOAT, []), "dy": (TensorProto.FLOAT, []), "y": (TensorProto.FLOAT, [4]),
+        "inner/offset": (TensorProto.FLOAT, [2]),
+    }  # fmt: skip
+    card = card_of(path.stem, "NAT", columns, **{"size": None, "pixel_scale": None} | more)
+    return save(path, nodes, tensors, constants, card)
+
+
 def link_to(fed: Path, bindings: dict[str, str], group: str | None = None) -> dict[str, Any]:
     """A link of a chain, as the card of the feeding model lists it."""
     return {"name": fed.stem, "sha256": sha256(fed), "bindings": bindings, "group": group}

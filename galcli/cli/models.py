@@ -30,7 +30,8 @@ def list_models(as_json: bool) -> None:
         entries = [
             {"name": m.name, "version": m.card.version, "precision": m.card.precision, "default": m.default,
              "bytes": m.size, "sha256": m.sha256, "mock": m.card.training.mock,
-             "inputs": [tensor.name for tensor in m.card.inputs], "columns": [o.column for o in m.card.outputs]}
+             "inputs": [tensor.name for tensor in m.card.inputs],
+             "backbone": m.card.backbone and m.card.backbone.name, "columns": [o.column for o in m.card.outputs]}
             for m in models
         ]  # fmt: skip
         click.echo(json.dumps(entries))
@@ -43,6 +44,7 @@ def list_models(as_json: bool) -> None:
     for column in table.columns[:-2]:
         column.no_wrap = True  # sentences give way first
     feeding = {link.name: model.name for model in models for link in model.card.chain}
+    feeding |= {model.card.name: model.card.backbone.name for model in models if model.card.backbone}
     for model in models:
         card = model.card
         predicts = card.description + (f" (fed by {feeding.get(card.name, 'another model')})" if card.inputs else "")
@@ -76,9 +78,12 @@ def show(model: str, precision: str, as_json: bool) -> None:
     console.print(f"precision {card.precision}{f', twin of {card.twin_of}' if card.twin_of else ''}", markup=False)
     if card.inputs:
         fed = ", ".join(f"{tensor.name} {_type(tensor)}: {tensor.description}" for tensor in card.inputs)
-        console.print(f"fed by    another model, with {fed}", markup=False)
+        link = card.backbone
+        feeding = f"{link.name} (SHA-256 {link.sha256})" if link else "another model"
+        console.print(f"fed by    {feeding}, with {fed}", markup=False)
     else:
-        size = f'{card.size[1]} x {card.size[0]} px at {card.pixel_scale}"' if card.size else "native size"
+        least = f", at least {card.least_side} px" if card.least_side else ""
+        size = f'{card.size[1]} x {card.size[0]} px at {card.pixel_scale}"' if card.size else f"native size{least}"
         console.print(f"pixels    {size}; fronts {', '.join(front.name for front in card.fronts)}", markup=False)
     origin = "MOCK survey: not for science on real galaxies" if card.training.mock else "real galaxies"
     console.print(
@@ -109,7 +114,7 @@ def verify(model: str | None, precision: str) -> None:
 
     if model is not None:
         found = library.find(model, precision)
-        is_shipped = model in {known.name for known in library.shipped()}
+        is_shipped = model in library.names()
         whole = is_shipped or library.is_sealed(found.path.read_bytes())
         told = "good" if whole else "readable; it carries no seal, so only you know whether its SHA-256 is right"
         click.echo(f"{found.name}: {told}, SHA-256 {found.sha256}")

@@ -133,6 +133,11 @@ class CutoutSource(Protocol):
     needs: tuple[str, ...]
 
     @property
+    def side(self) -> int:
+        """Shorter side of the first cutouts in px."""
+        ...
+
+    @property
     def all_python(self) -> bool:
         """Whether reading is Python's own work for the most part, rather than waiting, copying or decoding."""
         ...

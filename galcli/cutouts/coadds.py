@@ -115,8 +115,14 @@ class CoaddSource:
         bands = tuple(dict.fromkeys(band for image in first for band in image.rule.bands))
         self.bands = tuple(bands[i] for i in blue_to_red(bands))
         self.survey = first[0].rule.survey
+        self._finest = min(image.sky.finest for image in first)
         if size is not None:
             self.field = size * max(image.rule.pixel_scale for image in first)
+
+    @property
+    def side(self) -> int:
+        """Side of the stamps of the first images in px."""
+        return self._stamp(self._finest)
 
     @property
     def _reach(self) -> float:
@@ -193,10 +199,14 @@ class CoaddSource:
         ValueError, ZeroDivisionError
             If the pixels of the image are too small to be any.
         """
-        side = self._size or math.ceil(self.field / image.sky.finest - 1e-6) + 2
+        side = self._stamp(image.sky.finest)
         if side > MAX_SIDE:
             raise ValueError(f"its pixels of {image.sky.finest:.3g} arcsec are none of a survey")
         return side
+
+    def _stamp(self, pixel: float) -> int:
+        """Side in pixels of the stamps of an image with pixels of ``pixel`` arcsec."""
+        return self._size or math.ceil(self.field / pixel - 1e-6) + 2
 
     def _hits(self, request: CutoutRequest) -> list[list[_Hit]]:
         """The images that hold a part of each row's stamp, those first in which the object stands deepest."""

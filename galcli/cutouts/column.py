@@ -67,6 +67,7 @@ class ColumnSource:
         self.bands = self._rule.bands
         self.survey = self._rule.survey
         self.field = max(self._shape[1:]) * self._rule.pixel_scale
+        self.side = min(self._shape[1:])
 
     def fingerprint(self) -> dict[str, Any]:
         """DATASUM of the table; sizes and modification times of its files where there is none."""

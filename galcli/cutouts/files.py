@@ -99,10 +99,11 @@ class FileSource:
         self.bands: tuple[str, ...]
         self.survey: str
         self.field: float
-        self.kind, self.bands, self.survey, self.field = self._learn(sample)
+        self.side: int
+        self.kind, self.bands, self.survey, self.field, self.side = self._learn(sample)
 
-    def _learn(self, sample: CutoutRequest) -> tuple[Kind, tuple[str, ...], str, float]:
-        """Kind, bands, survey and field from the first files there are: of the kind that most rows have, FITS before images."""
+    def _learn(self, sample: CutoutRequest) -> tuple[Kind, tuple[str, ...], str, float, int]:
+        """What the attributes say, from the first files there are: of the kind that most rows have, FITS before images."""
         problem = ""
         there = {kind: self._lookup.find(sample, kind) if len(sample) else self._listed(kind) for kind in KINDS}
         for kind, paths in sorted(there.items(), key=lambda entry: entry[1].count(None) - len(entry[1])):
@@ -126,7 +127,8 @@ class FileSource:
                 bands = tuple(dict.fromkeys(band for image in images for band in image.rule.bands))
                 bands = tuple(bands[i] for i in blue_to_red(bands)) if kind == "flux" else DISPLAY_BANDS
                 field = max(max(image.shape[1:]) * image.rule.pixel_scale for image in images)
-                return kind, bands, images[0].rule.survey, field
+                side = max(min(image.shape[1:]) for image in images)
+                return kind, bands, images[0].rule.survey, field, side
             if refused is not None:
                 raise refused
         if problem:

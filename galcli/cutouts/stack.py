@@ -102,6 +102,7 @@ class StackSource:
         self.bands = first.convention.bands
         self.survey = first.convention.survey
         self.field = max(first.shape[1:]) * first.convention.pixel_scale
+        self.side = min(first.shape[1:])
 
     def _first_readable(self) -> StackFile:
         """The file whose bands and survey stand for the source."""

@@ -83,18 +83,34 @@ class Lane:
         self._placed: dict[_Key, tuple[Array, _Slot]] = {}
         #: What the batch before had of arrays that never change.
         self._lasting: dict[_Key, tuple[Array, _Slot]] = {}
+        #: Form of an array -> memory for such ones; what was used longest ago comes first.
         self._free: dict[tuple[tuple[int, ...], str], list[_Slot]] = {}
+        #: Bytes of the largest batch so far.
+        self._largest = 0
 
     def clear(self) -> None:
-        """Forget the batch; its memory is kept, and so is what it had of arrays that never change."""
+        """Forget the batch; its memory is kept, and so is what it had of arrays that never change.
+
+        Cutouts of native size may come in any shape: what is kept is as much as batches of one shape, padded to powers
+        of two, need at most, where a half of it is of arrays that never change.
+        """
+        self._largest = max(self._largest, sum(slot.host.nbytes for _, slot in self._placed.values()))
         lasting = {key: entry for key, entry in self._placed.items() if _is_constant(entry[0])}
         over = [*self._lasting.values(), *(entry for key, entry in self._placed.items() if key not in lasting)]
         for _, slot in over:
-            self._free.setdefault((slot.host.shape, slot.host.dtype.str), []).append(slot)
+            form = slot.host.shape, slot.host.dtype.str
+            self._free[form] = [*self._free.pop(form, []), slot]
+        self._forget_old(4 * self._largest)
         self._placed, self._lasting = {}, lasting
         if self._padding != next_power_of_two(self.least):
             self.release()
             self._padding = next_power_of_two(self.least)
+
+    def _forget_old(self, most: int) -> None:
+        """Give back memory of forms used longest ago, until no more than ``most`` bytes are kept."""
+        kept = sum(slot.host.nbytes for slots in self._free.values() for slot in slots)
+        while kept > most:
+            kept -= sum(slot.host.nbytes for slot in self._free.pop(next(iter(self._free))))
 
     def release(self) -> None:
         """Give all memory back."""

@@ -94,7 +94,10 @@ class InputColumn(_Part):
 
 
 class TensorInput(_Part):
-    """A tensor that neither cutouts nor a catalogue hold: another model gives it (see `Chain`), or whoever calls."""
+    """A tensor that neither cutouts nor a catalogue hold: another model gives it, or whoever calls.
+
+    That model's card names the one it feeds (`Chain`), or the card of the one that is fed names it (`Backbone`).
+    """
 
     name: Annotated[str, StringConstraints(pattern=r"^\S+$")] = Field(description="name of the graph's input")
     dtype: Literal["f4", "i8"] = "f4"
@@ -145,7 +148,17 @@ class Output(_Part):
     group: str | None = Field(default=None, description="optional group: computed only with --with GROUP")
     null: int | None = Field(default=None, description="TNULL of an integer column")
     labels: tuple[str, ...] | None = Field(default=None, description="class names: the int tensor becomes text")
-    sky_offset: bool = Field(default=False, description="arcsec on the sky: NaN where the image has no pixel scale")
+    sky_offset: bool = Field(
+        default=False,
+        description="offset or extent in arcsec on the sky, NaN where the image has no pixel scale; where pixels come at "
+        "native size (to this model, or to the one that feeds it) the tensor is in px of the cutout, and is multiplied "
+        "by its pixel scale",
+    )
+    axis: Literal["east", "north"] | None = Field(
+        default=None,
+        description="of an offset: at native size the tensor counts from the middle of the cutout, and the column from "
+        "the object",
+    )
     header: tuple[HeaderCard, ...] = Field(default=(), description="written wherever the column is")
 
     @model_validator(mode="after")
@@ -156,6 +169,8 @@ class Output(_Part):
             raise ValueError(f"column {self.column} has labels, so its dtype must be A<width>")
         if self.labels is None and self.dtype[0] == "A":
             raise ValueError(f"text column {self.column} needs labels")
+        if self.axis is not None and not self.sky_offset:
+            raise ValueError(f"column {self.column} has an axis, so it is a sky_offset")
         if len({card.keyword for card in self.header}) < len(self.header):
             raise ValueError(f"column {self.column} has a header card twice")
         return self
@@ -168,6 +183,14 @@ class Chain(_Part):
     sha256: Sha256
     bindings: dict[str, str] = Field(description="output tensor of this model -> input of the other")
     group: str | None = Field(default=None, description="runs only with --with GROUP; None: always")
+
+
+class Backbone(_Part):
+    """The model whose outputs feed this one, and whose card cannot list all that were trained on it."""
+
+    name: ModelName
+    sha256: Sha256
+    bindings: dict[str, str] = Field(description="output tensor of the backbone -> input of this model")
 
 
 class TableColumn(_Part):
@@ -257,10 +280,14 @@ class Card(_Part):
     size: tuple[int, int] | None = Field(default=None, description="model grid (h, w) in px; None: native size")
     pixel_scale: float | None = Field(default=None, description="arcsec per px of the model grid; None: native")
     max_masked: float = Field(default=0.1, description="largest fraction of the field without data")
+    least_side: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="native size: px along the shorter side of the smallest cutout that is taken"
+    )
     columns: tuple[InputColumn, ...] = ()
     inputs: tuple[TensorInput, ...] = Field(default=(), description="instead of pixels: tensors that feed the model")
     outputs: tuple[Output, ...]
     chain: tuple[Chain, ...] = ()
+    backbone: Backbone | None = Field(default=None, description="with inputs: the model that runs first and feeds them")
     tables: tuple[Table, ...] = ()
     training: Training
     metrics: tuple[Metric, ...] = ()
@@ -270,6 +297,11 @@ class Card(_Part):
     twin_of: Sha256 | None = Field(default=None, description="int8: SHA-256 of the float32 file it stands in for")
     licence: str
     citation: str
+
+    @property
+    def native(self) -> bool:
+        """Whether cutouts come in their own size and pixel scale."""
+        return bool(self.fronts) and self.size is None
 
     @property
     def field(self) -> float:
@@ -284,8 +316,12 @@ class Card(_Part):
             raise ValueError("a model that tensors feed has neither fronts nor catalogue columns")
         if len({tensor.name for tensor in self.inputs}) < len(self.inputs):
             raise ValueError("two inputs have the same name")
+        if self.backbone is not None and (not self.inputs or self.precision == "int8"):
+            raise ValueError("a backbone feeds input tensors of a float32 model")
         if (self.size is None) != (self.pixel_scale is None):
             raise ValueError("size and pixel_scale are given together or not at all")
+        if self.least_side is not None and not self.native:
+            raise ValueError("least_side is for models that take cutouts at native size")
         names = [output.column for output in self.outputs] + [f"{self.prefix}_STATUS"]
         if len(set(names)) != len(names):
             raise ValueError("two outputs write the same column")

@@ -69,7 +69,8 @@ def to_grid(batch: PixelBatch, front: Front, card: Card, resampler: Graph) -> Gr
     front : Front
         Which bands, in which order.
     card : Card
-        Grid (``size``, ``pixel_scale``; neither: pixels stay as they are) and ``max_masked``.
+        Grid (``size``, ``pixel_scale``; neither: pixels stay as they are, unless there are too few for
+        ``least_side``) and ``max_masked``.
     resampler : Graph
         From `galcli.models.session.open_resampler`.
 
@@ -81,6 +82,8 @@ def to_grid(batch: PixelBatch, front: Front, card: Card, resampler: Graph) -> Gr
     planes = _front_planes(batch, front, status)
     has_scale = np.isfinite(batch.pixel_scale) & (batch.pixel_scale > 0)
     size: tuple[int, int] = card.size or (planes.shape[2], planes.shape[3])
+    if card.least_side is not None and min(size) < card.least_side:
+        status[status == 0] |= ModelStatus.MASKED
     ratio = _ratios(batch, card, has_scale, size, status)
     corner, inside = _corners(batch.center, planes.shape, size, own_grid=card.size is None)
     near = np.abs(ratio - 1) <= SAME_SCALE
@@ -256,6 +259,8 @@ def _central(length: int) -> slice:
     return slice(length // 2 - half, length // 2 + half)
 
 
+#: Sizes of which `_all_valid` keeps an array: cutouts of native size may have any.
+_SIZES_KEPT = 16
 _ones: dict[tuple[int, int], Pixels] = {}
 
 
@@ -265,5 +270,7 @@ def _all_valid(count: int, size: tuple[int, int]) -> Pixels:
     if kept is None or len(kept) < count:
         kept = np.ones((count, 1, *size), np.float32)
         kept.flags.writeable = False
+        if len(_ones) >= _SIZES_KEPT:
+            _ones.clear()
         _ones[size] = kept
     return kept[:count]

@@ -97,6 +97,11 @@ def find(name_or_path: str | Path, precision: str = "auto") -> ModelFile:
     )
 
 
+def names() -> list[str]:
+    """Every name in ``weights/index.json``, in its order."""
+    return list(_index())
+
+
 def shipped(precision: Stored = "fp32") -> list[ModelFile]:
     """Every model of ``weights/index.json`` that has a file of that precision, in its order."""
     return [_shipped(name, entry, precision) for name, entry in _index().items() if precision in _precisions(entry)]
@@ -119,8 +124,7 @@ def verify() -> dict[str, str]:
         for precision in _precisions(entry):
             title = name if precision == "fp32" else f"{name} ({precision})"
             try:
-                _shipped(name, entry, precision)
-                problems[title] = ""
+                problems[title] = _backbone_fault(_shipped(name, entry, precision).card)
             except ModelError as error:
                 problems[title] = error.message
     return problems
@@ -277,6 +281,14 @@ def _without_twin(card: Card) -> str:
     return "run it with --precision fp32" + (
         ", or make the twin with `galcli train int8`" if card.system in _TWINNED else ""
     )
+
+
+def _backbone_fault(card: Card) -> str:
+    """Why a shipped model has nothing to feed it; '' if it has, or needs nothing."""
+    link = card.backbone
+    if link is None or _index().get(link.name, {}).get("sha256") == link.sha256:
+        return ""
+    return f"{link.name} of SHA-256 {link.sha256[:12]}, on which it was trained, is not installed"
 
 
 def _read(path: Path) -> bytes:

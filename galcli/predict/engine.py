@@ -14,15 +14,14 @@ from galcli.cutouts.batch import CutoutRequest, CutoutSource, Failures, PixelBat
 from galcli.cutouts.coadds import CoaddSource
 from galcli.cutouts.parallel import cores
 from galcli.cutouts.resolve import FIELD, find_source
-from galcli.errors import DeviceMemoryError, InputError, ModelError, UsageError
-from galcli.models import library
+from galcli.errors import DeviceMemoryError, UsageError
 from galcli.models.bound import Lane, next_power_of_two
-from galcli.models.card import Card, Chain
 from galcli.models.devices import Device, find_device
-from galcli.models.fronts import choose_front
 from galcli.models.int8 import int8_device
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session, open_resampler
+from galcli.predict.choice import candidates, choose, tell_of_float32, told_of_blind, without_blind
+from galcli.predict.feeding import chained_file, require_bindings
 from galcli.predict.job import Job
 from galcli.predict.options import PredictOptions
 from galcli.predict.runner import Columns, ModelRunner, Taken, bind_outputs
@@ -55,7 +54,7 @@ class Engine:
     ----------
     source : CutoutSource
     runners : tuple of ModelRunner
-        The requested models; their chained models hang below them.
+        The requested models and the backbones of those; the models that they feed hang below them.
     batch_size : int
         Cutouts per batch; becomes smaller where memory runs out.
     lanes : tuple of Lane
@@ -135,7 +134,7 @@ class Engine:
                 self.note(f"memory ran out: {self.batch_size} cutouts at a time from here on")
 
     def all_runners(self) -> Iterator[ModelRunner]:
-        """Every model that writes columns, chained ones after the model that feeds them."""
+        """Every model that writes columns, each after the model that feeds it."""
         waiting = list(self.runners)
         while waiting:
             runner = waiting.pop(0)
@@ -163,27 +162,23 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
     ------
     InputError, ModelError, DeviceError
     """
-    asked = [library.find(name, options.precision) for name in options.models]
-    candidates = asked or library.default_models(options.precision)
-    if any(model.card.precision == "int8" for model in candidates):
+    wanted = candidates(options)
+    if any(one.model.card.precision == "int8" for one in wanted):
         options = replace(options, device=int8_device(options.device))
     source = find_source(
         catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale,
-        bricks=options.bricks, field=max((model.card.field for model in candidates), default=0.0) or FIELD,
+        bricks=options.bricks, field=max((one.model.card.field for one in wanted), default=0.0) or FIELD,
         note=note,
     )  # fmt: skip
     device = find_device(options.device)
-    resampler = open_resampler(options.device, options.threads)
-    runners = []
-    chosen = _choose_models(options, source, candidates, asked=bool(asked))
-    chosen = _told_of_blind(chosen, source, note) if asked else _without_blind(chosen, source, note)
+    chosen = choose(options, source, wanted)
+    chosen = told_of_blind(chosen, source, note) if options.models else without_blind(chosen, source, note)
     if isinstance(source, CoaddSource):  # no larger stamps than these models want
-        source.field = max(model.card.field for model, _ in chosen) or FIELD
-    whole = [model.name for model, _ in chosen if model.card.precision != "int8"]
-    if options.precision == "int8" and whole:
-        note(f"note: computed in float32, for want of an int8 twin: {', '.join(whole)}")
-    for model, front in chosen:
-        runners.append(_open_runner(model, front, options, resampler, taken))
+        source.field = max(one.model.card.field for one in chosen) or FIELD
+    if options.precision == "int8":
+        tell_of_float32(chosen, note)
+    opener = _Opener(options, open_resampler(options.device, options.threads), taken)
+    runners = [opener.open(one.model, one.front, one.fed) for one in chosen]
     tile = tile_gb(TILE_ROWS, [column for runner in runners for column in runner.columns])
     engine = Engine(source, tuple(runners), _share_memory(options, source, device, BASE_GB + tile), note=note)
     _require_groups(options.groups, engine.all_runners())
@@ -194,44 +189,6 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
         if not all(runner.session.placed for runner in engine.all_runners()):
             note("note: this version of onnxruntime does not tell whether the GPU runs every node")
     return engine
-
-
-def _choose_models(
-    options: PredictOptions, source: CutoutSource, models: list[ModelFile], *, asked: bool
-) -> list[tuple[ModelFile, int]]:
-    """The models asked for (a misfit is an error), or every default model that fits."""
-    fronts = dict.fromkeys(front.name for model in models for front in model.card.fronts)
-    if fronts and options.front is not None and options.front not in fronts:
-        raise UsageError(f"no model has a front {options.front!r}", f"their fronts are {', '.join(fronts)}")
-    chosen, misfits = [], []
-    for model in models:
-        if model.card.columns or model.card.inputs:
-            misfits.append(
-                f"{model.name} wants catalogue columns, which this version does not feed" if model.card.columns else
-                f"{model.name} is fed by another model, not by cutouts"
-            )  # fmt: skip
-            continue
-        try:
-            chosen.append((model, choose_front(model.card, source.kind, source.bands, source.survey, options.front)))
-        except (InputError, UsageError) as error:
-            if asked:
-                raise
-            misfits.append(error.message)
-    if asked and misfits:
-        raise ModelError(
-            misfits[0], "use a model that works on pixels; it runs those that it feeds (see `galcli models list`)"
-        )
-    if not chosen and not misfits:
-        raise ModelError(
-            "no model is installed with this galcli", "name a model file with --model PATH, or install galcli again"
-        )
-    if not chosen:
-        raise InputError(
-            f"no default model fits these cutouts ({source.describe()}): " + "; ".join(misfits),
-            f"{'check --bands' if options.bands else 'give cutouts with these bands'}, "
-            "or choose a model with --model (see `galcli models list`)",
-        )
-    return chosen
 
 
 def _require_groups(groups: tuple[str, ...], runners: Iterable[ModelRunner]) -> None:
@@ -248,82 +205,30 @@ def _require_groups(groups: tuple[str, ...], runners: Iterable[ModelRunner]) -> 
             )
 
 
-def _without_blind(
-    chosen: list[tuple[ModelFile, int]], source: CutoutSource, note: Callable[[str], None]
-) -> list[tuple[ModelFile, int]]:
-    """Default models that the cutouts are large enough for; all of them where none is."""
-    seeing = [(model, front) for model, front in chosen if _sees(model.card, source)]
-    if not seeing:
-        return _told_of_blind(chosen, source, note)
-    for model, _ in chosen:
-        if not _sees(model.card, source):
-            note(f"note: without {model.name}, which sees {_fields(model, source)}")
-    return seeing
+@dataclass(frozen=True)
+class _Opener:
+    """What the models of a run are opened with; each takes the names of its columns in turn."""
 
+    options: PredictOptions
+    resampler: Graph
+    taken: Taken
 
-def _told_of_blind(
-    chosen: list[tuple[ModelFile, int]], source: CutoutSource, note: Callable[[str], None]
-) -> list[tuple[ModelFile, int]]:
-    """The models asked for; those that the cutouts are too small for are named."""
-    for model, _ in chosen:
-        if not _sees(model.card, source):
-            note(f"note: {model.name} sees {_fields(model, source)}: rows with so small ones get no prediction")
-    return chosen
-
-
-def _sees(card: Card, source: CutoutSource) -> bool:
-    """Whether the first cutouts fill enough of a model's field; also where it is unknown."""
-    # Pixels at the edge count where half of them is covered.
-    shown = min(1.0, (source.field + (card.pixel_scale or 0)) / card.field) ** 2 if card.field else 1.0
-    return not shown < 1 - card.max_masked
-
-
-def _fields(model: ModelFile, source: CutoutSource) -> str:
-    return f"{model.card.field:.3g} arcsec; the first cutouts show {source.field:.3g} arcsec"
-
-
-def _open_runner(model: ModelFile, front: int, options: PredictOptions, resampler: Graph, taken: Taken) -> ModelRunner:
-    # Models without a twin, and what a twin is chained to, stay in float32 beside int8.
-    precision = "auto" if options.precision == "int8" != model.card.precision else options.precision
-    session = Session(model, options.device, precision, options.threads)
-    outputs, status, tables = bind_outputs(model, options.groups, taken)
-    children = []
-    for link in model.card.chain:
-        if link.group is None or link.group in options.groups:
-            child = _open_runner(chained_file(model, link), 0, options, resampler, taken)
-            _require_bindings(session, child.session, link)
-            children.append((child, dict(link.bindings)))
-    return ModelRunner(model, session, resampler, front, outputs, status, tables, tuple(children))
-
-
-def chained_file(model: ModelFile, link: Chain) -> ModelFile:
-    """The model that another one feeds: beside its file, or among those installed."""
-    beside = model.path.with_name(f"{link.name}.onnx")
-    child = library.find(beside if beside.is_file() else link.name)
-    if child.sha256 != link.sha256:
-        raise ModelError(
-            f"{model.name} is chained to another version of {link.name} than {child.path}",
-            "export both models together",
-        )
-    return child
-
-
-def _require_bindings(feeding: Session, fed: Session, link: Chain) -> None:
-    """Refuse a chain whose tensors do not exist, or do not fit, before any work is done."""
-    if fault := next(_binding_faults(feeding, fed, link), None):
-        raise ModelError(fault, "export both models together")
-
-
-def _binding_faults(feeding: Session, fed: Session, link: Chain) -> Iterator[str]:
-    name, wanted = feeding.model.name, {tensor.name: tensor for tensor in fed.model.card.inputs}
-    if missing := sorted(set(link.bindings) - set(feeding.outputs)):
-        yield f"{name} has no output {', '.join(missing)} to feed {link.name}"
-    if sorted(link.bindings.values()) != sorted(wanted):
-        bound, inputs = (", ".join(sorted(names)) or "none" for names in (link.bindings.values(), wanted))
-        yield f"{name} feeds {link.name} with {bound}, but its inputs are {inputs}"
-    for source, target in link.bindings.items():
-        if fault := library.feeding_fault(feeding.outputs[source], wanted[target]):
-            yield f"{name} cannot feed input {target} of {link.name}: {source} {fault}"
+    def open(self, model: ModelFile, front: int = 0, fed: tuple[ModelFile, ...] = ()) -> ModelRunner:
+        """Open a model and those that it feeds: by its card, and ``fed`` by theirs."""
+        options, card = self.options, model.card
+        # Models without a twin, and what a twin is chained to, stay in float32 beside int8.
+        precision = "auto" if options.precision == "int8" != card.precision else options.precision
+        session = Session(model, options.device, precision, options.threads)
+        outputs, status, tables = bind_outputs(model, options.groups, self.taken)
+        asked = [link for link in card.chain if link.group is None or link.group in options.groups]
+        below = [(chained_file(model, link), link.bindings) for link in asked]
+        below += [(other, other.card.backbone.bindings) for other in fed if other.card.backbone]
+        children = []
+        for other, bindings in below:
+            child = self.open(other)
+            require_bindings(session, child.session, bindings)
+            children.append((child, dict(bindings)))
+        return ModelRunner(model, session, self.resampler, front, outputs, status, tables, tuple(children))
 
 
 def batches_gb(source: CutoutSource, batch_size: int, lanes: int, cutout_gb: float) -> float:

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
-from galcli.models import library
 from galcli.models.card import Label
 from galcli.models.library import ModelFile
+from galcli.predict.choice import asked_model
 from galcli.predict.classes import ClassScores, confusion, scores
-from galcli.predict.engine import chained_file
+from galcli.predict.feeding import backbone_file, chained_file
 from galcli.predict.options import PredictOptions
 from galcli.predict.run import predict
+from galcli.predict.runner import Taken, bind_outputs
 from galcli.predict.table import PREDICTIONS
 from galcli.progress import Progress, Quiet
 from galcli.sky.catalog import open_catalog
@@ -119,7 +120,7 @@ def evaluate(
     InputError
         If no label is known or usable.
     """
-    found = library.find(model, options.precision)
+    found = asked_model(model, options.precision)
     wanted = [Label(output=output.upper(), column=column) for output, column in labels.items()] or list(
         found.card.training.labels
     )
@@ -133,7 +134,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="galcli-evaluate-") as folder:
         out = Path(folder) / "predictions.fits"
         predict(dataclasses.replace(options, models=(model,), out=out, columns=columns, groups=groups), Quiet(progress))
-        table = read_table(out)
+        table = _by_its_own_names(read_table(out), found, groups)
     # As in training, a row counts when all its labels are usable: bright lines alone would be another sample.
     pairs = [(*pair, writer) for label, writer in zip(wanted, writers, strict=True)
              for pair in components(table, label)]  # fmt: skip
@@ -191,6 +192,31 @@ def _writers(model: ModelFile, groups: frozenset[str | None] = frozenset()) -> I
         yield _Writer(output.column, groups | {output.group}, f"{card.prefix}_STATUS", classes)
     for link in card.chain:
         yield from _writers(chained_file(model, link), groups | {link.group})
+
+
+def _by_its_own_names(
+    table: dict[str, NDArray[Any]], model: ModelFile, groups: tuple[str, ...]
+) -> dict[str, NDArray[Any]]:
+    """The table with a model's columns as its card calls them: those of its backbone come first, and may be called so."""
+    if model.card.backbone is None:
+        return table
+    taken = Taken(set(), set())
+    for before in _family(backbone_file(model, model.card.backbone), groups):
+        bind_outputs(before, groups, taken)
+    named = dict(table)
+    for one in _family(model, groups):
+        outputs, status, _ = bind_outputs(one, groups, taken)
+        named |= {bound.output.column: table[bound.column.name] for bound in outputs}
+        named[f"{one.card.prefix}_STATUS"] = table[status.name]
+    return named
+
+
+def _family(model: ModelFile, groups: tuple[str, ...]) -> Iterator[ModelFile]:
+    """A model and those chained to it that run with these groups, in the order of their columns."""
+    yield model
+    for link in model.card.chain:
+        if link.group is None or link.group in groups:
+            yield from _family(chained_file(model, link), groups)
 
 
 def components(table: dict[str, NDArray[Any]], label: Label) -> list[tuple[Label, int | None]]:

@@ -69,6 +69,8 @@ def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress
         card = runner.model.card
         front = card.fronts[runner.front].name if card.fronts else "columns"
         progress.note(f"model {card.name} {card.version} ({runner.model.sha256[:12]}), pixels as {front}")
+        for child in (child.model for child, _ in runner.children if child.model.card.backbone):
+            progress.note(f"model {child.name} {child.card.version} ({child.sha256[:12]}), fed by {card.name}")
     if catalog.id_name is None:
         progress.note(
             "note: no identifier of whole numbers or text among the columns (--id-column): rows are known by their number "

@@ -58,7 +58,7 @@ class Job:
 
     def on_grid(self, card: Card, front: Front, resampler: Graph) -> Usable:
         """The batch on a model's grid, made once for all models with that grid."""
-        key = (front.bands, card.size, card.pixel_scale, card.max_masked)
+        key = (front.bands, card.size, card.pixel_scale, card.max_masked, card.least_side)
         if key not in self._grids:
             grid = to_grid(self.batch, front, card, resampler)
             rows = np.flatnonzero((grid.status & int(NULL_BITS)) == 0)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli.cutouts.batch import PixelBatch
 from galcli.errors import ModelError
 from galcli.models.bound import Value
 from galcli.models.card import Output
@@ -45,19 +46,24 @@ class Rows:
     ----------
     index : ndarray (M,), int64
         Their places in the tile.
-    has_scale : ndarray (M,), bool
-        Whether offsets in arcsec mean anything.
+    arcsec : ndarray (M,), float64
+        Unit in which models give offsets on the sky: 1 where they know the scale of their grid, that of the cutout's
+        pixels where those come at native size. NaN where the image has no scale.
+    middle : ndarray (M, 2), float64
+        Where models give offsets from, in that unit from the object to the east and to the north: the middle of the
+        cutout at native size, else the object itself.
     status : ndarray (M,), int32
         `ModelStatus` bits; grows while the model is at work.
     """
 
     index: NDArray[np.int64]
-    has_scale: NDArray[np.bool_]
+    arcsec: NDArray[np.float64]
+    middle: NDArray[np.float64]
     status: NDArray[np.int32]
 
     def take(self, kept: NDArray[np.bool_]) -> Rows:
         """Some of the rows, with a status of their own."""
-        return Rows(self.index[kept], self.has_scale[kept], self.status[kept])
+        return Rows(self.index[kept], self.arcsec[kept], self.middle[kept], self.status[kept])
 
 
 @dataclass
@@ -79,7 +85,8 @@ class ModelRunner:
     tables : dict of str to str
         Name of each of the card's tables -> its name in the output file.
     children : tuple of (ModelRunner, dict)
-        Chained models with their bindings: tensor of this model -> input of the child.
+        Models that this one feeds, by its card or by theirs, with their bindings: tensor of this model -> input of the
+        child.
     """
 
     model: ModelFile
@@ -93,7 +100,7 @@ class ModelRunner:
 
     @property
     def columns(self) -> list[Column]:
-        """All columns of this model and its chained models, in table order."""
+        """All columns of this model and of those it feeds, in table order."""
         own = [bound.column for bound in self.outputs] + [self.status]
         return own + [column for child, _ in self.children for column in child.columns]
 
@@ -104,7 +111,7 @@ class ModelRunner:
 
     @property
     def _passed_on(self) -> set[str]:
-        """Tensors that feed chained models."""
+        """Tensors that feed other models."""
         return {tensor for _, bindings in self.children for tensor in bindings}
 
     def run(self, job: Job, table: Columns) -> None:
@@ -129,21 +136,24 @@ class ModelRunner:
         if good.size:
             front = np.full(good.size, self.front, np.int64)
             feeds: dict[str, Value] = {"pixels": seen.pixels, "valid": seen.valid, "front": front}
-            rows = Rows(job.batch.index[good], seen.grid.has_scale[good], status[good])
+            unit = job.batch.pixel_scale if card.native else 1.0
+            arcsec = np.where(seen.grid.has_scale, unit, np.nan)
+            middle = _middle(job.batch) if card.native else np.zeros((len(job), 2))
+            rows = Rows(job.batch.index[good], arcsec[good], middle[good], status[good])
             self._predict(feeds, rows, table, job)
             status[good] = rows.status
         table[self.status.name][job.batch.index] = status
         self._pass_on(job.batch.index, table)
 
     def _pass_on(self, index: NDArray[np.int64], table: Columns) -> None:
-        """Tell chained models why they were fed nothing for some of these rows."""
+        """Tell the models that this one feeds why they got nothing for some of these rows."""
         status = table[self.status.name][index]
         nothing = (status & int(NULL_BITS)) != 0
         for child, _ in self.children:
             table[child.status.name][index[nothing]] = status[nothing]
             child._pass_on(index, table)
 
-    def _run_chained(self, feeds: dict[str, Value], rows: Rows, table: Columns, job: Job) -> None:
+    def _run_fed(self, feeds: dict[str, Value], rows: Rows, table: Columns, job: Job) -> None:
         """Predict from another model's tensors; what that model met in a row holds for this one too."""
         if rows.index.size:
             self._predict(feeds, rows, table, job)
@@ -160,21 +170,28 @@ class ModelRunner:
         """Run the session; if the batch fails, find the rows that make it fail.
 
         A row that came alone fails as it would among others: there are no results then. A larger batch of which
-        nothing works shows that the model does not.
+        nothing works shows that the model does not. A model of cutouts at native size takes row by row
+        on the CPU.
         """
         n = len(feeds["front"]) if "front" in feeds else len(next(iter(feeds.values())))
-        try:
-            return job.run(self.session, feeds, self._tensors, self._passed_on), np.zeros(n, bool)
-        except ModelError:
-            if n == 1:
-                return {}, np.ones(1, bool)
+        if job.lane is not None or not self.model.card.native:
+            try:
+                return job.run(self.session, feeds, self._tensors, self._passed_on), np.zeros(n, bool)
+            except ModelError:
+                if n == 1:
+                    return {}, np.ones(1, bool)
         parts: list[Columns | None] = []
         for row in range(n):
+            # Where a row begins in memory, and whether it is alone, decides in which order onnxruntime adds up its
+            # numbers, unless rows are multiples of 16 bytes, as on common grids. A copy begins at such a multiple.
+            alone = {name: values[row : row + 1].copy() for name, values in feeds.items()}
             try:
-                parts.append(self.session.run({k: v[row : row + 1] for k, v in feeds.items()}, self._tensors))
+                parts.append(self.session.run(alone, self._tensors))
             except ModelError:
                 parts.append(None)
         worked = [part for part in parts if part is not None]
+        if not worked and n == 1:
+            return {}, np.ones(1, bool)
         if not worked:
             raise ModelError(
                 f"model {self.model.name} fails on every row of a batch",
@@ -198,15 +215,30 @@ class ModelRunner:
             if domain is not None and bound.output.column == domain.column:
                 rows.status[kept & (values > domain.threshold)] |= int(ModelStatus.OUT_OF_DOMAIN)
             if bound.output.sky_offset:
-                shape = (-1,) + (1,) * (values.ndim - 1)
-                values = np.where(rows.has_scale.reshape(shape), values, np.float32(np.nan))
+                values = _on_sky(values, bound.output, rows)
             table[bound.column.name][rows.index[kept]] = _as_column(values[kept], bound)
         for child, bindings in self.children:
             # Whole tensors stay where they are; a part of one is cut out on the host.
             fed = {target: results[source] for source, target in bindings.items()}
             if not kept.all():
                 fed = {target: values[kept] for target, values in fed.items()}
-            child._run_chained(fed, rows.take(kept), table, job)
+            child._run_fed(fed, rows.take(kept), table, job)
+
+
+def _middle(batch: PixelBatch) -> NDArray[np.float64]:
+    """Offset (N, 2) of the middle of each cutout from its object, px to the east and to the north."""
+    height, width = batch.pixels.shape[2:]
+    along = (np.array([width, height]) - 1) / 2 - batch.center
+    found: NDArray[np.float64] = along * [-1, 1]  # columns go to the west
+    return found
+
+
+def _on_sky(values: NDArray[Any], output: Output, rows: Rows) -> NDArray[Any]:
+    """Offsets and extents of a model in arcsec; offsets from the object."""
+    shape = (-1, *[1] * (values.ndim - 1))
+    if output.axis is not None:
+        values = values + rows.middle[:, ("east", "north").index(output.axis)].reshape(shape)
+    return values * rows.arcsec.reshape(shape)
 
 
 def _as_column(values: NDArray[Any], bound: BoundOutput) -> NDArray[Any]:

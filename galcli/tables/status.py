@@ -55,7 +55,8 @@ def meaning(status: int) -> str:
 
 MODEL_STATUS_MEANING: dict[ModelStatus, str] = {
     ModelStatus.MISSING_BAND: "a band the model needs has no data, or there is no cutout at all (values null)",
-    ModelStatus.MASKED: "too many pixels without data in the model's field, or in its centre (values null)",
+    ModelStatus.MASKED: "too many pixels without data in the model's field, or in its centre, "
+    "or a smaller cutout than the model takes (values null)",
     ModelStatus.PIXEL_SCALE: "pixel scale of a flux image unknown, or outside what can be resampled (values null)",
     ModelStatus.MODEL_ERROR: "the model gave a value that is not finite (values null)",
     ModelStatus.MISSING_COLUMN: "a catalogue column the model needs is null here (values null)",

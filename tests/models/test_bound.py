@@ -147,6 +147,23 @@ def test_memory_is_used_again(graph, images, lane, monkeypatch):
     assert len(made) <= 2 * 7
 
 
+def test_memory_of_many_shapes_is_not_kept_for_ever(lane):
+    info = helper.make_tensor_value_info
+    whole = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])], "double",
+        [info("x", TensorProto.FLOAT, ["N", "h", "w"])], [info("y", TensorProto.FLOAT, ["N", "h", "w"])],
+    )  # fmt: skip
+    model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    double = Graph(model.SerializeToString(), "double", "cpu")
+    for side in [*range(8, 72), *range(71, 7, -1)]:
+        x = np.random.default_rng(side).normal(size=(8, side, side + 1)).astype(np.float32)
+        assert np.array_equal(lane.run(double, {"x": x}, ["y"])["y"], 2 * x)
+        lane.clear()
+        kept = sum(slot.host.nbytes for slots in lane._free.values() for slot in slots)
+        assert kept <= 4 * 8 * 71 * 72 * 4
+        assert (x.shape, x.dtype.str) in lane._free  # what was used last stays
+
+
 def test_failures_are_told_apart(graph, images, lane, monkeypatch):
     with pytest.raises(ModelError, match="on 3 objects"):
         lane.run(graph, {"pixels": images[:3, :, :5]}, ["y"])

@@ -29,6 +29,9 @@ def test_schema_accepts_a_card_and_refuses_faults(fields):
             validator.validate(good | fault)
 
 
+BACKBONE = {"name": "other", "sha256": "0" * 64, "bindings": {"inner/z": "z"}}
+
+
 def tensor(name):
     return {"name": name, "shape": [6], "description": "latents"}
 
@@ -41,10 +44,30 @@ def tensor(name):
         ({"fronts": [], "columns": [{"name": "m", "quantity": "mag"}], "inputs": [tensor("z")]}, "neither fronts"),
         ({"fronts": [], "inputs": [tensor("z"), tensor("z")]}, "same name"),
         ({"fronts": [], "inputs": [tensor("z") | {"dtype": "f8"}]}, "dtype"),
+        ({"backbone": BACKBONE}, "feeds input tensors of a float32 model"),
+        ({"fronts": [], "columns": [{"name": "m", "quantity": "mag"}], "backbone": BACKBONE}, "feeds input tensors"),
+        (
+            {"fronts": [], "inputs": [tensor("z")], "backbone": BACKBONE, "precision": "int8", "twin_of": "0" * 64},
+            "of a float32 model",
+        ),
+        ({"fronts": [], "inputs": [tensor("z")], "backbone": BACKBONE | {"sha256": "0"}}, "sha256"),
     ],
 )
 def test_a_model_is_fed_in_one_way(fields, changes, words):
     with pytest.raises(ValidationError, match=words):
+        Card.model_validate(fields(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"least_side": 33},
+        {"size": None, "pixel_scale": None, "least_side": 0},
+        {"size": None, "pixel_scale": None, "least_side": 33, "fronts": [], "inputs": [tensor("z")]},
+    ],
+)
+def test_least_side_is_for_cutouts_of_native_size(fields, changes):
+    with pytest.raises(ValidationError, match="least_side"):
         Card.model_validate(fields(**changes))
 
 

@@ -266,3 +266,21 @@ def test_empty_batch(go, batch_of, scale):
         one.has_nan[:0], one.band_has_data[:0],
     )  # fmt: skip
     assert go(empty).pixels.shape == (0, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "taken"), [(33, 33, True), (33, 32, False), (32, 90, False), (90, 33, True)]
+)
+def test_cutouts_below_the_least_side_are_masked(go, batch_of, height, width, taken):
+    pixels = np.random.default_rng(0).normal(size=(3, 3, height, width)).astype(np.float32)
+    pixels[1, 2] = np.nan
+    out = go(batch_of(pixels), size=None, pixel_scale=None, least_side=33)
+    verdict = 0 if taken else ModelStatus.MASKED
+    assert out.status.tolist() == [verdict, ModelStatus.MISSING_BAND, verdict]
+    assert out.pixels.shape == pixels.shape
+
+
+def test_masks_of_many_sizes_are_not_kept_for_ever(go, batch_of):
+    for side in range(8, 60):
+        go(batch_of(noise(size=side)), size=None, pixel_scale=None)
+    assert len(grid._ones) <= grid._SIZES_KEPT

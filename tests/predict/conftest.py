@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from galcli.models.bound import Lane
+from galcli.models.devices import Device
+from galcli.predict import inputs
+from galcli.predict.engine import Engine
 from galcli.predict.paths import RunPaths
 from tests.survey import Survey, make_survey
 
@@ -51,3 +55,19 @@ def reference(tmp_path_factory: pytest.TempPathFactory, galcli: Run) -> bytes:
     survey = make_survey(tmp_path_factory.mktemp("reference") / "survey")
     galcli(*survey.predict("--order", 3))
     return survey.out.read_bytes()
+
+
+@pytest.fixture
+def lanes(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
+    """Engines open with two lanes on the CPU; the list holds them."""
+    opened: list[Engine] = []
+    real = inputs.open_engine
+
+    def in_lanes(*args: Any) -> Engine:
+        engine = real(*args)
+        engine.lanes = (Lane(Device("cpu")), Lane(Device("cpu")))
+        opened.append(engine)
+        return engine
+
+    monkeypatch.setattr(inputs, "open_engine", in_lanes)
+    return opened

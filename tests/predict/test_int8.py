@@ -20,7 +20,7 @@ from galcli.models.library import twin_path
 from galcli.sample import unpack
 from tests.average import write_average
 from tests.survey import Survey, read_predictions
-from tests.tiny_models import sha256, write_chain
+from tests.tiny_models import change_card, sha256, write_autoencoder, write_backbone, write_chain
 
 Run = Callable[..., Any]
 
@@ -104,6 +104,28 @@ def test_twin_feeds_the_model_that_its_original_feeds(survey: Survey, galcli: Ru
     np.testing.assert_allclose(read_predictions(survey.out)["DBL_VALUE"], 2 * survey.means, rtol=1e-6)
     found = fitsio.read(survey.out, ext="MODELS", columns="SHA256")
     assert np.char.strip(found).tolist() == [sha256(twin_path(encoder)), sha256(reader)]
+    galcli("validate", survey.out)
+
+
+def test_autoencoder_and_its_backbone_stay_in_float32(survey: Survey, galcli: Run) -> None:
+    backbone = write_backbone(survey.root / "backbone.onnx")
+    sae = write_autoencoder(survey.root / "sae.onnx", backbone)
+    words = ["predict", survey.catalog, "-o", survey.out, "--device", "cpu", "--threads", 1, "--model", sae]
+    galcli(*words)
+    full = read_predictions(survey.out)
+    twin = twin_path(backbone)
+    twin.write_bytes(backbone.read_bytes())
+    change_card(twin, precision="int8", twin_of=sha256(backbone))
+    said = galcli(*words, "--precision", "int8", "--overwrite").err
+    assert "note: computed in float32, for want of an int8 twin: sae\n" in said
+    assert "note: computed in float32, as the backbone of sae: backbone\n" in said
+    np.testing.assert_array_equal(read_predictions(survey.out), full)
+    # Who asks for the backbone itself gets its twin, beside what feeds the autoencoder.
+    galcli(*words, "--model", backbone, "--precision", "int8", "--overwrite")
+    rows, models = read_predictions(survey.out), fitsio.read(survey.out, ext="MODELS", columns="SHA256")
+    assert np.char.strip(models).tolist() == [sha256(backbone), sha256(sae), sha256(twin)]
+    np.testing.assert_array_equal(rows["SAE_CODE"], full["SAE_CODE"])
+    assert {"BBN_SUM", "BBN_SUM_2"} < set(rows.dtype.names or ())
     galcli("validate", survey.out)
 
 

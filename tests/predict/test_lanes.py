@@ -16,7 +16,6 @@ from galcli.models import devices, nvidia
 from galcli.models.bound import Lane
 from galcli.models.devices import Device
 from galcli.models.session import Graph
-from galcli.predict import inputs
 from galcli.predict.engine import Engine
 from galcli.tables.status import ModelStatus, RowStatus
 from tests.average import write_average
@@ -24,22 +23,6 @@ from tests.survey import Survey, make_survey, read_predictions, write_stacks
 from tests.tiny_models import write_chain, write_classes, write_logarithm, write_network
 
 Run = Callable[..., Any]
-
-
-@pytest.fixture
-def lanes(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
-    """Engines open with two lanes on the CPU; the list holds them."""
-    opened: list[Engine] = []
-    real = inputs.open_engine
-
-    def in_lanes(*args: Any) -> Engine:
-        engine = real(*args)
-        engine.lanes = (Lane(Device("cpu")), Lane(Device("cpu")))
-        opened.append(engine)
-        return engine
-
-    monkeypatch.setattr(inputs, "open_engine", in_lanes)
-    return opened
 
 
 def predict(survey: Survey, *models: Path, batch: int = 3) -> list[str]:
