@@ -6,7 +6,6 @@ at the start and stored. So the state on disk is small, and a killed and resumed
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections import deque
@@ -26,7 +25,8 @@ from galcli.training.data import Batch
 from galcli.training.devices import make_fabric
 from galcli.training.identity import require_same
 from galcli.training.keeping import BEST, Keep, averaged
-from galcli.training.optim import OPTIMIZERS, SCHEDULES, OptimizerName, ScheduleName, ranger, set_rate
+from galcli.training.layout import channels_last
+from galcli.training.optim import OPTIMIZERS, SCHEDULES, OptimizerName, ScheduleName, set_rate
 from galcli.training.progress import Reporter, stop_requests
 from galcli.training.seeds import mix
 
@@ -58,6 +58,18 @@ class Task(Protocol):
 
     def validate(self, module: nn.Module, stage: int, final: bool) -> dict[str, Any]:
         """Figures on the held-out objects of a stage; all of them at the end, a part of them on the way."""
+        ...
+
+
+class Constraint(Protocol):
+    """What holds of the weights after every step."""
+
+    def on_gradients(self, module: nn.Module) -> None:
+        """Change gradients before a step."""
+        ...
+
+    def on_weights(self, module: nn.Module) -> None:
+        """Change weights after it."""
         ...
 
 
@@ -181,6 +193,7 @@ class Fit:
         How to train.
     out : Path
         Folder of the state and the metrics; made if need be.
+    constraint : Constraint, optional
 
     Attributes
     ----------
@@ -190,10 +203,14 @@ class Fit:
         Figures so far.
     """
 
-    def __init__(self, module: nn.Module, task: Task, feeds: Sequence[Feed], settings: Settings, out: Path) -> None:
+    def __init__(
+        self, module: nn.Module, task: Task, feeds: Sequence[Feed], settings: Settings, out: Path,
+        constraint: Constraint | None = None,
+    ) -> None:  # fmt: skip
         self.fabric = make_fabric(settings.device)
-        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = channels_last(module)
         self.task, self.feeds, self.settings, self.out = task, feeds, settings, out
+        self.constraint = constraint
         self.history = History()
         self.steps = settings.steps
         self.schedule = SCHEDULES[settings.schedule](settings.lr)
@@ -295,7 +312,11 @@ class Fit:
                 "lower the learning rate, or look at the labels and pixels of these rows",
             )
         self.fabric.backward(loss)
+        if self.constraint is not None:
+            self.constraint.on_gradients(self.module)
         optimizer.step()
+        if self.constraint is not None:
+            self.constraint.on_weights(self.module)
         if self.average is not None:
             self.average.update_parameters(self.module)
         self.losses.append(value)
@@ -354,36 +375,3 @@ class Fit:
         for path in self.out.glob(BEST.format("*")):
             if path != best:
                 path.unlink()
-
-
-def seconds_per_step(module: nn.Module, task: Task, feed: Feed, device: str, steps: int = 6) -> float:
-    """Time of one training step on this machine, measured on a copy of the network.
-
-    Parameters
-    ----------
-    module, task, feed
-        As for ``Fit``.
-    device : str
-        As in ``Settings``.
-    steps : int
-        Steps measured, after two that warm up.
-
-    Returns
-    -------
-    float
-        Seconds, preparation of the batch included.
-    """
-    fabric = make_fabric(device)
-    twin = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model = fabric.setup_module(twin)
-    optimizer: Any = fabric.setup_optimizers(ranger(twin, 1e-6))
-    began = 0.0
-    for step in range(steps + 2):
-        if step == 2:
-            began = time.monotonic()
-        optimizer.zero_grad()
-        loss = task.loss(model, feed.batch(step).to(fabric.device))
-        fabric.backward(loss)
-        optimizer.step()
-        float(loss.detach())
-    return (time.monotonic() - began) / steps

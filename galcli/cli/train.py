@@ -172,6 +172,78 @@ def dmagnet(
     click.echo(f"next: galcli predict CATALOG --model {model}")
 
 
+@command.command("sae")
+@click.option(
+    "--on", default="images", show_default=True, metavar="images|features:MODEL[:LAYER]",
+    help="What is coded: cutouts, or the inner maps of a model file.",
+)  # fmt: skip
+@click.option(
+    "--kind", type=click.Choice(["mlp", "cnn", "fno"]), default="fno", show_default=True,
+    help="mlp: a vector of each cell (of images: each patch); cnn: kernels; fno: kernels in Fourier space, at any "
+    "resolution.",
+)  # fmt: skip
+@click.option(
+    "--lift", type=click.IntRange(min=0), is_flag=False, flag_value=0, metavar="[CHANNELS]",
+    help="Code in a space of so many channels (default: twice as many as there are).",
+)  # fmt: skip
+@training.out_option("sae")
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path),
+    help="Survey to learn from (default: the mock survey, made on the fly).",
+)
+@training.cutouts_option
+@training.reading_options
+@training.preset_option(
+    "default",
+    "published",
+    "quick",
+    told="published: more galaxies and larger batches, for a GPU; quick: minutes on two cores.",
+)
+@click.option("--concepts", type=click.IntRange(min=1), help="Size of the dictionary.")
+@click.option("--active", type=click.IntRange(min=1), help="Concepts per galaxy, or of mlp per cell.")
+@click.option(
+    "--sparsity", type=click.Choice(["topk", "batchtopk", "jumprelu", "l1"]), default="topk", show_default=True,
+    help="What makes codes sparse.",
+)  # fmt: skip
+@click.option("--penalty", type=click.FloatRange(min=0), help="Weight of the sparsity of jumprelu and l1.")
+@click.option(
+    "--nested",
+    is_flag=True,
+    help="Matryoshka: the first concepts are a dictionary of their own, and so on to all of them.",
+)
+@training.seed_option
+@training.resume_option
+@training.minutes_option
+@training.epochs_option
+@training.objects_option()
+@training.cache_option
+@training.device_option
+@stoppable()
+def sae(
+    out: Path, seed: int, objects: int | None, cache: Path | None, catalog: Path | None, cutouts: Path | None,
+    **arguments: Any,
+) -> None:  # fmt: skip
+    """Train a sparse autoencoder, a dictionary of concepts, and export it to ONNX with its card.
+
+    Its concepts say what is in an image, where and how strongly. Without --catalog it trains on the mock survey and says
+    so.
+    """
+    need_training("galcli train")
+    from dataclasses import fields
+
+    from galcli.training.recipes.sae import Asked
+    from galcli.training.recipes.sae_data import Source
+    from galcli.training.recipes.sae_export import train_and_export
+
+    reading = training.reading_of(arguments)
+    asked = Asked(**{field.name: arguments.pop(field.name) for field in fields(Asked)})
+    source = Source(cache or out / "cache", seed, objects, catalog, cutouts, reading)
+    model = train_and_export(out, source, asked, **arguments)
+    click.echo(f"model: {model}")
+    click.echo(f"next: galcli predict CATALOG --model {model}")
+
+
 @command.command("int8")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(

@@ -102,3 +102,39 @@ def test_shifted_data_have_shifted_codes(kind: str) -> None:
         return maps.roll((5, -4), (2, 3))
 
     torch.testing.assert_close(dictionary.correlate(shifted(x)), shifted(dictionary.correlate(x)), rtol=0, atol=1e-5)
+
+
+def test_shifted_kernels_and_codes_say_the_same() -> None:
+    torch.manual_seed(0)
+    dictionary, side = Spectral(2, 3, 4), 18
+    z, x = torch.randn(2, 3, side, side), torch.randn(2, 2, side, side)
+    made, codes = dictionary.synthesise(z), dictionary.correlate(x)
+    away = torch.tensor([[2, -3], [0, 5], [1, 1]])
+    dictionary.shift_(away / side)
+    moved = torch.stack([z[:, k].roll(tuple(away[k].tolist()), (1, 2)) for k in range(3)], 1)
+    torch.testing.assert_close(dictionary.synthesise(moved), made, atol=1e-4, rtol=0)
+    known = torch.stack([codes[:, k].roll(tuple(away[k].tolist()), (1, 2)) for k in range(3)], 1)
+    torch.testing.assert_close(dictionary.correlate(x), known, atol=1e-4, rtol=0)
+    dictionary.shift_(torch.full((3, 2), 0.1))
+    torch.testing.assert_close(dictionary.norms(), torch.ones(3))
+
+
+def test_the_middle_of_a_kernel_is_where_its_light_is() -> None:
+    side = 17
+    y, x = torch.meshgrid(torch.arange(side) - 8, torch.arange(side) - 8, indexing="ij")
+    places = [(3, -2), (-4, 0), (0, 4)]
+    kernels = torch.stack([torch.exp(-((y - a) ** 2 + (x - b) ** 2) / 4.5) for a, b in places])
+    dictionary = Spectral.of_kernels(kernels.unsqueeze(1), 8)
+    torch.testing.assert_close(dictionary.middles() * side, torch.tensor(places).float(), atol=1e-2, rtol=0)
+    dictionary.shift_(dictionary.middles())
+    torch.testing.assert_close(dictionary.middles(), torch.zeros(3, 2), atol=1e-3, rtol=0)
+
+
+def test_a_part_of_a_dictionary_makes_its_part() -> None:
+    torch.manual_seed(1)
+    for dictionary in (Pointwise(3, 6), Convolutional(3, 6, 3), Spectral(3, 6, 2)):
+        z = torch.randn(2, 6, 8, 8)
+        parts = [dictionary.synthesise(z[:, rows], rows) for rows in (slice(0, 2), slice(2, 6))]
+        torch.testing.assert_close(sum(parts), dictionary.synthesise(z), atol=1e-5, rtol=1e-4)
+        cosines = dictionary.atoms() @ dictionary.atoms().t()
+        torch.testing.assert_close(cosines.diagonal(), torch.ones(6))

@@ -53,9 +53,12 @@ def analyse(x: Tensor, modes: int) -> tuple[Tensor, Tensor]:
     height, width = x.shape[-2], x.shape[-1]
     cos_x, sin_x = _waves(0, modes, width, x.device)
     cos_y, sin_y = _waves(-modes, modes, height, x.device)
-    re, im = x @ cos_x.t(), -(x @ sin_x.t())
-    area = height * width
-    return (cos_y @ re + sin_y @ im) / area, (cos_y @ im - sin_y @ re) / area
+    # Cosines and sines side by side: every large map goes through one product.
+    along_x = x @ torch.cat([cos_x, -sin_x]).t()
+    both = along_x.transpose(-1, -2).contiguous() @ torch.cat([cos_y, sin_y]).t() / (height * width)
+    columns, rows = modes + 1, least_side(modes)
+    re, im = both.transpose(-1, -2)[..., :columns], both.transpose(-1, -2)[..., columns:]
+    return re[..., :rows, :] + im[..., rows:, :], im[..., :rows, :] - re[..., rows:, :]
 
 
 def synthesise(real: Tensor, imaginary: Tensor, height: int, width: int) -> Tensor:
@@ -74,10 +77,12 @@ def synthesise(real: Tensor, imaginary: Tensor, height: int, width: int) -> Tens
     modes = real.shape[-1] - 1
     cos_x, sin_x = _waves(0, modes, width, real.device)
     cos_y, sin_y = _waves(-modes, modes, height, real.device)
-    re = cos_y.t() @ real - sin_y.t() @ imaginary
-    im = cos_y.t() @ imaginary + sin_y.t() @ real
+    # As in `analyse`: real and imaginary parts in one product along each axis.
+    turn = torch.cat([torch.cat([cos_y, sin_y], 1), torch.cat([-sin_y, cos_y], 1)])
+    along_y = torch.cat([real, imaginary], -2).transpose(-1, -2).contiguous() @ turn
+    re, im = along_y[..., :height], along_y[..., height:]
     twice = multiplicity(modes, real.device).unsqueeze(1)
-    return re @ (twice * cos_x) - im @ (twice * sin_x)
+    return torch.cat([re, im], -2).transpose(-1, -2).contiguous() @ torch.cat([twice * cos_x, -twice * sin_x])
 
 
 def multiplicity(modes: int, device: torch.device | str = "cpu") -> Tensor:

@@ -81,6 +81,15 @@ class FeedForward(nn.Module):
         u = self.weights.correlate(x) + self.bias
         return u, self.sparsity(u)
 
+    @torch.no_grad()
+    def scale_(self, factor: float) -> None:
+        """Multiply the weights, and with them codes of any sparsity by counts."""
+        self.weights.weight.mul_(factor)
+
+    def penalty(self, coded: Coded) -> Tensor:
+        """What the sparsity adds to the loss."""
+        return self.sparsity.penalty(coded.before, coded.codes)
+
 
 class Unrolled(nn.Module):
     """Steps of a descent: z <- sparse(z - rate D^T (D z - x)), from z = 0.
@@ -141,7 +150,12 @@ class SAE(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Data (N, C, H, W) of codes (N, p, H, W)."""
-        made = self.dictionary.synthesise(codes)
-        if self.offset is not None:
-            made = made + self.offset
+        return self.finish(self.dictionary.synthesise(codes))
+
+    def finish(self, made: Tensor) -> Tensor:
+        """Data (N, C, H, W) of what the dictionary made."""
+        return self.lowered(made if self.offset is None else made + self.offset)
+
+    def lowered(self, made: Tensor) -> Tensor:
+        """What the dictionary made, without the offset, in the channels of the data."""
         return made if self.lift is None else self.lift.lower(made)

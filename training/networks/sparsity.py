@@ -26,7 +26,7 @@ def energy(z: Tensor) -> Tensor:
 def top_concepts(z: Tensor, count: int) -> Tensor:
     """The ``count`` maps of each object with the largest energy; the others become 0."""
     chosen = energy(z).topk(min(count, z.shape[1]), 1).indices
-    mask = torch.zeros(z.shape[:2], dtype=z.dtype, device=z.device).scatter(1, chosen, 1.0)
+    mask = torch.zeros_like(z[:, :, 0, 0]).scatter(1, chosen, 1.0)
     return z * mask[:, :, None, None]
 
 
@@ -54,6 +54,8 @@ def top_domain(z: Tensor, part: float) -> tuple[Tensor, Tensor]:
 class Running(nn.Module):
     """A threshold for each of some values, learned as the running mean of what was just kept in training.
 
+    The first values count alike; then each new one has the weight `MOMENTUM`.
+
     Parameters
     ----------
     count : int
@@ -65,14 +67,18 @@ class Running(nn.Module):
     def __init__(self, count: int) -> None:
         super().__init__()
         self.register_buffer("value", torch.zeros(count))
-        self.register_buffer("seen", torch.zeros(count, dtype=torch.bool))
+        self.register_buffer("seen", torch.zeros(count))
 
     @torch.no_grad()
     def update(self, new: Tensor, known: Tensor) -> None:
-        """Take in new values (count,) where they are ``known`` (count,), the first ones as they are."""
-        moved = torch.where(self.seen, self.value + MOMENTUM * (new - self.value), new)
-        self.value.copy_(torch.where(known, moved, self.value))
-        self.seen |= known
+        """Take in new values (count,) where they are ``known`` (count,)."""
+        self.seen += known
+        weight = (1 / self.seen.clamp_min(1)).clamp_min(MOMENTUM)
+        self.value.copy_(torch.where(known, self.value + weight * (new - self.value), self.value))
+
+    def begin_anew(self) -> None:
+        """Forget how many values were taken in: the next one replaces them all."""
+        self.seen.zero_()
 
 
 class _Step(torch.autograd.Function):
@@ -197,16 +203,24 @@ class TopK(Sparsity):
 
     def forward(self, u: Tensor) -> Tensor:
         """See `Sparsity`."""
-        z = top_concepts(u.relu(), self.count)
         if self.part >= 1:
-            return z
+            return top_concepts(u.relu(), self.count)
         if not self.training:
+            z = top_concepts(u.relu(), self.count)
             return z * (z > self.domain.value[:, None, None])
-        z, least = top_domain(z, self.part)
-        used = energy(z) > 0
-        total = used.sum(0)
-        self.domain.update((least * used).sum(0) / total.clamp_min(1), total > 0)
-        return z
+        u = u.relu()
+        chosen = energy(u).topk(min(self.count, u.shape[1]), 1).indices
+        place = chosen[:, :, None, None].expand(-1, -1, u.shape[2], u.shape[3])
+        z, least = top_domain(u.gather(1, place), self.part)
+        self._note(chosen, least, energy(z) > 0)
+        return torch.zeros_like(u).scatter(1, place, z)
+
+    def _note(self, chosen: Tensor, least: Tensor, used: Tensor) -> None:
+        """Take the mean over objects of the smallest values kept into the thresholds of their concepts."""
+        total, number = torch.zeros_like(self.domain.value), torch.zeros_like(self.domain.value)
+        total = total.scatter_add(0, chosen.flatten(), (least * used).flatten().to(total.dtype))
+        number = number.scatter_add(0, chosen.flatten(), used.flatten().to(total.dtype))
+        self.domain.update(total / number.clamp_min(1), number > 0)
 
 
 class TopKCells(Sparsity):
@@ -225,6 +239,25 @@ class TopKCells(Sparsity):
     def forward(self, u: Tensor) -> Tensor:
         """See `Sparsity`."""
         return top_cells(u.relu(), self.count)
+
+
+class Cells(Sparsity):
+    """A sparsity of objects applied to cells: every cell is an object of its own, as in autoencoders of vectors.
+
+    Parameters
+    ----------
+    each : Sparsity
+    """
+
+    def __init__(self, each: Sparsity) -> None:
+        super().__init__()
+        self.each = each
+
+    def forward(self, u: Tensor) -> Tensor:
+        """See `Sparsity`."""
+        n, concepts, height, width = u.shape
+        z = self.each(u.permute(0, 2, 3, 1).reshape(-1, concepts, 1, 1))
+        return z.reshape(n, height, width, concepts).permute(0, 3, 1, 2)
 
 
 class BatchTopK(Sparsity):

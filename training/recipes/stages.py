@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from galcli.training.fit import Feed, Task, seconds_per_step
+from galcli.training.fit import Feed, Task
+from galcli.training.pace import seconds_per_step
 from galcli.training.progress import say
 
 #: Part of a given time that is spent on steps; the rest is for validation and files.
