@@ -9,6 +9,7 @@ import click
 
 from galcli.cli import training_options as training
 from galcli.cli.extras import need_training
+from galcli.cli.options import Decorator, all_of
 from galcli.cli.stoppable import stoppable
 
 
@@ -92,3 +93,59 @@ def dmagnet_table(
     reading = training.reading_of(arguments)
     source = Source(cache or out / "cache", seed, objects, galaxy10, verify, catalog, cutouts, label_column, reading)
     click.echo(run(out, source, **arguments), nl=False)
+
+
+#: Experiments with sparse autoencoders, and what each asks.
+_SAE = {
+    "sae-recovery": "Are the atoms of sparse data found again, and faster where data are lifted to more channels?",
+    "sae-convolutional": "Are the kernels of sparse convolutional data found again, up to shift and sign?",
+    "sae-spectral": "Is SAE-FNO with all modes the same as SAE-CNN, and better for smooth kernels with few?",
+    "sae-resolution": "Does SAE-FNO hold on finer grids than those it learned from, where SAE-CNN does not?",
+    "sae-stability": "Do the concepts of SAE-FNO depend less on the number of active ones than those of SAE-MLP?",
+    "sae-correlation": "Are the concepts of SAE-FNO more widely correlated than those of SAE-CNN?",
+    "sae-utilisation": "Does SAE-FNO need fewer concepts for a population of images than SAE-MLP?",
+    "sae-rotation": "Does SAE-FNO suffer less than SAE-MLP where images are rotated?",
+    "sae-lifting": "Do SAE-MLP, SAE-CNN and SAE-FNO learn faster where data are lifted to more channels?",
+}
+
+
+def _sae_options(name: str, holds: str) -> Decorator:
+    return all_of(
+        click.option(
+            "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path(name), show_default=True,
+            help=f"Folder for {holds}.",
+        ),
+        training.preset_option("quick", "full", told="quick: minutes on two cores; full: as published, for a GPU."),
+        click.option("--seeds", type=click.IntRange(min=1), help="Repeats, three without it; more may be added later."),
+        click.option("--resume", is_flag=True, help="Go on with what is in the output folder."),
+        training.device_option,
+    )  # fmt: skip
+
+
+def _sae_command(name: str, asked: str) -> click.Command:
+    @click.command(name, help=f"{asked}\n\nMeasured with several seeds, and held against the paper's claims.")
+    @_sae_options(name, f"table.txt, result.json, {name}.png and one file per seed")
+    @stoppable()
+    def experiment(out: Path, **arguments: Any) -> None:
+        need_training("galcli experiment")
+        from galcli.training.experiments.sae_all import find
+        from galcli.training.experiments.sae_experiment import run_experiment
+
+        click.echo(run_experiment(out, find(name), **arguments), nl=False)
+
+    return experiment
+
+
+for _name, _asked in _SAE.items():
+    command.add_command(_sae_command(_name, _asked))
+
+
+@command.command("sae-all")
+@_sae_options("sae-all", "table.md and one folder per experiment")
+@stoppable()
+def sae_all(out: Path, **arguments: Any) -> None:
+    """All experiments with sparse autoencoders, and one table of the paper's claims: which of them hold here."""
+    need_training("galcli experiment")
+    from galcli.training.experiments.sae_all import sae_all as run
+
+    click.echo(run(out, **arguments), nl=False)
