@@ -342,8 +342,8 @@ class Fit:
         if best is not None and best.name == BEST.format(self.history.step):
             shown = self.module if self.average is None else self.average.module
             checkpoint.save(best, shown.state_dict(), {"step": self.history.step} | figures)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if isinstance(value, float))
-        reporter.say(f"stage {stage + 1} epoch {epoch:.2f}  train {loss:.4f}  {shown}")
+        words = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if isinstance(value, float))
+        reporter.say(f"stage {stage + 1} epoch {epoch:.2f}  train {loss:.4f}  {words}")
         return True
 
     def _open(self, optimizer: Optimizer, resume: bool) -> None:

@@ -17,7 +17,7 @@ def test_concepts_are_told_with_strength_place_and_extent() -> None:
     z[0, 1, 4, 3], z[0, 1, 4, 7] = 1.0, 1.0  # two cells on either side of it
     z[1, 4, 0, 10] = 3.0
     found = strongest(z, 3, -offsets(11), offsets(9))
-    assert found.index.tolist() == [[3, 1, -1], [4, -1, -1]]
+    assert found.number.tolist() == [[3, 1, -1], [4, -1, -1]]
     assert found.active.tolist() == [2, 1]
     torch.testing.assert_close(found.strength[0, :2], torch.tensor([2.0, math.sqrt(2)]) / math.sqrt(99))
     assert not found.strength[1, 1:].any()

@@ -16,7 +16,7 @@ class Concepts(NamedTuple):
 
     Attributes
     ----------
-    index : Tensor (N, K), int64
+    number : Tensor (N, K), int64
         Number of the concept; -1 where fewer are active.
     strength : Tensor (N, K), float32
         Root mean square of its map; 0 where there is none.
@@ -28,7 +28,7 @@ class Concepts(NamedTuple):
         How many are active: of all, not of those listed.
     """
 
-    index: Tensor
+    number: Tensor
     strength: Tensor
     dx: Tensor
     dy: Tensor

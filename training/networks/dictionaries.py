@@ -52,7 +52,7 @@ class Dictionary(nn.Module):
     def atoms(self) -> Tensor:
         """Atoms as vectors (p, D) of norm 1, whose products are cosines; 0 where an atom is."""
         flat = (self.weight * self.metric.sqrt()).flatten(1)
-        return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return flat / flat.square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)
 
     @torch.no_grad()
     def normalise_(self) -> None:

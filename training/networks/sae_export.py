@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from galcli.training.networks.concepts import strength, strongest, summed
-from galcli.training.networks.sae import SAE
+from galcli.training.networks.sae import SAE, Coded, FeedForward
 
 #: Names of what the modules here return.
 OUTPUTS = (
@@ -69,21 +69,23 @@ class _Exported(nn.Module):
 
     def __init__(self, sae: SAE, mean: Tensor, listed: int) -> None:
         super().__init__()
-        self.sae, self.listed = sae, listed
+        assert isinstance(sae.encoder, FeedForward)
+        self.sae, self.listed, self.sparsity = sae, listed, sae.encoder.sparsity
         self.register_buffer("mean", mean.reshape(-1, 1, 1))
 
     def before(self, x: Tensor) -> Tensor:
         """What the sparsity is given."""
-        return self.sae(x).before
+        coded: Coded = self.sae(x)
+        return coded.before
 
     def told(self, x: Tensor, before: Tensor, east: Tensor, north: Tensor) -> Said:
         """Columns out of what the sparsity is given."""
-        codes = self.sae.encoder.sparsity(before)
+        codes = self.sparsity(before)
         left = summed((x - self.sae.decode(codes)).square(), 3)
         whole = summed((x - self.mean).square(), 3)
         found = strongest(codes, self.listed, east, north)
         return Said(
-            found.index.to(torch.int32), found.strength, found.dx, found.dy, found.size,
+            found.number.to(torch.int32), found.strength, found.dx, found.dy, found.size,
             left / torch.where(whole > 0, whole, 1.0), found.active.to(torch.int16),
             strength(codes), codes, x, before,
         )  # fmt: skip

@@ -256,7 +256,7 @@ class Cells(Sparsity):
     def forward(self, u: Tensor) -> Tensor:
         """See `Sparsity`."""
         n, concepts, height, width = u.shape
-        z = self.each(u.permute(0, 2, 3, 1).reshape(-1, concepts, 1, 1))
+        z: Tensor = self.each(u.permute(0, 2, 3, 1).reshape(-1, concepts, 1, 1))
         return z.reshape(n, height, width, concepts).permute(0, 3, 1, 2)
 
 

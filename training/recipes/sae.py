@@ -17,6 +17,7 @@ from galcli.training import checkpoint
 from galcli.training.data import Batch
 from galcli.training.fit import STATE, Feed, Fit, Settings, require_new
 from galcli.training.networks.robust import RobustPixels
+from galcli.training.networks.sae import FeedForward
 from galcli.training.pixels import FRONTS
 from galcli.training.progress import say
 from galcli.training.recipes.asked import lookup
@@ -238,6 +239,7 @@ def begin(module: Prepared, feed: Feed, batches: int) -> None:
     """
     sae, total, count = module.sae, torch.zeros(1), 0
     assert sae.offset is not None
+    assert isinstance(sae.encoder, FeedForward)
     for batch in map(feed.batch, range(batches)):
         x = _lifted(module, batch)
         total, count = total + x.double().mean((2, 3)).sum(0), count + len(batch)

@@ -22,6 +22,7 @@ from galcli.training.data import Batch
 from galcli.training.networks.dictionaries import Spectral
 from galcli.training.networks.resnet import STRIDE
 from galcli.training.networks.robust import RobustPixels
+from galcli.training.networks.sae import FeedForward
 from galcli.training.networks.sae_export import OUTPUTS, ExportedImages, ExportedMaps, Said
 from galcli.training.networks.sparsity import Running
 from galcli.training.pixels import FRONTS
@@ -135,7 +136,7 @@ def _inputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 def centre(module: Prepared) -> None:
     """Move spectral kernels to where codes stand: a dictionary says the same with kernels here and codes there."""
     dictionary, encoder = module.sae.dictionary, module.sae.encoder
-    if isinstance(dictionary, Spectral):
+    if isinstance(dictionary, Spectral) and isinstance(encoder, FeedForward) and isinstance(encoder.weights, Spectral):
         middles = dictionary.middles()
         dictionary.shift_(middles)
         encoder.weights.shift_(middles)
@@ -284,7 +285,7 @@ def _found(
             part = {name: values[rows] for name, values in said.items()}
             figures += list(sae_measure.metrics(part, {n: v[rows] for n, v in probes.items()}, sample, front))
     strength = said["inner/strength"].astype(np.float64)
-    alive = (strength > 0).any(0)
+    alive = np.asarray((strength > 0).any(0))
     views = len(strength)
     figures.append({"name": "redundancy: mean largest cosine between atoms", "sample": "the dictionary",
                     "objects": int(alive.sum()), "value": rounded(sae_measure.redundancy(module.sae.dictionary.atoms(), alive))})  # fmt: skip

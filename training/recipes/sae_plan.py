@@ -152,7 +152,7 @@ class Preset:
 
     objects: int
     epochs: float
-    batch: int = 64
+    batch: int = 32
     tokens: int = 8192
     lr: float = 1e-3
     weight_decay: float = 0.0
@@ -163,7 +163,7 @@ class Preset:
 
 
 PRESETS = {
-    "default": Preset(20_480, 20.0),
+    "default": Preset(20_480, 10.0),
     "published": Preset(51_200, 20.0, batch=256),
     "quick": Preset(1_024, 4.0),
 }

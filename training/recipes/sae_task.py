@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from galcli.training.data import Batch
-from galcli.training.networks.dictionaries import EVERY, Dictionary, Pointwise
-from galcli.training.networks.sae import SAE, Coded
+from galcli.training.networks.dictionaries import Pointwise
+from galcli.training.networks.sae import SAE, Coded, FeedForward
 from galcli.training.networks.sparsity import top_cells, top_concepts
 
 #: Objects, or cells of vectors, without which a concept is dead; how many dead ones try; the weight of their loss
@@ -49,27 +49,27 @@ class Reconstruction:
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Fraction of variance unexplained, with the penalty of the sparsity and the share of dead concepts."""
         x, coded = module(batch.pixels, batch.valid, batch.front)
-        sae: SAE = module.sae  # type: ignore[assignment]
+        sae, idle = _parts(module)
+        assert isinstance(sae.encoder, FeedForward)
         loss = self._reconstruction(sae, x, coded) + sae.encoder.penalty(coded)
-        dead = module.idle > self.dead  # type: ignore[operator]
+        dead = idle > self.dead
         return loss + AUXILIARY * revival(sae, x, coded, dead) if bool(dead.any()) else loss
 
     def validate(self, module: nn.Module, stage: int, final: bool) -> dict[str, Any]:
         """Figures on the held-out objects."""
         del stage
         left = whole = active = 0.0
-        count, used = 0, torch.zeros_like(module.idle, dtype=torch.bool)  # type: ignore[arg-type]
-        for batch in (one.to(used.device) for one in self.held(final)):
+        sae, idle = _parts(module)
+        vectors, count, used = isinstance(sae.dictionary, Pointwise), 0, torch.zeros_like(idle, dtype=torch.bool)
+        for batch in (one.to(idle.device) for one in self.held(final)):
             x, coded = module(batch.pixels, batch.valid, batch.front)
             left += float((x - coded.data).square().sum())
             whole += float((x - x.mean((0, 2, 3), keepdim=True)).square().sum())
             on = coded.codes != 0
-            active += float(_each(on, module.sae.dictionary).sum())  # type: ignore[union-attr,arg-type]
+            active += float((on.sum(1) if vectors else on.any(3).any(2).sum(1)).sum())
             used |= on.any(3).any(2).any(0)
-            count += len(batch) * (on.shape[2] * on.shape[3] if isinstance(module.sae.dictionary, Pointwise) else 1)  # type: ignore[union-attr]
-        if not count:
-            return {}
-        return {"fvu": left / whole, "l0": active / count, "dead": 1 - float(used.float().mean())}
+            count += len(batch) * (on.shape[2] * on.shape[3] if vectors else 1)
+        return {"fvu": left / whole, "l0": active / count, "dead": 1 - float(used.float().mean())} if count else {}
 
     def _reconstruction(self, sae: SAE, x: Tensor, coded: Coded) -> Tensor:
         if not self.nested:
@@ -78,9 +78,12 @@ class Reconstruction:
         return torch.stack([unexplained(x, one) for one in made]).mean()
 
 
-def _each(on: Tensor, dictionary: Dictionary) -> Tensor:
-    """Concepts that are on, per cell of vectors or per object."""
-    return on.sum(1) if isinstance(dictionary, Pointwise) else on.any(3).any(2).sum(1)
+def _parts(module: nn.Module) -> tuple[SAE, Tensor]:
+    """The autoencoder of a ``sae_network.Prepared``, and how long each concept was not used."""
+    sae, idle = module.sae, module.idle
+    assert isinstance(sae, SAE)
+    assert isinstance(idle, Tensor)
+    return sae, idle
 
 
 def nested(sae: SAE, codes: Tensor) -> Iterator[Tensor]:
@@ -99,7 +102,7 @@ def revival(sae: SAE, x: Tensor, coded: Coded, dead: Tensor) -> Tensor:
     u = coded.before.relu() * dead.to(x.dtype)[:, None, None]
     count = min(TRYING, int(dead.sum()))
     tried = top_cells(u, count) if isinstance(sae.dictionary, Pointwise) else top_concepts(u, count)
-    made = sae.lowered(sae.dictionary.synthesise(tried, EVERY))
+    made = sae.lowered(sae.dictionary.synthesise(tried))
     return (left - made).square().sum() / left.square().sum().clamp_min(1e-12)
 
 
@@ -108,12 +111,8 @@ class UnitNorm:
 
     def on_gradients(self, module: nn.Module) -> None:
         """Take the part along each atom out of the gradient."""
-        _dictionary(module).keep_norms_()
+        _parts(module)[0].dictionary.keep_norms_()
 
     def on_weights(self, module: nn.Module) -> None:
         """Scale every atom to norm 1."""
-        _dictionary(module).normalise_()
-
-
-def _dictionary(module: nn.Module) -> Dictionary:
-    return module.sae.dictionary  # type: ignore[union-attr,return-value]
+        _parts(module)[0].dictionary.normalise_()
