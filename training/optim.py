@@ -11,10 +11,12 @@ from pytorch_optimizer import Lookahead
 from torch import nn
 
 BETAS = (0.95, 0.99)
+#: Key of a parameter group by which the learning rate is multiplied.
+_SCALE = "rate_scale"
 #: (lr, beta1) at step 0 ... T-1 of T.
 Schedule = Callable[[int, int], tuple[float, float]]
 ScheduleName = Literal["one_cycle", "flat_cos", "warm_cosine"]
-OptimizerName = Literal["ranger", "adamw"]
+OptimizerName = Literal["ranger", "adamw", "relative_adamw"]
 #: Part of the steps in which the rate of ``warm_cosine`` rises: 5 of 80 epochs (models.md 5.3).
 WARM_UP = 1 / 16
 
@@ -63,9 +65,29 @@ def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01) -> torch.opt
     )
 
 
+#: Scatter that is taken for biases, which begin at 0.
+BIASES = 0.05
+
+
+def relative_adamw(module: nn.Module, lr: float, weight_decay: float = 0.01) -> torch.optim.AdamW:
+    """AdamW whose rate is in units of the scatter with which each kernel or matrix begins.
+
+    Adam moves every number by about its rate: atoms of norm 1 have small ones where they have many, and would else learn
+    at speeds that depend on their size. Arguments as for `adamw`.
+    """
+    groups = []
+    for parameter in module.parameters():
+        matrix = parameter.dim() > 1 and parameter.numel() > max(parameter.shape)
+        scatter = float(parameter.detach().square().mean().sqrt()) if matrix else BIASES
+        decay = weight_decay if matrix else 0.0
+        groups.append({"params": [parameter], "weight_decay": decay, "lr": lr * scatter, _SCALE: scatter})
+    return torch.optim.AdamW(groups, lr=lr)
+
+
 OPTIMIZERS: dict[OptimizerName, Callable[[nn.Module, float, float], torch.optim.Optimizer]] = {
     "ranger": ranger,
     "adamw": adamw,
+    "relative_adamw": relative_adamw,
 }
 
 
@@ -125,5 +147,5 @@ SCHEDULES: dict[ScheduleName, Callable[[float], Schedule]] = {
 def set_rate(optimizer: torch.optim.Optimizer, lr: float, beta1: float) -> None:
     """Set the learning rate and beta1 of every parameter group."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get(_SCALE, 1.0)
         group["betas"] = (beta1, group["betas"][1])

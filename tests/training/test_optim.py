@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from galcli.training.optim import flat_cos, one_cycle, ranger, set_rate
+from galcli.training.optim import BIASES, flat_cos, one_cycle, ranger, relative_adamw, set_rate
 from galcli.training.regression import rmse
 
 
@@ -104,3 +104,18 @@ def test_rmse_is_joint_and_has_a_gradient_at_zero():
     y.requires_grad_()
     rmse(y, y.detach()).backward()
     assert y.grad.isfinite().all()
+
+
+def test_relative_rates_move_weights_by_the_same_part_of_their_scatter() -> None:
+    module = nn.Module()
+    module.large, module.small = nn.Parameter(torch.randn(20, 30)), nn.Parameter(1e-3 * torch.randn(20, 30))
+    module.bias = nn.Parameter(torch.zeros(30, 1, 1))
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    optimizer = relative_adamw(module, 0.1, 0.0)
+    set_rate(optimizer, 0.01, 0.9)
+    sum(value.sum() for value in module.parameters()).backward()
+    optimizer.step()
+    moved = {name: (value - before[name]).abs().mean() for name, value in module.named_parameters()}
+    for name in ("large", "small"):
+        torch.testing.assert_close(moved[name], 0.01 * before[name].square().mean().sqrt(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(moved["bias"], torch.tensor(0.01 * BIASES), rtol=1e-3, atol=0)

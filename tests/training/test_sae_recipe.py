@@ -13,8 +13,10 @@ import torch
 from galcli.errors import InputError, Interrupted, UsageError
 from galcli.models import library
 from galcli.models.session import Session
-from galcli.training import checkpoint
+from galcli.training import checkpoint, export
 from galcli.training.data import Batch
+from galcli.training.networks.robust import RobustPixels
+from galcli.training.networks.sae_export import OUTPUTS, ExportedImages, patches
 from galcli.training.networks.sparsity import energy
 from galcli.training.pixels import DISPLAY, FRONTS
 from galcli.training.recipes import sae, sae_export
@@ -322,3 +324,26 @@ def test_domain_sparsity_is_exported_as_thresholds(fno: Path, images: Material) 
         assert not (before[chosen, concept][~on[chosen, concept]] > least).any() or not used[chosen, concept].all()
     part = on.float().mean((2, 3))[used]
     assert 0.02 < part.mean() < 0.3
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "fno"])
+@pytest.mark.parametrize("lift", [None, 0])
+def test_every_kind_is_exported_for_any_size(kind: str, lift: int | None) -> None:
+    torch.manual_seed(0)
+    made = design(kind, 3, concepts=16, active=4, lift=lift)  # type: ignore[arg-type]
+    module = Prepared(RobustPixels(FRONTS), made).eval()
+    exported = ExportedImages(module.front, module.sae, torch.zeros(made.tokens), 4, made.patch).eval()
+
+    def images_of(count: int, height: int = 50, width: int = 67) -> dict[str, torch.Tensor]:
+        pixels = torch.randn(count, 3, height, width)
+        return {"pixels": pixels, "valid": torch.ones(count, 1, height, width), "front": torch.arange(count) % 3}
+
+    graph = export.to_onnx(exported, images_of(2), OUTPUTS, least_side=33)
+    assert sae_export.prove(exported, graph, images_of) < 1e-5
+    assert sae_export.prove(exported, graph, lambda count: images_of(count, 40, 33)) < 1e-5
+
+
+def test_patches_are_those_of_the_middle() -> None:
+    x = torch.arange(2 * 3 * 19 * 17, dtype=torch.float32).reshape(2, 3, 19, 17)
+    known = torch.nn.functional.pixel_unshuffle(x[:, :, 1:17, :16], 8)
+    assert torch.equal(patches(x, 8), known)

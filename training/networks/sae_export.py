@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from galcli.training.networks.concepts import strength, strongest, summed
 from galcli.training.networks.sae import SAE, Coded, FeedForward
@@ -158,9 +157,13 @@ def patches(x: Tensor, side: int) -> Tensor:
     """Images (N, C, H, W) as cells (N, C side^2, H / side, W / side), of their central part that holds whole ones."""
     if side == 1:
         return x
-    height, width = (length // side * side for length in x.shape[2:])
-    top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
-    return functional.pixel_unshuffle(x[:, :, top : top + height, left : left + width], side)
+    n, channels, *lengths = x.shape
+    cells = [length // side for length in lengths]
+    for axis, (length, count) in enumerate(zip(lengths, cells, strict=True), 2):
+        first = (length - count * side) // 2
+        x = x.index_select(axis, torch.arange(count * side, device=x.device) + first)  # a slice is not exported
+    parts = x.reshape(n, channels, cells[0], side, cells[1], side)
+    return parts.permute(0, 1, 3, 5, 2, 4).reshape(n, channels * side**2, *cells)
 
 
 def _centres(length: int, patch: int, device: torch.device) -> Tensor:

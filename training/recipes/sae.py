@@ -203,7 +203,7 @@ def train_sae(
     left = None if resume and (out / STATE).exists() else minutes
     steps = steps_of([stage], batch, [feed], module, task, device, left, None)
     settings = Settings(
-        tuple(max(1, count) for count in steps), plan.lr, schedule="warm_cosine", optimizer="adamw",
+        tuple(max(1, count) for count in steps), plan.lr, schedule="warm_cosine", optimizer="relative_adamw",
         weight_decay=plan.weight_decay, least_epoch=LEAST_EPOCH, seed=seed, device=device, identity=identity,
     )  # fmt: skip
     fit = Fit(module, task, [feed], settings, out, UnitNorm())
