@@ -131,3 +131,40 @@ def dmagnet(
         options = make_options((catalog,), Path(folder) / "predictions.fits", **reading)
         page = write_report(out, options, Asked(model, name, label_column, wanted), choose_progress(as_json=False))
     click.echo(f"report: {page}")
+
+
+@command.command("sae")
+@click.option("--model", metavar="NAME|PATH", default="sae-fno", show_default=True, help="Model to explain.")
+@click.option(
+    "--catalog", type=click.Path(path_type=Path), help="Galaxies to show it on (default: the embedded sample)."
+)
+@shared.cutout_options
+@click.option(
+    "--concepts", type=click.IntRange(1, 64), default=12, show_default=True,
+    help="Concepts shown in detail: those that hold most of the energy.",
+)  # fmt: skip
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("sae-report"), show_default=True,
+    help="Folder for index.html, its pictures, metrics.json and concepts.fits.",
+)  # fmt: skip
+@shared.device_options
+@shared.catalog_options
+def sae(model: str, catalog: Path | None, concepts: int, out: Path, **reading: Any) -> None:
+    """Show the concepts of a sparse autoencoder: in which galaxies, where, with what they go, and which go together."""
+    need_training("galcli explain")
+    if catalog is None and reading["cutouts"]:
+        raise UsageError("--cutouts are those of a catalogue", "name it with --catalog")
+    import tempfile
+
+    from galcli.cli.predict import make_options
+    from galcli.progress import choose_progress
+    from galcli.sample import unpack
+    from galcli.training.interpret.sae_report import Asked, write_report
+
+    with tempfile.TemporaryDirectory(prefix="galcli-sample-") as folder:
+        name = "the embedded mock sample" if catalog is None else catalog.name
+        if catalog is None:
+            catalog = unpack(Path(folder) / "sample")
+        options = make_options((catalog,), Path(folder) / "predictions.fits", **reading)
+        page = write_report(out, options, Asked(model, name, concepts), choose_progress(as_json=False))
+    click.echo(f"report: {page}")

@@ -153,7 +153,7 @@ def seen_images(
     """
     scale, front = predictions.model(prefix).pixel_scale or 1.0, _front(predictions, prefix)
     found = seen_pixels(predictions, prefix, options, rows)
-    return {row: _coloured(seen, front, scale) for row, seen in found.items()}
+    return {row: coloured(seen, front, scale) for row, seen in found.items()}
 
 
 def _front(predictions: Predictions, prefix: str) -> Front:
@@ -162,7 +162,7 @@ def _front(predictions: Predictions, prefix: str) -> Front:
     return next(front for front in fronts if front.name == predictions.fronts[prefix])
 
 
-def _coloured(seen: Seen, front: Front, pixel_scale: float) -> NDArray[np.float32]:
+def coloured(seen: Seen, front: Front, pixel_scale: float) -> NDArray[np.float32]:
     """Colours as the viewer makes them, of the front's bands or of three of them."""
     pixels = seen.pixels
     if front.name == "display":
