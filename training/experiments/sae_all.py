@@ -1,0 +1,65 @@
+"""All experiments with sparse autoencoders, one after the other, and one table of what became of their claims."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from galcli.errors import GalcliError, Interrupted
+from galcli.tables.atomic import atomic_write
+from galcli.training.experiments import folder
+from galcli.training.experiments.sae_experiment import Experiment, run_experiment
+from galcli.training.experiments.sae_report import HEAD, PAPER, as_rows, row
+from galcli.training.progress import say
+
+#: In the order of models.md 4.3.
+NAMES = (
+    "sae-recovery", "sae-convolutional", "sae-spectral", "sae-resolution", "sae-stability", "sae-correlation",
+    "sae-utilisation", "sae-rotation", "sae-lifting",
+)  # fmt: skip
+
+
+def find(name: str) -> Experiment:
+    """The experiment of a name."""
+    found: Experiment = import_module(f"galcli.training.experiments.{name.replace('-', '_')}").EXPERIMENT
+    return found
+
+
+def sae_all(
+    out: Path, preset: str = "quick", seeds: int | None = None, resume: bool = False, device: str = "auto"
+) -> str:
+    """Do all of them, each in a folder of its own, and write ``table.md``.
+
+    Parameters
+    ----------
+    out, preset, seeds, resume, device
+        As `run_experiment`.
+
+    Returns
+    -------
+    str
+        The table.
+
+    Raises
+    ------
+    GalcliError
+        At the end, if an experiment could not be done; the table tells why, and the others are in it.
+    """
+    folder.begin(out, {"experiment": "sae-all", "preset": preset}, resume)
+    rows, failed = [], []
+    for name in NAMES:
+        say(name)
+        try:
+            run_experiment(out / name, find(name), preset, seeds, resume, device)
+            rows += as_rows(folder.read_json(out / name / "result.json", out / name))
+        except Interrupted:
+            raise
+        except GalcliError as error:
+            failed.append(error)
+            rows.append(row(name, error.message, "", "", "not done", "", ""))
+        table = "\n".join([f"Claims of {PAPER}:", "", *HEAD, *rows]) + "\n"
+        atomic_write(out / "table.md", table.encode())
+    say(f"written: {out / 'table.md'}")
+    if failed:
+        raise type(failed[0])(f"{len(failed)} of {len(NAMES)} were not done: {failed[0].message}", failed[0].hint)
+    return table

@@ -1,0 +1,124 @@
+"""What the experiments with sparse autoencoders found, as JSON, as text and as rows of one table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from galcli.training.experiments.sae_criteria import criterion
+from galcli.training.experiments.statistics import CHANCE, Claim
+
+PAPER = "Tolooshams et al., Mechanistic Interpretability with Sparse Autoencoder Neural Operators (arXiv:2509.03738)"
+
+
+def as_json(
+    name: str, title: str, sample: str, settings: Mapping[str, Any], full: Mapping[str, Any],
+    seeds: Sequence[Mapping[str, Any]], claims: Sequence[Claim],
+) -> dict[str, Any]:  # fmt: skip
+    """All that is known of a finished experiment.
+
+    Parameters
+    ----------
+    name, title, sample : str
+        Of the experiment.
+    settings : mapping
+        Preset and plan.
+    full : mapping
+        Plan of the full size.
+    seeds : sequence of mapping
+        ``seed``, ``device``, ``seconds``.
+    claims : sequence of Claim
+
+    Returns
+    -------
+    dict
+    """
+    return {
+        "experiment": name, "title": title, "paper": PAPER, "sample": sample, "preset": settings["preset"],
+        "run": what_was_run(settings["plan"], full), "plan": settings["plan"],
+        "seeds": [{key: one[key] for key in ("seed", "device", "seconds")} for one in seeds],
+        "claims": [
+            {
+                "claim": claim.statement, "verdict": claim.verdict,
+                "criteria": [
+                    {"name": one.name, "criterion": asked, "figure": found, "verdict": verdict, "gain": asdict(one.gain)}
+                    for one, verdict in zip(claim.differences, claim.verdicts, strict=True)
+                    for asked, found in [criterion(one)]
+                ],
+            }
+            for claim in claims
+        ],
+    }  # fmt: skip
+
+
+def what_was_run(plan: Mapping[str, Any], full: Mapping[str, Any]) -> str:
+    """Sizes in words, with the full ones where they differ."""
+
+    def tell(value: Any) -> str:
+        return "/".join(map(tell, value)) if isinstance(value, list | tuple) else str(value)
+
+    return ", ".join(
+        f"{key.replace('_', ' ')} {tell(value)}" + (f" (full: {tell(full[key])})" if full[key] != value else "")
+        for key, value in plan.items()
+    )
+
+
+def as_text(result: Mapping[str, Any]) -> str:
+    """The claims and what became of them, in words.
+
+    Parameters
+    ----------
+    result : mapping
+        Of `as_json`.
+    """
+    seconds = [one["seconds"] for one in result["seeds"]]
+    lines = [
+        f"{result['experiment']}: {result['title']}",
+        result["paper"],
+        f"on {result['sample']}",
+        f"{result['preset']}: {result['run']}",
+        f"{len(seconds)} seeds, each {statistics.median(seconds):.0f} s on one {_device(result)}",
+    ]
+    for number, claim in enumerate(result["claims"], 1):
+        lines += ["", f"{number}. {claim['claim']}: {claim['verdict']}"]
+        lines += [
+            f"   {one['name']} {one['criterion']}: {one['figure']}: {one['verdict']}" for one in claim["criteria"]
+        ]
+    lines += [
+        "",
+        "Figures are means over the seeds with the standard error of the mean. A claim holds with all of its criteria",
+        f"and fails with any of them: by Student's t over the seeds, each with a chance of {CHANCE:.0%} at most where the",
+        "truth is at the bound. Undecided: neither, or a single seed.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _device(result: Mapping[str, Any]) -> str:
+    return "GPU" if result["seeds"][0]["device"] == "cuda" else "core"
+
+
+def as_rows(result: Mapping[str, Any]) -> list[str]:
+    """Rows of the Markdown table of all experiments, one per claim; see `HEAD`."""
+    seconds = [one["seconds"] for one in result["seeds"]]
+    run = f"{result['preset']}, {len(seconds)} seeds; {result['sample']}; {result['run']}"
+    time = f"{sum(seconds):.0f} s on one {_device(result)}"
+    rows = []
+    for number, claim in enumerate(result["claims"]):
+        asked = "<br>".join(f"{one['name']} {one['criterion']}" for one in claim["criteria"])
+        found = "<br>".join(one["figure"] for one in claim["criteria"])
+        first = (result["experiment"], run, time) if not number else ("", "", "")
+        rows.append(row(first[0], claim["claim"], asked, found, claim["verdict"], *first[1:]))
+    return rows
+
+
+def row(*cells: str) -> str:
+    """One row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+HEAD = [
+    row("experiment", "claim", "criterion", "our figure", "verdict", "what was run", "time"),
+    "|---|---|---|---|---|---|---|",
+]
