@@ -170,11 +170,12 @@ class ModelRunner:
         """Run the session; if the batch fails, find the rows that make it fail.
 
         A row that came alone fails as it would among others: there are no results then. A larger batch of which
-        nothing works shows that the model does not. A model of cutouts at native size takes row by row
-        on the CPU.
+        nothing works shows that the model does not. On the CPU a model of cutouts at native size, or
+        one that names its backbone, takes row by row.
         """
         n = len(feeds["front"]) if "front" in feeds else len(next(iter(feeds.values())))
-        if job.lane is not None or not self.model.card.native:
+        card = self.model.card
+        if job.lane is not None or not (card.native or card.backbone):
             try:
                 return job.run(self.session, feeds, self._tensors, self._passed_on), np.zeros(n, bool)
             except ModelError:
