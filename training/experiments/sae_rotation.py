@@ -88,12 +88,13 @@ def _panel(axes: Axes, sample: str, results: list[dict[str, Any]]) -> None:
     for kind, colour in COMPARED.items():
         rows = [one[sample][kind]["ratios"] for one in results]
         left = np.mean([one[sample][kind]["unexplained"] for one in results])
-        curves(axes, ANGLES, rows, colour, f"{KINDS[kind]} ({100 * left:.0f} % of the variance unexplained at 0°)")
+        curves(axes, ANGLES, rows, colour, f"{KINDS[kind]} ({100 * left:.1f} % of the variance unexplained at 0°)")
     level(axes, 1.0, "as at 0°")
     axes.set_xticks(ANGLES, [f"{angle}°" for angle in ANGLES])
     axes.tick_params(axis="x", which="minor", bottom=False, top=False)
     axes.set(xlabel="angle", ylabel="mean squared error over that at 0°", title=SAMPLES[sample])
-    axes.legend(loc="best")
+    axes.set_ylim(top=1.2 * axes.get_ylim()[1])
+    axes.legend(loc="upper left")
 
 
 EXPERIMENT = Experiment(
