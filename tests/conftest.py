@@ -20,6 +20,10 @@ from tests.survey import Survey, make_survey
 
 pytest_plugins = ["tests.faults.report"]
 
+# One thread per process of the tests, and the same sums on every machine. Where two processes have two threads each on two
+# cores, the threads wait for each other in loops: many times slower. What needs several threads asks for them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @dataclass
 class Result:

@@ -46,9 +46,7 @@ def tiny(classes: int) -> nn.Module:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_and_alone() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "CHUNK", 48)
         patch.setattr(regression, "NORMALISE", 100)
@@ -56,7 +54,6 @@ def small_and_alone() -> Iterator[None]:
         patch.setitem(dmagnet_plan.PRESETS, "tiny", TINY)
         patch.setitem(morphology.NETWORKS, "tiny", tiny)
         yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -23,18 +23,9 @@ tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """An uninterrupted training."""
-    torch.set_num_threads(1)
     fit = tiny.fit(tmp_path_factory.mktemp("whole"))
     fit.run()
     return fit

@@ -36,14 +36,6 @@ class Scripted:
         return {"score": self.figures[len(self.fit.history.curve)]}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def weights(fit: Any) -> list[torch.Tensor]:
     return list(fit.module.state_dict().values())
 

@@ -12,14 +12,6 @@ from galcli.training.optim import adamw
 DMAGNET = 23_820_811
 
 
-@pytest.fixture(autouse=True, scope="module")
-def alone():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def images(n=2, size=64, channels=3, seed=1):
     return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
 

@@ -16,14 +16,6 @@ TABLE = torch.rand(96, 5, generator=torch.Generator().manual_seed(0))
 ROWS, HELD = torch.arange(64), torch.arange(64, 96)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def fit(out, after=None, width=4, **changes):
     """An autoencoder of a small table; ``after`` is called with the number of each training batch."""
     torch.manual_seed(1)

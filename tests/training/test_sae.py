@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -15,12 +14,8 @@ from galcli.training.networks.sparsity import TopKCells, hard_threshold
 
 
 @pytest.fixture(autouse=True)
-def seeded_and_alone() -> Iterator[None]:
+def seeded() -> None:
     torch.manual_seed(11)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # so little work is not worth two
-    yield
-    torch.set_num_threads(before)
 
 
 def unrolled(threshold: float, steps: int, rate: float) -> Unrolled:

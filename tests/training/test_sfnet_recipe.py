@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
@@ -31,15 +30,12 @@ TINY = Preset((Stage(32, 1.18, 1.0, 0.5), Stage(40, 0.95, 0.5, 0.5, 0.5)), batch
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_and_alone():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def small():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "CHUNK", 48)
         patch.setattr(regression, "NORMALISE", 200)
         patch.setitem(sfnet_plan.PRESETS, "tiny", TINY)
         yield
-    torch.set_num_threads(before)
 
 
 def labels(**columns):
@@ -216,7 +212,7 @@ def test_training_on_a_survey(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def learned(small_and_alone, tmp_path_factory):
+def learned(small, tmp_path_factory):
     """A model file of a training on that survey, and the arguments of the training."""
     folder = tmp_path_factory.mktemp("learned")
     known = labelled(folder)

@@ -30,15 +30,12 @@ SIMPLE = {"network": "simple-deconv", "preset": "tiny", "device": "cpu"}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_and_alone():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def small():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "CHUNK", 48)
         patch.setattr(regression, "NORMALISE", 200)
         patch.setitem(spectra_plan.PRESETS, "tiny", TINY)
         yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

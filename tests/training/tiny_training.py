@@ -52,5 +52,4 @@ def fit(out, pause=0.0, every=5.0, **changes):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     fit(sys.argv[1], float(sys.argv[2]), every=0.0).run(resume=True)

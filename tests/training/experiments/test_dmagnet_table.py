@@ -43,9 +43,7 @@ def tiny(width):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_and_alone():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def small():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "CHUNK", 64)
         patch.setattr(table, "FRESH", FRESH)
@@ -54,7 +52,6 @@ def small_and_alone():
         for width, name in enumerate(NETWORKS, 2):
             patch.setitem(NETWORKS, name, tiny(width))
         yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

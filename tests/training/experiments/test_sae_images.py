@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,14 +26,6 @@ PLANS: dict[str, Any] = {
 }
 MODULES = (sae_resolution, sae_stability, sae_correlation, sae_utilisation, sae_rotation)
 EXPERIMENTS = {one.EXPERIMENT.name: one.EXPERIMENT for one in MODULES}
-
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

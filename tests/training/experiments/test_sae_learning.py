@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -26,14 +25,6 @@ from galcli.training.networks.sae import SAE, FeedForward
 from galcli.training.networks.sparsity import TopK
 
 TINY = Learning(images=40, side=8, concepts=6, active=2, part=1 / 8, modes=2, support=3, steps=30, batch=8, rate=0.1)
-
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def blobs(count: int, side: int = 8) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,12 +25,8 @@ PLAN = Plan(32, 8, 16, 8, 6, 2, (1e-3, 1e-2), 2, 4, 24, 4, 6, 2, 0.2, 3, 3)
 
 
 @pytest.fixture(autouse=True)
-def seeded_and_alone() -> Iterator[None]:
+def seeded() -> None:
     torch.manual_seed(2)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_every_lift_begins_alike_and_learns() -> None:

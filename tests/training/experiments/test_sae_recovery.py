@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +17,6 @@ from galcli.training.networks.sae import Lift
 VECTORS = sae_recovery.Plan(40, 50, 2, 48, 640, 32, 40, 4e-3, 0.08, 15, 0.2, 2.0)
 MAPS = sae_convolutional.Plan(8, 6, 3, 8, 2, 16, 320, 16, 30, 2e-3, 0.06, 10, 0.2, 1.0)
 BOTH = [(sae_recovery, VECTORS), (sae_convolutional, MAPS)]
-
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("module", "plan"), BOTH)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,12 +25,8 @@ PLAN = Plan(6, 4, 3, 7, 9, 2, 1.5, 1, 0.3, 192, 16, 24, 3e-3, 0.03, 6, 0.2, 1.0,
 
 
 @pytest.fixture(autouse=True)
-def seeded_and_alone() -> Iterator[None]:
+def seeded() -> None:
     torch.manual_seed(2)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_all_modes_take_the_course_of_kernels() -> None:

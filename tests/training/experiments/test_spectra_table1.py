@@ -3,7 +3,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -29,8 +28,6 @@ SETTINGS = {"mock": True, "sample": "mock", "held_out": 256, "learned_from": 102
 def done(tmp_path_factory):
     """The experiment at its smallest: its folder, what it printed, and the arguments of the command."""
     folder = tmp_path_factory.mktemp("table1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "CHUNK", 48)
         patch.setitem(spectra_plan.PRESETS, "tiny", TINY)
@@ -46,7 +43,6 @@ def done(tmp_path_factory):
         patch.setattr(table1, "open_coder", lambda vae: BandCoder())
         words = ["spectra-table1", "-o", str(folder / "out"), "--device", "cpu"]
         yield folder / "out", run(words), words
-    torch.set_num_threads(before)
     table1._given.cache_clear()
 
 
