@@ -164,6 +164,14 @@ def column_models() -> dict[str, str]:
     return {entry["name"]: entry["model"] for entry in _entries()}
 
 
+@cache
+def other_shapes() -> dict[str, dict[str, tuple[int, ...]]]:
+    """Shape per row that other shipped models give a column of the same name; name -> model -> shape."""
+    return {
+        entry["name"]: {model: tuple(shape) for model, shape in entry.get("others", {}).items()} for entry in _entries()
+    }
+
+
 def id_column(name: str | None, dtype: np.dtype[Any], meta: ColumnMeta | None = None) -> Column:
     """The identifier column of an output table.
 
@@ -204,7 +212,8 @@ def status_column(prefix: str, model: str) -> Column:
 def from_output(output: Output) -> Column:
     """The table column of a model output."""
     # Images are turned by right angles only: what a model calls east is a direction of the pixel grid.
-    grid = " (along the pixel grid where the image is not north up)" if output.sky_offset else ""
+    direction = output.sky_offset and output.ucd.startswith("pos.")
+    grid = " (along the pixel grid where the image is not north up)" if direction else ""
     return Column(
         output.column,
         output.dtype,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from galcli.cli import COMMANDS
 from galcli.models import library
-from galcli.models.card import Card, Output
+from galcli.models.card import Card, Metric, Output
 from galcli.models.library import ModelFile
 from galcli.predict.sites import Site
-from galcli.tables.columns import Column, column_models, dictionary
+from galcli.tables.columns import Column, column_models, dictionary, other_shapes
 from galcli.tables.status import MODEL_STATUS_MEANING, ROW_STATUS_MEANING
 from tests.docs import large as large_survey
 
@@ -39,9 +39,15 @@ def columns() -> str:
         if name.endswith("_ERR"):
             continue
         title = f"`{name}`, `{name}_ERR`" if f"{name}_ERR" in dictionary() else f"`{name}`"
-        rows.append((title, _type(column), column.unit or column.scale or "", column_models()[name] or "every table",
+        rows.append((title, _type(column), column.unit or column.scale or "", _writers(name),
                      re.sub(r", 0 = good: .*", "", column.description)))  # fmt: skip
     return table(("column", "type", "unit", "from", "meaning"), rows)
+
+
+def _writers(name: str) -> str:
+    """The models that write a column, with its shape where it is another one."""
+    others = [f"{model} ([{', '.join(map(str, shape))}])" for model, shape in other_shapes()[name].items()]
+    return ", ".join([column_models()[name] or "every table", *others])
 
 
 def _type(column: Column) -> str:
@@ -90,7 +96,7 @@ def _metrics(model: ModelFile) -> str:
     names = [name for output in outputs for name in (output.column, *(f"{output.column}[{k}]" for k in _few(output)))]
     rows = [(f"`{name}`", *cells) for name in names if any(cells := [_cell(card, name, front) for front in fronts])]
     if not rows:
-        return ""
+        return _dictionary(model) if card.system == "sae" else ""
     training = card.training
     classes = any(output.labels for output in outputs)
     meaning = "" if classes else ": root mean square error, and in brackets how many lie within their error bar"
@@ -98,12 +104,32 @@ def _metrics(model: ModelFile) -> str:
         f"**{card.name}** {card.version}, {model.size / 1e6:.3g} MB. Learned from: {training.data}, "
         f"{training.length}. Measured on {card.metrics[0].sample}{meaning}."
     )
-    heads = []
-    for front in fronts:
-        counts = [metric.objects for metric in card.metrics if metric.front == front]
-        number = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
-        heads.append(f"`{front}`, {number} galaxies" if front else f"{number} spectra")
+    heads = [_head(card.metrics, front, "spectra") for front in fronts]
     return f"{text}\n\n{table(('output', *heads), rows)}"
+
+
+def _head(metrics: Sequence[Metric], front: str | None, without: str) -> str:
+    """A front, and how many objects its figures are from."""
+    counts = [metric.objects for metric in metrics if metric.front == front]
+    number = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+    return f"`{front}`, {number} galaxies" if front else f"{number} {without}"
+
+
+def _dictionary(model: ModelFile) -> str:
+    """How good and how sparse a sparse autoencoder is."""
+    card = model.card
+    measured = [metric for metric in card.metrics if metric.name != "redundancy: mean largest cosine between atoms"]
+    (same,) = (metric.value for metric in card.metrics if metric not in measured)
+    fronts = list(dict.fromkeys(metric.front for metric in measured))
+    found = {(metric.name, metric.front): f"{metric.value:.3g}" for metric in measured}
+    rows = [(name, *(found[name, front] for front in fronts)) for name in dict.fromkeys(one.name for one in measured)]
+    heads = [_head(measured, front, "galaxies") for front in fronts]
+    text = (
+        f"**{card.name}** {card.version}, {model.size / 1e6:.3g} MB. Learned from: {card.training.data}, "
+        f"{card.training.length}. Measured on {card.metrics[0].sample}. "
+        f"The mean largest cosine between two of its atoms is {same:.2f}."
+    )
+    return f"{text}\n\n{table(('figure', *heads), rows)}"
 
 
 def _few(output: Output) -> range:

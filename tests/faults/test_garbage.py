@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from galcli.cli import cli, main
+from galcli.errors import UsageError
+from galcli.training.experiments import sae_experiment
 from tests.conftest import Result, check_ending, run_main
 from tests.faults.counts import EXAMPLES
 from tests.survey import Survey
@@ -63,6 +65,8 @@ def cheap(path: tuple[str, ...], survey: Survey, folder: Path) -> list[str]:
         ("train", "spectra"): ["--vae", folder, "-o", folder / "spectra"],
         ("train", "dmagnet"): ["--catalog", survey.catalog, "-o", folder / "dmagnet"],  # which has no classes
         ("explain", "dmagnet"): ["--model", survey.model, "-o", folder / "morphology"],
+        ("train", "sae"): ["--catalog", folder / "none.fits", "-o", folder / "sae"],
+        ("explain", "sae"): ["--model", survey.model, "-o", folder / "concepts"],
         ("experiment", "dmagnet-table"): ["--catalog", survey.catalog, "-o", folder / "classes"],
         ("explain", "spectra"): ["--model", survey.model, "-o", folder / "report"],
         ("experiment", "spectra-table1"): ["--vae", folder, "-o", folder / "table"],
@@ -80,6 +84,16 @@ def check(words: list[str], folder: Path) -> None:
             code = stop.code or 0
     assert code in EXPECTED, (words, code, err.getvalue())
     check_ending(Result(int(code), out.getvalue(), err.getvalue()), int(code))
+
+
+@pytest.fixture(autouse=True)
+def no_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Experiments that need no data end where their trainings would begin."""
+
+    def refuse(*_: object) -> None:
+        raise UsageError("not trained here", "it would take minutes")
+
+    monkeypatch.setattr(sae_experiment, "run_all", refuse)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from galcli.errors import InputError, Interrupted, UsageError
+from galcli.errors import InputError, Interrupted, ModelError, UsageError
 from galcli.models import library
 from galcli.models.session import Session
 from galcli.training import checkpoint, export
@@ -275,7 +275,7 @@ def test_layers_are_named_as_the_model_gives_them() -> None:
     layer = open_layer("sfnet-metallicity")
     assert (layer.name, layer.shape) == ("layer4", (512, 5, 5))
     assert open_layer("spectra:maps").shape == (512, 4, 4)
-    with pytest.raises(UsageError, match="gives 0 layers"):
+    with pytest.raises(ModelError, match="no inner maps"):
         open_layer("dmagnet")
     with pytest.raises(UsageError, match="layer3") as error:
         open_layer("sfnet-metallicity:layer3")

@@ -58,9 +58,9 @@ def open_layer(asked: str) -> Layer:
     Raises
     ------
     ModelError
-        If there is no such model, or it takes other inputs than images.
+        If there is no such model, it takes other inputs than images, or gives no inner maps.
     UsageError
-        If it gives no such maps, or several and none is named.
+        If it gives none of that name, or several and none is named.
     """
     name, _, wanted = asked.partition(":")
     model = library.find(name)
@@ -71,7 +71,11 @@ def open_layer(asked: str) -> Layer:
     for tensor, info in Session(model, "cpu").outputs.items():
         if tensor.startswith(INNER) and len(info.shape) == 4 and all(isinstance(side, int) for side in info.shape[1:]):
             maps[tensor.removeprefix(INNER)] = tuple(int(side) for side in info.shape[1:])  # type: ignore[arg-type]
-    known = ", ".join(maps) or "none"
+    if not maps:
+        raise ModelError(
+            f"{model.name} gives no inner maps", "choose a model with outputs inner/LAYER (N, channels, height, width)"
+        )
+    known = ", ".join(maps)
     if wanted and wanted not in maps:
         raise UsageError(f"{model.name} gives no inner maps {wanted!r}", f"its layers: {known}")
     if not wanted and len(maps) != 1:
