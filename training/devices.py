@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from galcli.errors import DeviceError
+from galcli.training.allocator import keep_freed_memory
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -38,7 +39,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def make_fabric(device: str) -> Fabric:
-    """Fabric on one device (`pick_device`), in bfloat16 where the hardware has it."""
+    """Fabric on one device (`pick_device`), in bfloat16 where the hardware has it.
+
+    On the CPU the process keeps the memory that it frees from here on (`keep_freed_memory`).
+    """
     gpu = pick_device(device).type == "cuda"
+    if not gpu:
+        keep_freed_memory()
     precision: Precision = "bf16-mixed" if gpu or has_bfloat16() else "32-true"
     return Fabric(accelerator="cuda" if gpu else "cpu", devices=1, precision=precision)
