@@ -14,7 +14,7 @@ from galcli.training.layout import channels_last
 from galcli.training.optim import ranger
 
 
-def seconds_per_step(module: nn.Module, task: Task, feed: Feed, device: str, steps: int = 6) -> float:
+def seconds_per_step(module: nn.Module, task: Task, feed: Feed, device: str, steps: int = 10) -> float:
     """Time of one training step on this machine, measured on a copy of the network.
 
     Parameters
@@ -24,7 +24,7 @@ def seconds_per_step(module: nn.Module, task: Task, feed: Feed, device: str, ste
     device : str
         As in ``Settings``.
     steps : int
-        Steps measured, after two that warm up.
+        Steps measured, after two that warm up: enough for feeds whose steps differ in size.
 
     Returns
     -------

@@ -85,10 +85,8 @@ def test_power_is_the_same_on_both_sides() -> None:
 def test_a_quarter_turn_permutes_the_frequencies() -> None:
     """f(y, x) turned to f(x, -y): the coefficient of (ky, kx) goes to (-kx, ky)."""
     x = maps(33, 33)
-    turned = torch.rot90(x.roll((0, 0), (2, 3)), 1, (2, 3)).roll(1, 2)  # about the first pixel
-    whole, other = torch.fft.fft2(x.double()), torch.fft.fft2(turned.double())
+    turned = torch.rot90(x, 1, (2, 3)).roll(1, 2)  # about the first pixel
     ours, theirs = kept(x, M), torch.complex(*(part.double() for part in analyse(turned, M)))
-    assert torch.allclose(whole.abs().sort().values.sum(), other.abs().sort().values.sum())
     for ky, kx in ((1, 3), (4, 2), (7, 5)):
         torch.testing.assert_close(theirs[..., M - kx, ky], ours[..., M + ky, kx], rtol=0, atol=1e-6)
 

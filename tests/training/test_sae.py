@@ -109,3 +109,13 @@ def test_the_analytic_gradient_is_that_for_given_codes() -> None:
     (0.5 * (coded.data - x).square().sum()).backward()
     z, rest = coded.codes[:, :, 0, 0], (x - coded.data)[:, :, 0, 0]
     torch.testing.assert_close(dictionary.weight.grad, -(z.t() @ rest), rtol=1e-4, atol=1e-5)
+
+
+def test_atoms_of_a_lifted_model_are_those_that_the_data_see() -> None:
+    lift = Lift(3, 6)
+    for dictionary in (Pointwise(6, 5), Convolutional(6, 5, 3), Spectral(6, 5, 2)):
+        model = SAE(dictionary, FeedForward(dictionary, TopKCells(2)), lift=lift)
+        z = torch.zeros(5, 5, 5, 5)
+        z[range(5), range(5), 2, 2] = 1
+        made = torch.nn.functional.normalize(model.decode(z).detach().flatten(1), dim=1)
+        torch.testing.assert_close(model.atoms() @ model.atoms().t(), made @ made.t(), rtol=0, atol=1e-5)

@@ -65,4 +65,4 @@ def test_unknown_labels_are_left_out() -> None:
     assert found["SAE_FVU mean"]["value"] == 0.25
     table = {column["name"]: column["values"] for column in concept_table(strength, {"LOGM": mass})}
     assert table["R_LOGM"][0] > 0.99
-    np.testing.assert_allclose(table["USED"], (strength > 0).mean(0), rtol=1e-3)
+    np.testing.assert_allclose(table["ACTIVE"], (strength > 0).mean(0), rtol=1e-3)

@@ -88,6 +88,16 @@ def test_thresholds_of_the_domain_keep_that_part_on_finer_grids() -> None:
     assert (counted > 0).float().mean() == pytest.approx(part / 4, abs=0.01)
 
 
+def test_thresholds_of_the_domain_do_not_mind_how_bright_an_object_is() -> None:
+    layer = TopK(4, 2, 0.25).train()
+    for seed in range(20):
+        layer(codes(seed, (8, 4, 8, 8)))
+    layer.eval()
+    u = codes(99, (8, 4, 8, 8))
+    torch.testing.assert_close(layer(100 * u), 100 * layer(u))
+    assert ((layer(u) > 0).float().mean((2, 3)).sum(1) / 2).mean().item() == pytest.approx(0.25, abs=0.03)
+
+
 def test_running_values_begin_with_the_first_and_wait_for_the_unseen() -> None:
     running = Running(2)
     running.update(torch.tensor([4.0, 7.0]), torch.tensor([True, False]))
@@ -128,7 +138,8 @@ def test_rectified_codes_and_their_penalty() -> None:
 def test_learned_thresholds_and_their_gradients() -> None:
     """The estimators of Rajamanoharan et al. (2024, eqs. 11 and 12)."""
     layer = JumpReLU(1, 1.0, start=0.5)
-    half = sparsity.BANDWIDTH / 2
+    width = 0.5 * sparsity.BANDWIDTH
+    half = width / 2
     u = torch.tensor([0.5 - 0.5 * half, 0.5 + 0.5 * half, 2.0, -1.0]).reshape(1, 1, 2, 2).requires_grad_()
     z = layer(u)
     assert z.flatten().tolist() == [0, pytest.approx(0.5 + 0.5 * half), 2.0, 0]
@@ -136,12 +147,29 @@ def test_learned_thresholds_and_their_gradients() -> None:
     assert u.grad is not None
     assert u.grad.flatten().tolist() == [0, 1, 1, 0]
     # d/d log(threshold) = threshold d/d threshold; two values lie within the bandwidth.
-    assert layer.log_threshold.grad.item() == pytest.approx(0.5 * -2 * 0.5 / sparsity.BANDWIDTH, rel=1e-5)
+    assert layer.log_threshold.grad.item() == pytest.approx(0.5 * -2 * 0.5 / width, rel=1e-5)
     layer.log_threshold.grad = None
     penalty = layer.penalty(u, z)
     assert penalty.item() == pytest.approx(0.5)
     penalty.backward()
-    assert layer.log_threshold.grad.item() == pytest.approx(0.5 * -2 / 4 / sparsity.BANDWIDTH, rel=1e-5)
+    assert layer.log_threshold.grad.item() == pytest.approx(0.5 * -2 / 4 / width, rel=1e-5)
+
+
+def test_values_of_half_precision_move_learned_thresholds() -> None:
+    """Their grid has steps of 0.004 from 0.5 on: a band of fixed width would see none of them."""
+    for start in (0.3, 0.6, 1.3, 2.1):
+        layer = JumpReLU(1, 1.0, start=start)
+        u = torch.rand(1, 1, 100, 100, generator=torch.Generator().manual_seed(0)).mul(4).bfloat16()
+        layer.penalty(u, layer(u)).backward()
+        # Values of even density 1/4: d/d log(threshold) of the part above it is - threshold / 4.
+        assert layer.log_threshold.grad.item() == pytest.approx(-start / 4, rel=0.25)
+
+
+def test_learned_thresholds_begin_where_so_many_concepts_of_a_cell_pass() -> None:
+    u = torch.randn(4, 32, 6, 6, generator=torch.Generator().manual_seed(1))
+    layer = JumpReLU(32, 1.0)
+    layer.begin(u, 5)
+    assert (layer(u) != 0).sum(1).float().mean().item() == pytest.approx(5, abs=0.02)
 
 
 def test_hard_thresholds_keep_both_signs() -> None:

@@ -1,7 +1,8 @@
 """Convolutional recovery: whether kernels are found again, up to shift and sign (models.md 4.3, row 2).
 
 Every image is one kernel, put at a few places. Two autoencoders learn from noisy kernels: one of the data's channels, one
-that lifts them with a learned matrix.
+that lifts them and learns the way back. As in `sae_recovery` codes are not followed back, so that the matrix L before the
+encoder gets no gradient and stays orthonormal; the way back P is learned, beside the kernels.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from galcli.training.networks.sae import Lift
 from galcli.training.seeds import mix
 
 #: The two models.
-TITLES = {"plain": "SAE-CNN", "lifted": "lifted SAE-CNN"}
+TITLES = {"plain": "SAE-CNN", "lifted": "lifted SAE-CNN with a learned way back"}
 
 
 @dataclass(frozen=True)
@@ -78,17 +79,18 @@ def measure(plan: Plan, seed: int, device: str) -> dict[str, Any]:
     codes = sparse_maps(plan.samples, plan.kernels, plan.side, plan.places, device)
     start = true.weight + plan.start_noise * torch.randn_like(true.weight)
 
-    def learn(name: str) -> dict[str, list[float]]:
+    def learn(name: str) -> dict[str, Any]:
         torch.manual_seed(mix(seed, 1))
         lift = Lift(plan.channels, plan.lifted_to, learned=True).to(device) if name == "lifted" else None
         model = model_of(Convolutional, start, unrolled(plan.threshold, plan.unrolled, plan.alpha), lift)
         torch.manual_seed(mix(seed, 2))  # the same order of the data
         data = (true.synthesise(codes.dense(rows).reshape(-1, plan.kernels, plan.side, plan.side))
                 for rows in batches(plan.samples, plan.batch, plan.steps, device))  # fmt: skip
-        return told(descend(
+        course = descend(
             model, data, plan.rate, plan.batch, lambda one: best_cosines_shifted(atoms_in_data(one), true.weight),
             lambda one: coherence(one.dictionary.weight.detach().flatten(1)),
-        ))  # fmt: skip
+        )  # fmt: skip
+        return told(course, model)
 
     return {"models": {name: learn(name) for name in TITLES}}
 

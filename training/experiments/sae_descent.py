@@ -1,4 +1,8 @@
-"""Dictionaries learned again from a noisy start: unrolled hard thresholds, gradient descent (models.md 4.3)."""
+"""Dictionaries learned again from a noisy start: unrolled hard thresholds, gradient descent (models.md 4.3).
+
+Codes are not followed back (the analytic gradient of the dictionary). Of a lift, the matrix L before the encoder therefore
+gets no gradient and stays orthonormal: what is learned is the way back, P, beside the atoms.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +28,10 @@ class Course(NamedTuple):
         Mean best cosine of the true atoms, see `sae_synthetic`.
     figures : list of float
         What else was asked for.
-    losses : list of float
-        Of each step: squared residuals, summed over a sample, mean over a batch.
     """
 
     found: list[float]
     figures: list[float]
-    losses: list[float]
 
 
 def unrolled(threshold: float, steps: int, rate: float) -> Unrolled:
@@ -100,7 +101,7 @@ def descend(
         Changes the dictionary's gradient before each step.
     """
     optimizer = torch.optim.SGD([one for one in model.parameters() if one.requires_grad], rate)
-    cosines, figures, losses = [found(model).mean()], [figure(model)], []
+    cosines, figures = [found(model).mean()], [figure(model)]
     for x in data:
         loss = (model(x).data - x).square().sum() / batch
         optimizer.zero_grad()
@@ -110,5 +111,4 @@ def descend(
         normalise_on_(model.dictionary, x.shape[-1])
         cosines.append(found(model).mean())
         figures.append(figure(model))
-        losses.append(loss.detach())
-    return Course(torch.stack(cosines).tolist(), figures, torch.stack(losses).tolist())
+    return Course(torch.stack(cosines).tolist(), figures)

@@ -38,7 +38,7 @@ class Experiment:
     title : str
         What is asked, in a line.
     plans : mapping of str to dataclass
-        Sizes, by preset; ``full`` is that of models.md.
+        Sizes, by preset; ``full`` is larger, as near to the paper as is known.
     measure : callable
         (plan, seed, 'cpu' or 'cuda') to the JSON-able figures of one seed. A top-level function, deterministic in plan
         and seed, which prints nothing.

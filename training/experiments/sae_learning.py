@@ -5,6 +5,9 @@ Adam moves every weight by about the rate, which is therefore given in units of 
 norm 1 have small entries where they have many. Codes are those of the training: the K strongest concepts, and of
 their maps the part rho with the largest values, as in equation 3 of the paper, on whatever grid. Fixed thresholds on
 values do not serve here: with so few cells in each map they let through ten times too many of bright objects.
+
+The same K does not mean as many codes. With K = 8 an image has 8 that are not 0 in SAE-MLP; in SAE-CNN and SAE-FNO it has
+8 maps x rho x 256 px = 64 (quick), whose places are free. Errors at the same K are therefore not those of equal codes.
 """
 
 from __future__ import annotations

@@ -95,9 +95,11 @@ def coherence(atoms: Tensor) -> float:
 
 def crossing(curve: Sequence[float], level: float) -> float:
     """Step at which a rising curve first reaches a level, linear between steps; its last step if it never does."""
+    if curve[0] >= level:
+        return 0.0
     for step, (before, after) in enumerate(pairwise(curve)):
         if after >= level:
-            return step + max(0.0, (level - before) / (after - before))
+            return step + (level - before) / (after - before)
     return float(len(curve) - 1)
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
@@ -17,16 +19,19 @@ from scipy.spatial.distance import squareform
 
 from galcli.training.interpret.sae_concepts import Shown
 from galcli.training.interpret.sae_frames import Picture
-from galcli.training.interpret.sae_numbers import CHANCE, USED, Matches, Together, Usage
+from galcli.training.interpret.sae_numbers import CHANCE, SHUFFLES, USED, Matches, Together, Usage
 from galcli.training.interpret.style import FAINT, INK, OTHER, PREDICTED
 
 AnyFigure = Figure | SubFigure
 #: Parts of a map's largest value at which its contours are drawn.
 CONTOURS = (0.25, 0.5, 0.75)
-#: Maps with no more cells along a side are drawn as tinted cells, not as contours; the tint, and what it covers at most.
-_COARSE, _TINT, _COVER = 16, "#37a6ff", 0.6
+#: Maps with no more cells along a side are drawn as frames of cells, not as contours; part of a cell's side that a
+#: frame has, and part of the largest value below which a cell has none.
+_COARSE, _INSET, _LEAST = 16, 0.86, 0.05
 #: Channels of inner maps that are shown for a concept, and lines of the graph that each concept may have drawn.
 CHANNELS, LINES = 16, 3
+#: Coefficients that are not defined: white is zero.
+_UNKNOWN = "0.6"
 _OUTLINE: list[Any] = [withStroke(linewidth=1.8, foreground="black")]
 
 
@@ -41,7 +46,7 @@ def quality_figure(fvu: NDArray[Any], active: NDArray[Any], told: dict[str, floa
     figure : Figure or SubFigure
     """
     left, right = figure.subplots(1, 2)
-    top = max(1.0, float(np.quantile(fvu, 0.995)) * 1.05)
+    top = 1.05 * max(float(np.quantile(fvu, 0.995)), float(fvu.mean()), told.get("fvu", 0.0), 1e-6)
     left.hist(np.minimum(fvu, top), np.linspace(0, top, 41), color=OTHER, alpha=0.8)
     left.set(xlabel="variance left unexplained (SAE_FVU)", ylabel="galaxies", xlim=(0, top))
     most, least = int(active.max()), int(active.min())
@@ -57,18 +62,18 @@ def quality_figure(fvu: NDArray[Any], active: NDArray[Any], told: dict[str, floa
 
 
 def utilisation_figure(usage: Usage, figure: AnyFigure) -> None:
-    """Part of the galaxies that use each concept, concepts sorted."""
+    """Part of the galaxies in which each concept is active, and that use it, concepts sorted."""
     axes = figure.subplots()
     rank = np.arange(1, len(usage.used) + 1)
     for values, colour, style, title in (
-        (usage.active, FAINT, "--", "active at all"),
-        (usage.used, OTHER, "-", f"more than {USED:.0%} of the galaxy's energy"),
+        (usage.active, FAINT, "--", "active"),
+        (usage.used, OTHER, "-", f"used: more than {USED:.0%} of the galaxy's energy"),
     ):
         ordered = np.sort(values)[::-1]
         area = f"{title} (area {ordered.mean():.3f})"
         axes.plot(rank, ordered, style, color=colour, lw=1.8, label=area, drawstyle="steps-mid")
     axes.set(
-        xlabel="concepts, the most used first",
+        xlabel="concepts, those of most galaxies first",
         ylabel="part of the galaxies",
         ylim=(0, 1.04),
         xlim=(0.5, len(rank) + 0.5),
@@ -99,11 +104,26 @@ def _draw_galaxy(axes: Axes, image: Picture, codes: Picture) -> None:
     if max(codes.values.shape) > _COARSE:
         draw_contours(axes, codes, "white")
     else:
-        tint = np.empty((*codes.values.shape, 4))
-        tint[..., :3], tint[..., 3] = to_rgb(_TINT), _COVER * codes.values / max(float(codes.values.max()), 1e-12)
-        axes.imshow(tint.clip(0, 1), origin="lower", extent=codes.frame.extent, interpolation="nearest")
+        _draw_cells(axes, codes)
     east, west, south, north = image.frame.extent
     axes.set(xlim=(east, west), ylim=(south, north))
+
+
+def _draw_cells(axes: Axes, codes: Picture) -> None:
+    """A frame in each cell that is active, brighter where it is more; the galaxy in it stays as it is."""
+    part = codes.values / max(float(codes.values.max()), 1e-12)
+    rows, columns = np.nonzero(part > _LEAST)
+    across, along = codes.frame.centres(part.shape)
+    east, west, south, north = codes.frame.extent
+    width, height = (
+        _INSET * abs(side) / count for side, count in zip((east - west, north - south), part.shape[::-1], strict=True)
+    )
+    cells = [
+        Rectangle((across[x] - width / 2, along[y] - height / 2), width, height)
+        for y, x in zip(rows, columns, strict=True)
+    ]
+    colours = np.insert(np.ones((len(cells), 3)), 3, part[rows, columns].clip(0, 1), axis=1)
+    axes.add_collection(PatchCollection(cells, facecolor="none", edgecolor=colours, linewidths=0.9))
 
 
 def draw_contours(axes: Axes, codes: Picture, colour: str) -> None:
@@ -130,9 +150,9 @@ def _draw_mean(axes: Axes, shown: Shown) -> None:
     drawn = axes.imshow(values, origin="lower", extent=frame.extent, cmap="magma", vmin=0, interpolation="nearest")
     axes.plot(0, 0, "+", color="white", ms=9, mew=1.4, path_effects=_OUTLINE)
     axes.set(
-        xlabel=f"east [{shown.unit}]", ylabel=f"north [{shown.unit}]", title=f"mean activation of {shown.averaged:,}"
+        xlabel=f"east [{shown.unit}]", ylabel=f"north [{shown.unit}]", title=f"mean of {shown.averaged:,} galaxies"
     )
-    axes.figure.colorbar(drawn, ax=axes, shrink=0.5, pad=0.03)
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.5, pad=0.03, label="activation")
 
 
 def _draw_kernel(figure: SubFigure, shown: Shown) -> None:
@@ -172,7 +192,7 @@ def matches_figure(matches: Matches, shown: Sequence[int], features: Sequence[in
     left.set_xticks(range(len(features)), [str(feature) for feature in features], rotation=90, fontsize=9)
     left.set_yticks(range(len(shown)), [str(concept) for concept in shown], fontsize=9)
     left.tick_params(which="both", top=False, right=False, bottom=False, left=False)
-    left.set(xlabel="SFNet feature", ylabel="concept")
+    left.set(xlabel="SFNet feature", ylabel="concept", facecolor=_UNKNOWN)
     for row, concept in enumerate(shown):
         if matches.beyond[concept]:
             left.plot(
@@ -188,7 +208,9 @@ def matches_figure(matches: Matches, shown: Sequence[int], features: Sequence[in
     known = np.isfinite(matches.best)
     bins = np.linspace(0, 1, 41)
     right.hist(np.abs(matches.best[known]), bins, color=OTHER, alpha=0.75, label="best match")
-    right.hist(matches.null[known], bins, histtype="step", color=PREDICTED, lw=1.6, label="best of 20 shuffles")
+    right.hist(
+        matches.null[known], bins, histtype="step", color=PREDICTED, lw=1.6, label=f"best of {SHUFFLES} shuffles"
+    )
     right.set(xlabel="|correlation|", ylabel="concepts", xlim=(0, 1))
     right.legend()
 
@@ -223,6 +245,7 @@ def graph_figure(found: Together, usage: Usage, figure: AnyFigure) -> None:
     right.set_xticks(ticks, [str(found.concepts[order[at]]) for at in ticks], rotation=90, fontsize=8)
     right.set_yticks(ticks, [str(found.concepts[order[at]]) for at in ticks], fontsize=8)
     right.tick_params(which="both", top=False, right=False, bottom=False, left=False)
+    right.set_facecolor(_UNKNOWN)
     figure.colorbar(drawn, ax=right, orientation="horizontal", shrink=0.7, pad=0.02, label="phi")
 
 

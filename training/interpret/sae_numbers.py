@@ -40,7 +40,7 @@ class Usage:
     strength : ndarray (p,)
         Mean root mean square of its map, where it is active; 0 where it never is.
     energy : ndarray (p,)
-        Sum over the galaxies of the squares of these.
+        Sum over the galaxies of the squares of the strengths.
     share : ndarray (p,)
         Mean part of a galaxy's energy.
     """
@@ -139,8 +139,9 @@ class Correlations:
     pearson, spearman : ndarray (p, c)
         NaN where the concept is active in fewer than `FEWEST` of these galaxies.
     chance : ndarray (p, c)
-        Probability that galaxies at random give a rank correlation as strong, times the number of concepts and columns
-        tried (Bonferroni), 1 at most.
+        Probability that galaxies at random go as well with the column, times the number of concepts and columns tried
+        (Bonferroni), 1 at most: of the rank correlation by Student's t; for columns of two values of how many galaxies of
+        one of them have the concept, by the hypergeometric distribution (Fisher's exact test).
     """
 
     names: list[str]
@@ -167,7 +168,7 @@ def correlate(strength: Singles, columns: Mapping[str, Floats]) -> Correlations:
         NaN where unknown.
     """
     names, concepts = list(columns), strength.shape[1]
-    pearson, spearman = (np.full((concepts, len(names)), np.nan) for _ in range(2))
+    pearson, spearman, chance = (np.full((concepts, len(names)), np.nan) for _ in range(3))
     objects = np.array([np.isfinite(columns[name]).sum() for name in names], np.int64)
     alike: dict[bytes, list[int]] = {}  # columns that know the same galaxies share the ranks of concepts
     for place, name in enumerate(names):
@@ -176,8 +177,11 @@ def correlate(strength: Singles, columns: Mapping[str, Floats]) -> Correlations:
         known = np.frombuffer(mask, np.bool_)
         values = np.stack([columns[names[place]][known] for place in group], 1)
         ranks = stats.rankdata(values, axis=0)
+        upper = values == values.max(0)
+        two = np.flatnonzero((upper | (values == values.min(0))).all(0))
         for first in range(0, concepts, _BLOCK):
-            part = strength[known, first : first + _BLOCK].astype(np.float64)
+            block = slice(first, first + _BLOCK)
+            part = strength[known, block].astype(np.float64)
             few = (part > 0).sum(0) < FEWEST
             for table, mine, theirs in (
                 (pearson, part, values),
@@ -185,9 +189,12 @@ def correlate(strength: Singles, columns: Mapping[str, Floats]) -> Correlations:
             ):
                 found = products(unit(mine), unit(theirs))
                 found[few] = np.nan
-                table[first : first + _BLOCK, group] = found
-    chance = _chance(spearman, objects) * max(1, np.isfinite(spearman).sum())
-    return Correlations(names, objects, pearson, spearman, np.where(np.isfinite(chance), np.minimum(chance, 1), np.nan))
+                table[block, group] = found
+            chance[block, group] = _student(spearman[block, group], len(values))
+            chance[block, np.array(group)[two]] = _fisher(part > np.median(part, 0), upper[:, two])
+    tries = np.isfinite(spearman)
+    chance = np.where(tries, np.minimum(chance * max(1, tries.sum()), 1), np.nan)
+    return Correlations(names, objects, pearson, spearman, chance)
 
 
 def unit(values: Floats) -> Floats:
@@ -205,13 +212,39 @@ def products(first: Floats, second: Floats) -> Floats:
     return found
 
 
-def _chance(r: Floats, objects: Whole) -> Floats:
+def _student(r: Floats, objects: int) -> Floats:
     """Probability of a rank correlation as strong by chance, by Student's t."""
-    freedom = np.maximum(objects - 2, 1)
+    freedom = max(objects - 2, 1)
     with np.errstate(divide="ignore"):
         t = np.abs(r) * np.sqrt(freedom / (1 - r**2))
     found: Floats = 2 * stats.t.sf(t, freedom)
     return found
+
+
+def _fisher(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Floats:
+    """Twice the probability that as many galaxies, or as few, have both by chance, 1 at most.
+
+    Student's t does not hold here: one galaxy in which a rare concept meets a rare class makes a large correlation.
+
+    Parameters
+    ----------
+    first : ndarray (N, a)
+        Whether a concept is active; where most galaxies have it, whether it is above its median.
+    second : ndarray (N, b)
+        Whether a galaxy is of a class.
+
+    Returns
+    -------
+    ndarray (a, b)
+    """
+    count = len(first)
+    both = np.rint(first.T.astype(np.float64) @ second)
+    mine, theirs = np.broadcast_arrays(first.sum(0)[:, None], second.sum(0))
+    many = both * count >= mine * theirs.astype(np.float64)
+    found = np.empty(both.shape)
+    found[many] = stats.hypergeom.sf(both[many] - 1, count, mine[many], theirs[many])
+    found[~many] = stats.hypergeom.cdf(both[~many], count, mine[~many], theirs[~many])
+    return np.minimum(2 * found, 1)
 
 
 @dataclass(frozen=True)
@@ -256,7 +289,7 @@ def match(strength: Singles, activation: Singles, seed: int = 0) -> Matches:
     draw = np.random.default_rng(seed)
     concepts, features = strength.shape[1], activation.shape[1]
     kept = np.flatnonzero((activation > 0).sum(0) >= FEWEST)
-    theirs = unit(activation[:, kept].astype(np.float64)).astype(np.float32)
+    theirs = unit(activation[:, kept].astype(np.float64)).astype(np.float32) if len(kept) else activation[:, kept]
     orders = [draw.permutation(len(strength)) for _ in range(SHUFFLES)]
     r = np.full((concepts, features), np.nan, np.float32)
     null = np.full(concepts, np.nan)
@@ -278,7 +311,7 @@ def match(strength: Singles, activation: Singles, seed: int = 0) -> Matches:
 
 @dataclass(frozen=True)
 class Together:
-    """Which concepts are used by the same galaxies.
+    """Which concepts are used by the same galaxies: which hold more than `USED` of their energy.
 
     Attributes
     ----------

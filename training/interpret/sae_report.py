@@ -144,7 +144,8 @@ def _measure(view: View, sample: Sample, decoder: Decoder, asked: Asked) -> _Mea
     used = usage(strength)
     where = places(said["idx"].astype(np.int64), said["dx"], said["dy"], said["size"], strength.shape[1])
     found = correlate(strength, sample.columns)
-    matches = None if sample.features is None else match(strength, sample.features)
+    both = slice(None) if sample.compared.all() else sample.compared  # a slice copies nothing
+    matches = None if sample.features is None else match(strength[both], sample.features[both])
     alive = used.alive
     most = alive[np.argsort(-(used.used * (1 - used.used))[alive], kind="stable")[:_GRAPH]]
     pairs = together(strength, np.sort(most))
@@ -153,13 +154,14 @@ def _measure(view: View, sample: Sample, decoder: Decoder, asked: Asked) -> _Mea
         "redundancy": redundancy(torch.from_numpy(decoder.atoms(alive)), np.ones(len(alive), np.bool_)),
         "utilisation": {"used": np.sort(used.used)[::-1].round(5).tolist(), "area": float(used.used.mean()),
                         "area_active": float(used.active.mean())},
+        "cell": _cell(view, sample, shown),
         "concepts": [_told(one, used, where, found, matches, sample) for one in shown],
         "pairs": [{"concepts": [int(pairs.concepts[i]), int(pairs.concepts[j])], "phi": float(pairs.phi[i, j]),
                    "lift": float(pairs.lift[i, j])} for i, j in pairs.edges[:_KEPT]],
     }  # fmt: skip
     if matches is not None:
-        numbers["sfnet"] = {"concepts": int(np.isfinite(matches.best).sum()), "beyond_chance": int(matches.beyond.sum()),
-                            "shuffles": SHUFFLES}  # fmt: skip
+        numbers["sfnet"] = {"galaxies": int(sample.compared.sum()), "concepts": int(np.isfinite(matches.best).sum()),
+                            "beyond_chance": int(matches.beyond.sum()), "shuffles": SHUFFLES}  # fmt: skip
     return _Measured(view, sample, used, where, found, matches, pairs, shown, numbers)
 
 
@@ -188,7 +190,7 @@ def _told(
     """The numbers of a concept."""
     c = one.concept
     numbers: Numbers = {
-        "concept": c, "active": float(used.active[c]), "used": float(used.used[c]), "energy": float(used.strength[c]),
+        "concept": c, "active": float(used.active[c]), "used": float(used.used[c]), "strength": float(used.strength[c]),
         "share": float(used.share[c]), "offset": _number(where.offset[c]), "size": _number(where.size[c]),
         "galaxies": [int(sample.chosen[look.place]) for look in one.examples],
         "strengths": [float(sample.strength[look.place, c]) for look in one.examples],
@@ -204,6 +206,20 @@ def _told(
             "null": _number(matches.null[c]),
         }
     return numbers
+
+
+def _cell(view: View, sample: Sample, shown: Sequence[Shown]) -> float | None:
+    """Side of the cells of inner maps, arcsec; None for autoencoders of images, and where no scale is known."""
+    if view.card.native or not sample.scaled or not shown:
+        return None
+    frame = shown[0].mean.frame
+    return (frame.east - frame.west) / view.card.inputs[0].shape[-1]
+
+
+def _cells(measured: _Measured) -> str:
+    """What places cannot tell."""
+    cell = measured.numbers["cell"]
+    return "" if cell is None else f"; cells of {cell:.1f} arcsec, less is not resolved"
 
 
 def _number(value: float) -> float | None:
@@ -226,10 +242,11 @@ def _head(pages: Pages, measured: _Measured, asked: Asked) -> None:
             ("variance left unexplained, mean", "fvu", ".3f"), ("variance left unexplained, median", "fvu_median", ".3f"),
             ("active concepts per galaxy, mean", "l0", ".1f"), ("dead concepts, of all", "dead", ".1%"),
             (f"concepts that hold {COVERED:.0%} of the energy", "coverage", ",.0f"),
-            ("mean largest cosine between kernels of concepts in use", "redundancy", ".3f"))],
+            ("mean largest cosine between kernels of active concepts", "redundancy", ".3f"))],
     )  # fmt: skip
     report.text(
-        "The card was measured on held-out galaxies of the training; a small sample leaves more concepts unused."
+        "The card was measured on held-out galaxies of the training. Dead concepts are active in no galaxy; a small sample "
+        "leaves more of them."
     )
     pages.draw("quality", (11.0, 3.8),
                f"What the concepts leave unexplained of each galaxy of {asked.sample}, noise included, and how many are active.",
@@ -244,16 +261,19 @@ def _utilisation(pages: Pages, measured: _Measured, asked: Asked) -> None:
     used, report = measured.usage, pages.report
     report.heading("How much concepts are used")
     pages.draw("utilisation", (9.0, 4.6),
-               f"Part of the {used.objects:,} galaxies of {asked.sample} that use each concept. Energy: mean square of a concept's "
-               "map. Area under the curve: mean part; small areas mean concepts for special galaxies.",
+               f"Part of the {used.objects:,} galaxies of {asked.sample} in which each concept is active, and of those that use it: "
+               f"it holds more than {USED:.0%} of their energy. Area under the curve: mean part; small areas mean concepts "
+               "for special galaxies.",
                lambda figure: figures.utilisation_figure(used, figure))  # fmt: skip
-    heads = ("concept", "active in", f"over {USED:.0%} of the energy in", "mean energy (rms)", "from the object", "size",
+    heads = ("concept", "active in", "used by", "mean strength", "from the object", "size",
              "goes most with", "Spearman", *(("SFNet feature", "correlation") if measured.matches else ()))  # fmt: skip
     report.table(heads, [_line(one, measured) for one in measured.numbers["concepts"]])
     report.text(
-        "The concepts that hold most of the energy, strongest first; from the object: mean distance of the centroid of a "
-        "concept's energy. Columns and features are the best ones of many. In brackets is what chance may explain: columns with "
-        f"a chance of {CHANCE:g} or more, all tries counted; features of {SFNET} within what {SHUFFLES} shuffles of the galaxies "
+        "The concepts that hold most of the energy, in this order. Strength: root mean square of a concept's map (SAE_ENERGY "
+        "of predictions), its mean over the galaxies in which it is active; energy: the square of the strength. From the "
+        f"object: mean distance of the centroid of a concept's energy{_cells(measured)}. Columns and features are the best ones of many. In brackets is what chance may explain: columns with "
+        f"a chance of {CHANCE:g} or more, all tries counted (of Spearman's correlation; for classes, of how many of their galaxies "
+        f"have the concept: Fisher's exact test); features of {SFNET} within what {SHUFFLES} shuffles of the galaxies "
         f"gave. {TABLE} holds all concepts."
     )
 
@@ -262,7 +282,7 @@ def _line(one: Numbers, measured: _Measured) -> tuple[str, ...]:
     best = one["columns"][0] if one["columns"] else None
     sure = best is not None and best["chance"] < CHANCE
     column = ("", "") if best is None else (best["column"], _signed(best["spearman"]))
-    cells = [str(one["concept"]), f"{one['active']:.0%}", f"{one['used']:.0%}", f"{one['energy']:.3g}",
+    cells = [str(one["concept"]), f"{one['active']:.0%}", f"{one['used']:.0%}", f"{one['strength']:.3g}",
              *(f'{one[name]:.1f}"' if one[name] is not None else "" for name in ("offset", "size")),
              *(text if sure or not text else f"({text})" for text in column)]  # fmt: skip
     if "sfnet" in one:
@@ -287,17 +307,18 @@ def _concept(pages: Pages, measured: _Measured, shown: Shown, asked: Asked) -> N
     pages.draw(
         f"concept-{shown.concept}", (12.6, 4.3),
         f"Concept {shown.concept}. Left: the {len(shown.examples)} galaxies of {asked.sample} in which it is strongest, "
-        "strongest first, north up, east left; contours: its activation at 25, 50 and 75 % of its largest value in each, or blue where it has few cells. Middle: "
+        "strongest first, north up, east left; contours: its activation at 25, 50 and 75 % of its largest value in each; frames where maps have few cells: "
+        "those above 5 % of it, the brighter the more active. Middle: "
         f"mean activation over {_which(shown)} in which it is active (cross: the object). Right: {kernel}.",
         lambda figure: figures.concept_figure(shown, figure),
     )  # fmt: skip
     where = (
-        f", {one['offset']:.1f} arcsec from the object and {one['size']:.1f} arcsec wide (rms)"
+        f", {one['offset']:.1f} arcsec from the object and {one['size']:.1f} arcsec wide (rms){_cells(measured)}"
         if one["offset"] is not None
         else ""
     )
     pages.report.text(
-        f"Active in {one['active']:.1%} of the galaxies, on the mean with an energy of {one['energy']:.3g} (rms){where}."
+        f"Active in {one['active']:.1%} of the galaxies, used by {one['used']:.1%}; mean strength {one['strength']:.3g}{where}."
     )
     if one["columns"]:
         pages.report.table(
@@ -323,20 +344,22 @@ def _matches(pages: Pages, measured: _Measured, asked: Asked) -> None:
     if matches is None:
         report.text(f"{SFNET} did not look at these galaxies: {measured.view.without_sfnet}.")
         return
-    features = _features(matches, chosen)
+    told, features = measured.numbers["sfnet"], _features(matches, chosen)
+    report.text(
+        f"{SFNET} has a prediction of {told['galaxies']:,} of the {len(measured.sample.chosen):,} galaxies; only these are compared."
+    )
     if not features:
         report.text(f"No feature of {SFNET} is active in {FEWEST} galaxies together with a concept that is.")
         return
-    told = measured.numbers["sfnet"]
     report.text(
         f"Of {told['concepts']:,} concepts active in {FEWEST} galaxies or more, {told['beyond_chance']:,} go with a feature of "
         f"{SFNET} more strongly than with any feature in {SHUFFLES} shuffles of the galaxies; chance alone would give about "
         f"{told['concepts'] / (SHUFFLES + 1):.0f}."
     )
     pages.draw("sfnet", (12.0, 1.9 + 0.3 * max(8, len(chosen))),
-               f"Left: correlation (Pearson) of the energy of concepts with the activation of features of {SFNET} over the same "
-               f"galaxies of {asked.sample}: the best feature of each concept shown, and others; rings: best ones beyond chance. Right: best matches "
-               "of all concepts, and what shuffled galaxies give.",
+               f"Left: correlation (Pearson) of the strength of concepts with the activation of features of {SFNET} over the same "
+               f"galaxies of {asked.sample}: the best feature of each concept shown, and others; rings: best ones beyond chance; grey: "
+               "active in too few galaxies. Right: best matches of all concepts, and what shuffled galaxies give.",
                lambda figure: figures.matches_figure(matches, chosen, features, figure))  # fmt: skip
 
 
@@ -356,15 +379,15 @@ def _graph(pages: Pages, measured: _Measured, asked: Asked) -> None:
     found, report = measured.together, pages.report
     report.heading("Concepts that go together")
     if len(found.concepts) < 2:
-        report.text("Fewer than two concepts are in use.")
+        report.text("Fewer than two concepts are active.")
         return
     report.text(
         f"Of the {len(found.concepts)} concepts whose use differs most from galaxy to galaxy, {len(found.edges)} pairs are used "
-        f"by the same galaxies (each over {USED:.0%} of the energy) more often than chance gives."
+        "by the same galaxies more often than chance gives."
     )
     pages.draw("graph", (13.0, 7.4),
                f"Left: pairs used together by galaxies of {asked.sample}, the {figures.LINES} strongest of each concept; discs: part of the "
-               "galaxies that use a concept. Right: phi coefficient of all pairs; white rows: used by all or none. An "
+               "galaxies that use a concept. Right: phi coefficient of all pairs; grey: used by all or none. An "
                "autoencoder with a fixed number of active concepts makes others go apart.",
                lambda figure: figures.graph_figure(found, measured.usage, figure))  # fmt: skip
     if found.edges:

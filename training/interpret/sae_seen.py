@@ -67,7 +67,9 @@ class Sample:
     columns : dict of str to ndarray (G,)
         Numbers of the catalogue; NaN where unknown.
     features : ndarray (G, F), float32, or None
-        Activation of the features of `SFNET`, 0 where they are not active or it says nothing; None: it did not run.
+        Activation of the features of `SFNET`, 0 where they are not active; None: it did not run.
+    compared : ndarray (G,), bool
+        Galaxies of which `SFNET` has a prediction; of others its features mean nothing.
     mock : bool
         Whether the galaxies are simulated.
     """
@@ -79,6 +81,7 @@ class Sample:
     outside: int
     columns: dict[str, Floats]
     features: Singles | None
+    compared: NDArray[np.bool_]
     mock: bool
 
     @property
@@ -309,6 +312,7 @@ class _Told:
     said: dict[str, NDArray[Any]]
     strength: Singles
     features: Singles | None
+    compared: NDArray[np.bool_]
     outside: int = 0
 
     @classmethod
@@ -327,12 +331,12 @@ class _Told:
             count = len(sfnet.model.card.tables[0].columns[0].values)
             features = np.zeros((rows, count), np.float32)
         return cls(columns, names, runner.status.name, theirs, np.zeros(rows, np.bool_), said,
-                   np.zeros((rows, concepts), np.float32), features)  # fmt: skip
+                   np.zeros((rows, concepts), np.float32), features, np.zeros(rows, np.bool_))  # fmt: skip
 
     def take(self, rows: Whole, table: dict[str, NDArray[Any]]) -> None:
         """Take in what was said of some rows."""
         status = table[self.status]
-        kept = (status >= 0) & ((status & int(NULL_BITS)) == 0)  # negative: it did not run
+        kept = _predicted(status)
         rows = rows[kept]
         self.good[rows] = True
         self.outside += int(((status[kept] & int(ModelStatus.OUT_OF_DOMAIN)) != 0).sum())
@@ -341,8 +345,8 @@ class _Told:
             values[rows] = table[self.names[tensor]][kept]
         if self.features is not None:
             index, act = table[self.sfnet["idx"]][kept], table[self.sfnet["act"]][kept]
-            known = (index >= 0) & ((table[self.sfnet["status"]][kept] & int(NULL_BITS)) == 0)[:, None]
-            at, slot = np.nonzero(known)
+            self.compared[rows] = _predicted(table[self.sfnet["status"]][kept])
+            at, slot = np.nonzero((index >= 0) & self.compared[rows][:, None])
             self.features[rows[at], index[at, slot]] = act[at, slot]
 
     def sample(self, chosen: Whole, columns: dict[str, Floats], mock: bool) -> Sample:
@@ -350,7 +354,14 @@ class _Told:
         rows = slice(None) if len(chosen) == len(self.good) else chosen  # a slice copies nothing
         said = {tensor: values[rows] for tensor, values in self.said.items()}
         features = None if self.features is None else self.features[rows]
-        return Sample(len(self.good), chosen, said, self.strength[rows], self.outside, columns, features, mock)
+        return Sample(len(self.good), chosen, said, self.strength[rows], self.outside, columns, features,
+                      self.compared[rows], mock)  # fmt: skip
+
+
+def _predicted(status: Whole) -> NDArray[np.bool_]:
+    """Rows of which a model says something."""
+    found: NDArray[np.bool_] = (status >= 0) & ((status & int(NULL_BITS)) == 0)  # negative: it did not run
+    return found
 
 
 def _parts(

@@ -39,9 +39,9 @@ def concept_hdu(
 
     concepts = len(usage.active)
     add("CONCEPT", np.arange(concepts), "number, as in SAE_IDX", "i4", ucd="meta.id")
-    add("USED", usage.active, "part of the galaxies in which it is active")
-    add("USED_MUCH", usage.used, f"part of the galaxies of whose energy it holds more than {USED:.0%}")
-    add("ENERGY", usage.strength, "mean root mean square of its map where it is active")
+    add("ACTIVE", usage.active, "part of the galaxies in which it is active")
+    add("USED", usage.used, f"part of the galaxies that use it: it holds more than {USED:.0%} of their energy")
+    add("STRENGTH", usage.strength, "mean root mean square of its map where it is active")
     add("SHARE", usage.share, "mean part of a galaxy's energy")
     add("OFFSET", places.offset, "mean distance of its centroid from the object", unit="arcsec", ucd="pos.angDistance")
     add("SIZE", places.size, "mean SAE_SIZE", unit="arcsec", ucd="phys.angSize")
@@ -60,5 +60,5 @@ def concept_hdu(
         of = f"with {name}, {found.objects[place]} galaxies"
         add(f"R_{short}", found.pearson[:, place], f"Pearson's correlation {of}")
         add(f"RHO_{short}", found.spearman[:, place], f"Spearman's rank correlation {of}")
-        add(f"P_{short}", found.chance[:, place], f"chance of RHO_{short}, all concepts and columns tried counted")
+        add(f"P_{short}", found.chance[:, place], f"chance that {name} goes with it as well, all tries counted")
     return TableHDU(NAME, columns, data, list(header))

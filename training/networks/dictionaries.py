@@ -27,9 +27,15 @@ class Dictionary(nn.Module):
         Atoms to begin with.
     metric : Tensor, broadcast to an atom
         The squared norm of an atom is the sum of its squares times this.
+
+    Attributes
+    ----------
+    axis : int
+        Of ``weight``, along which channels lie.
     """
 
     metric: Tensor
+    axis = 1
 
     def __init__(self, weight: Tensor, metric: Tensor) -> None:
         super().__init__()
@@ -49,9 +55,18 @@ class Dictionary(nn.Module):
         return (self.weight.square() * self.metric).flatten(1).sum(1).sqrt()
 
     @torch.no_grad()
-    def atoms(self) -> Tensor:
-        """Atoms as vectors (p, D) of norm 1, whose products are cosines; 0 where an atom is."""
-        flat = (self.weight * self.metric.sqrt()).flatten(1)
+    def atoms(self, channels: Tensor | None = None) -> Tensor:
+        """Atoms as vectors (p, D) of norm 1, whose products are cosines; 0 where an atom is.
+
+        Parameters
+        ----------
+        channels : Tensor (A, C), optional
+            Matrix that mixes their channels first.
+        """
+        scaled = self.weight * self.metric.sqrt()
+        if channels is not None:
+            scaled = torch.tensordot(scaled, channels, ([self.axis], [1]))
+        flat = scaled.flatten(1)
         return flat / flat.square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)
 
     @torch.no_grad()
@@ -132,6 +147,8 @@ class Spectral(Dictionary):
     modes : int
         M.
     """
+
+    axis = 2
 
     def __init__(self, channels: int, concepts: int, modes: int) -> None:
         side = least_side(modes)

@@ -45,12 +45,19 @@ def analyse(x: Tensor, modes: int) -> tuple[Tensor, Tensor]:
     modes : int
         M: largest frequency along each axis.
 
+    Raises
+    ------
+    InputError
+        As `require_side`; an exported graph has the least side in its card instead.
+
     Returns
     -------
     real, imaginary : Tensor (..., 2 M + 1, M + 1)
         Rows are ky = -M ... M, columns kx = 0 ... M.
     """
     height, width = x.shape[-2], x.shape[-1]
+    if not torch.compiler.is_exporting():
+        require_side(height, width, modes)
     cos_x, sin_x = _waves(0, modes, width, x.device)
     cos_y, sin_y = _waves(-modes, modes, height, x.device)
     # Cosines and sines side by side: every large map goes through one product.

@@ -56,7 +56,8 @@ class RobustPixels(nn.Module):
         noise = torch.maximum(noise, self.least[front].reshape(-1, 1, 1))
         data = (valid > 0.5).to(pixels.dtype)
         about = (pixels - sky.unsqueeze(3)) * data
-        scatter = about.square().flatten(2).mean(2, keepdim=True).sqrt()
+        count = data.flatten(2).sum(2, keepdim=True).clamp_min(1)
+        scatter = (about.square().flatten(2).sum(2, keepdim=True) / count).sqrt()
         noise = torch.where(noise > 0, noise, torch.where(scatter > 0, scatter, 1.0))
         return torch.asinh(about / noise.unsqueeze(3))
 

@@ -152,6 +152,13 @@ class SAE(nn.Module):
         """Data (N, C, H, W) of codes (N, p, H, W)."""
         return self.finish(self.dictionary.synthesise(codes))
 
+    @torch.no_grad()
+    def atoms(self) -> Tensor:
+        """Atoms in the space of the data as vectors (p, D) of norm 1, whose products are cosines; 0 where an atom is."""
+        if self.lift is None:
+            return self.dictionary.atoms()
+        return self.dictionary.atoms(self.lift.down)
+
     def finish(self, made: Tensor) -> Tensor:
         """Data (N, C, H, W) of what the dictionary made."""
         return self.lowered(made if self.offset is None else made + self.offset)

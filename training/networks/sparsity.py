@@ -1,7 +1,7 @@
 """What makes the codes of a sparse autoencoder sparse (models.md 4.2).
 
 Codes are maps (N, p, H, W), one per concept. Concept sparsity tells *which* maps are used, domain sparsity *where* in
-them. Counts belong to the grid of the training; what is exported are thresholds on values, which hold on any grid.
+them. Counts belong to the grid of the training; what is exported are thresholds, which hold on any grid.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: Width of the rectangle through which a threshold's gradient passes (Rajamanoharan et al. 2024, arXiv:2407.14435).
-BANDWIDTH = 1e-3
+#: Width of the rectangle through which a threshold's gradient passes (Rajamanoharan et al. 2024, arXiv:2407.14435), in
+#: parts of the threshold: several steps of bfloat16, so that values on its grid are seen.
+BANDWIDTH = 0.05
 #: Weight of a new batch in running thresholds.
 MOMENTUM = 0.01
 
@@ -92,8 +93,8 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
         u, threshold = ctx.saved_tensors
-        near = ((u - threshold).abs() < BANDWIDTH / 2).to(u.dtype)
-        return None, (-gradient * near / BANDWIDTH).sum_to_size(threshold.shape)
+        near = _near(u, threshold)
+        return None, (-gradient * near / (BANDWIDTH * threshold)).sum_to_size(threshold.shape)
 
 
 class _Jump(torch.autograd.Function):
@@ -107,8 +108,11 @@ class _Jump(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         u, threshold = ctx.saved_tensors
-        near = ((u - threshold).abs() < BANDWIDTH / 2).to(u.dtype)
-        return gradient * (u > threshold), (-gradient * near * threshold / BANDWIDTH).sum_to_size(threshold.shape)
+        return gradient * (u > threshold), (-gradient * _near(u, threshold) / BANDWIDTH).sum_to_size(threshold.shape)
+
+
+def _near(u: Tensor, threshold: Tensor) -> Tensor:
+    return ((u - threshold).abs() < BANDWIDTH * threshold / 2).to(u.dtype)
 
 
 def hard_threshold(u: Tensor, threshold: float) -> Tensor:
@@ -130,6 +134,9 @@ class Sparsity(nn.Module):
         """What the loss adds for codes ``z`` made of ``u``."""
         del u
         return z.new_zeros(())
+
+    def begin(self, u: Tensor, count: int) -> None:
+        """Let learned thresholds begin where ``count`` concepts of a cell are active in the mean; others have none."""
 
 
 class Rectified(Sparsity):
@@ -183,9 +190,18 @@ class JumpReLU(Sparsity):
         used: Tensor = _Step.apply(u, self.log_threshold.exp())  # type: ignore[no-untyped-call]
         return self.weight * used.mean((2, 3)).sum(1).mean()
 
+    @torch.no_grad()
+    def begin(self, u: Tensor, count: int) -> None:
+        """See `Sparsity`: from thresholds near 0 they would not come to where codes are sparse within a training."""
+        kept = u.flatten().topk(max(1, count * u.numel() // u.shape[1])).values
+        self.log_threshold.fill_(math.log(max(float(kept[-1]), 1e-6)))
+
 
 class TopK(Sparsity):
     """The K concepts with the largest energy, and of their maps the part rho with the largest values.
+
+    In evaluation the values above a threshold of their concept, in units of the root mean square of its map. In units of
+    the values it would keep most of a bright galaxy and little of a faint one: their maps differ by factors.
 
     Parameters
     ----------
@@ -207,16 +223,18 @@ class TopK(Sparsity):
             return top_concepts(u.relu(), self.count)
         if not self.training:
             z = top_concepts(u.relu(), self.count)
-            return z * (z > self.domain.value[:, None, None])
+            unit = energy(z.double()).sqrt().to(z.dtype)  # the same to the last digit in torch and in onnxruntime
+            return z * (z > (self.domain.value * unit)[:, :, None, None])
         u = u.relu()
         chosen = energy(u).topk(min(self.count, u.shape[1]), 1).indices
         place = chosen[:, :, None, None].expand(-1, -1, u.shape[2], u.shape[3])
-        z, least = top_domain(u.gather(1, place), self.part)
-        self._note(chosen, least, energy(z) > 0)
+        maps = u.gather(1, place)
+        z, least = top_domain(maps, self.part)
+        self._note(chosen, least / energy(maps).sqrt().clamp_min(1e-12), energy(z) > 0)
         return torch.zeros_like(u).scatter(1, place, z)
 
     def _note(self, chosen: Tensor, least: Tensor, used: Tensor) -> None:
-        """Take the mean over objects of the smallest values kept into the thresholds of their concepts."""
+        """Take the mean over objects of the smallest values kept, in their units, into the thresholds of their concepts."""
         total, number = torch.zeros_like(self.domain.value), torch.zeros_like(self.domain.value)
         total = total.scatter_add(0, chosen.flatten(), (least * used).flatten().to(total.dtype))
         number = number.scatter_add(0, chosen.flatten(), used.flatten().to(total.dtype))

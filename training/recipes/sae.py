@@ -75,7 +75,7 @@ class Asked:
         """
         if self.on == IMAGES:
             return None
-        if not self.on.startswith(FEATURES):
+        if not self.on.startswith(FEATURES) or self.on == FEATURES:
             raise UsageError(
                 f"--on {self.on} is neither images nor inner maps", "give images, or features:MODEL[:LAYER]"
             )
@@ -190,7 +190,7 @@ def train_sae(
     feed, held = found.feed(batch, mix(seed, 1)), found.held(seed)
     torch.manual_seed(seed)
     module = Prepared(found.front(), made)
-    begin(module, feed, max(1, MEANED // batch))
+    begin(module, feed, max(1, MEANED // batch), made.active)
     epoch = (found.cells if vectors else 1) * len(found.galaxies.rows)
     task = Reconstruction(held, asked.nested, min(DEAD, epoch))
     identity = {
@@ -226,8 +226,8 @@ def check(
 
 
 @torch.no_grad()
-def begin(module: Prepared, feed: Feed, batches: int) -> None:
-    """Set the offset to the mean of training data, and codes to the scale at which atoms reconstruct them best.
+def begin(module: Prepared, feed: Feed, batches: int, active: int) -> None:
+    """Set the offset to the mean of training data, codes to the scale at which atoms reconstruct them best, and thresholds.
 
     Parameters
     ----------
@@ -236,6 +236,8 @@ def begin(module: Prepared, feed: Feed, batches: int) -> None:
     feed : Feed
     batches : int
         How many are looked at.
+    active : int
+        Concepts of a cell that pass thresholds which are learned.
     """
     sae, total, count = module.sae, torch.zeros(1), 0
     assert sae.offset is not None
@@ -245,9 +247,13 @@ def begin(module: Prepared, feed: Feed, batches: int) -> None:
         total, count = total + x.double().mean((2, 3)).sum(0), count + len(batch)
     sae.offset.copy_((total / count).float().reshape(-1, 1, 1))
     x = _lifted(module, feed.batch(0)) - sae.offset
-    probe = copy.deepcopy(sae.encoder)  # so that its thresholds learn nothing yet
+    u = sae.encoder.weights.correlate(x)
+    sae.encoder.sparsity.begin(u, active)
+    probe = copy.deepcopy(sae.encoder)  # so that its running thresholds learn nothing yet
     made = sae.dictionary.synthesise(probe(x, sae.dictionary)[1])
-    sae.encoder.scale_(float((x * made).sum() / made.square().sum()))
+    scale = float((x * made).sum() / made.square().sum())
+    sae.encoder.scale_(scale)
+    sae.encoder.sparsity.begin(scale * u, active)
 
 
 def _lifted(module: Prepared, batch: Batch) -> Tensor:

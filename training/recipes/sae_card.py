@@ -18,7 +18,7 @@ CONCEPTS = f"{PREFIX}_CONCEPTS"
 #: Input of autoencoders of inner maps.
 MAPS = "maps"
 #: Names of shipped backbones in the names of their autoencoders.
-_SHORT = {"sfnet-metallicity": "sfnet", "sfnet-lines": "sfnet-lines"}
+_SHORT = {"sfnet-metallicity": "sfnet"}
 
 
 def name_of(design: Design, backbone: ModelFile | None) -> str:
@@ -82,7 +82,7 @@ def outputs(design: Design) -> list[dict[str, Any]]:
     sky = each | {"unit": "arcsec", "sky_offset": True}
     return [
         {"tensor": "idx", "column": "SAE_IDX", "dtype": "i4", "shape": (design.listed,), "null": -1, "ucd": "meta.code",
-         "description": f"active concepts, the strongest first: rows of {CONCEPTS}; -1: no more"},
+         "description": f"strongest active concepts, in descending order: rows of {CONCEPTS}; -1: no more"},
         each | {"tensor": "energy", "column": "SAE_ENERGY", "ucd": "stat.value",
                 "description": "root mean square of the concept's map; 0 where there is none"},
         sky | {"tensor": "dx", "column": "SAE_DX", "axis": "east", "ucd": "pos.eq.ra;arith.diff",
@@ -92,7 +92,7 @@ def outputs(design: Design) -> list[dict[str, Any]]:
         sky | {"tensor": "size", "column": "SAE_SIZE", "ucd": "phys.angSize",
                "description": "root mean square distance of the concept's energy from that centroid"},
         {"tensor": "fvu", "column": "SAE_FVU", "dtype": "f4", "ucd": "stat.param",
-         "description": "fraction of variance that the concepts leave unexplained, noise of the pixels included"},
+         "description": "fraction of variance that the concepts leave unexplained; of images mostly noise of their pixels"},
         {"tensor": "l0", "column": "SAE_L0", "dtype": "i2", "null": -1, "ucd": "meta.number",
-         "description": "how many concepts are active"},
+         "description": "how many concepts are active, listed or not"},
     ]  # fmt: skip

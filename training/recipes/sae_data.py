@@ -176,7 +176,7 @@ def _probes(labels: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.f
 
 @dataclass
 class Cutouts:
-    """Batches of images: one grid and field per step, as users' cutouts differ in theirs.
+    """Batches of images: one grid and field per step, as users' cutouts differ in theirs, all of them in turn.
 
     Attributes
     ----------
@@ -199,8 +199,9 @@ class Cutouts:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step; depends on (seed, step) alone."""
-        side, factor = LOOKS[int(torch.randint(len(LOOKS), (), generator=generator(self.feed.seed, 3, step)))]
-        return seen(self.feed.batch(step), side, factor)
+        turn, place = divmod(step, len(LOOKS))
+        order = torch.randperm(len(LOOKS), generator=generator(self.feed.seed, 3, turn))
+        return seen(self.feed.batch(step), *LOOKS[int(order[place])])
 
 
 def seen(batch: Batch, side: int, factor: int) -> Batch:
@@ -218,6 +219,12 @@ def seen(batch: Batch, side: int, factor: int) -> Batch:
         valid = (functional.avg_pool2d(valid, factor) == 1).float()
         pixels = pixels * valid
     return replace(batch, pixels=pixels.contiguous(), valid=valid.contiguous())
+
+
+def held_looks(galaxies: Galaxies, seed: int) -> Iterator[Batch]:
+    """Some held-out galaxies through each of their fronts, in every look of the training."""
+    for batch in held_images(galaxies, seed, whole=False):
+        yield from (seen(batch, *look) for look in LOOKS)
 
 
 def held_images(galaxies: Galaxies, seed: int, whole: bool = True) -> Iterator[Batch]:

@@ -29,7 +29,7 @@ from galcli.training.pixels import FRONTS
 from galcli.training.progress import say
 from galcli.training.recipes import sae_card, sae_measure
 from galcli.training.recipes.sae import Asked, Material, check, material, train_sae
-from galcli.training.recipes.sae_data import Source
+from galcli.training.recipes.sae_data import Source, held_looks
 from galcli.training.recipes.sae_network import Prepared, Scaled
 from galcli.training.recipes.sae_plan import PRESETS, Design
 from galcli.training.seeds import mix
@@ -86,12 +86,11 @@ def export_sae(weights: Path, found: Material, out: Path) -> Path:
         If torch and onnxruntime differ, or the weights are no autoencoder's.
     """
     module, info, design = _load(weights)
-    batches = list(islice(_training(found, info), CALIBRATED))
     probe = _probe(module, found, info)
     module.eval()
     centre(module)
-    export.freeze(module.sae, {"x": module.data(*_inputs(batches[0]))})
-    mean = settle(module, batches)
+    export.freeze(module.sae, {"x": module.data(*_inputs(next(_training(found, info))))})
+    mean = settle(module, islice(_training(found, info), CALIBRATED))
     exported = _exported(module, design, mean, found)
     least = None if found.layer else sae_card.fields(_told(info, found), design, None, FRONTS)["least_side"]
     graph = export.to_onnx(exported, probe(2), OUTPUTS, least_side=least)
@@ -99,9 +98,13 @@ def export_sae(weights: Path, found: Material, out: Path) -> Path:
     say(f"torch and onnxruntime differ by at most {error:.1e}")
     said = measure(graph, found.held(info["seed"])(True), maps=found.layer is not None)
     say(f"measured {len(said['fvu'])} held-out views")
+    seen = said if found.layer else measure(graph, held_looks(found.galaxies, info["seed"]), maps=False)
     backbone = found.layer.model if found.layer else None
     card = Card.model_validate(
-        sae_card.fields(_told(info, found), design, backbone, FRONTS) | _found(module, said, found, info, error)
+        sae_card.fields(_told(info, found), design, backbone, FRONTS)
+        | _found(module, said, found, info)
+        | {"domain": {"column": "SAE_FVU", "threshold": rounded(float(np.quantile(seen["fvu"], calibrate.INSIDE)))}}
+        | {"calibration": _calibration(module, found, info, len(seen["fvu"]), error)}
     )
     path = out / f"{card.name}.onnx"
     export.save(graph, card, path)
@@ -271,9 +274,9 @@ def _told(info: Mapping[str, Any], found: Material) -> dict[str, Any]:
 
 
 def _found(
-    module: Prepared, said: Mapping[str, NDArray[Any]], found: Material, info: Mapping[str, Any], error: float
+    module: Prepared, said: Mapping[str, NDArray[Any]], found: Material, info: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Metrics, calibration, domain and table of the card."""
+    """Metrics and table of the card."""
     sample = (
         f"{found.galaxies.stamps.name} galaxies, held out" if info["mock"] else f"held-out galaxies of {info['data']}"
     )
@@ -286,17 +289,23 @@ def _found(
             figures += list(sae_measure.metrics(part, {n: v[rows] for n, v in probes.items()}, sample, front))
     strength = said["inner/strength"].astype(np.float64)
     alive = np.asarray((strength > 0).any(0))
-    views = len(strength)
     figures.append({"name": "redundancy: mean largest cosine between atoms", "sample": "the dictionary",
-                    "objects": int(alive.sum()), "value": rounded(sae_measure.redundancy(module.sae.dictionary.atoms(), alive))})  # fmt: skip
-    threshold = float(np.quantile(said["fvu"], calibrate.INSIDE))
+                    "objects": int(alive.sum()), "value": rounded(sae_measure.redundancy(module.sae.atoms(), alive))})  # fmt: skip
     return {
         "metrics": figures,
-        "calibration": {"thresholds": "means over training batches", "batches": CALIBRATED, "domain_views": views,
-                        "torch_onnxruntime_difference": rounded(error)},
-        "domain": {"column": "SAE_FVU", "threshold": rounded(threshold)},
         "tables": [{
             "name": sae_card.CONCEPTS, "description": "concepts, measured on held-out galaxies",
             "columns": sae_measure.concept_table(strength, probes),
         }],
     }  # fmt: skip
+
+
+def _calibration(
+    module: Prepared, found: Material, info: Mapping[str, Any], views: int, error: float
+) -> dict[str, Any]:
+    """Where thresholds come from, of the sparsity if it has any and of the domain."""
+    told: dict[str, Any] = {"domain_views": views, "torch_onnxruntime_difference": rounded(error)}
+    if any(isinstance(part, Running) for part in module.modules()):
+        batches = min(CALIBRATED, found.feed(info["batch"], 0).steps_per_epoch)
+        told |= {"thresholds": "means over training batches", "batches": batches}
+    return told

@@ -66,14 +66,17 @@ def open_layer(asked: str) -> Layer:
     model = library.find(name)
     card = model.card
     if not card.fronts or card.size is None:
-        raise ModelError(f"{model.name} does not take images on a grid of its own", "choose a model that does")
+        raise ModelError(
+            f"{model.name} does not take images on a grid of its own", "choose another: see galcli models list"
+        )
     maps = {}
     for tensor, info in Session(model, "cpu").outputs.items():
         if tensor.startswith(INNER) and len(info.shape) == 4 and all(isinstance(side, int) for side in info.shape[1:]):
             maps[tensor.removeprefix(INNER)] = tuple(int(side) for side in info.shape[1:])  # type: ignore[arg-type]
     if not maps:
         raise ModelError(
-            f"{model.name} gives no inner maps", "choose a model with outputs inner/LAYER (N, channels, height, width)"
+            f"{model.name} gives no inner maps",
+            "choose a model with outputs inner/LAYER (N, channels, height, width), such as sfnet-metallicity",
         )
     known = ", ".join(maps)
     if wanted and wanted not in maps:

@@ -127,9 +127,9 @@ def concept_table(strength: Floats, probes: Mapping[str, NDArray[np.float32]]) -
     mean = np.divide(strength.sum(0), used.sum(0), out=np.zeros(len(often)), where=often > 0)
     columns = [
         {"name": "CONCEPT", "dtype": "i4", "description": "number, as in SAE_IDX", "values": list(range(len(often)))},
-        {"name": "USED", "dtype": "f4", "description": "part of held-out galaxies in which it is active",
+        {"name": "ACTIVE", "dtype": "f4", "description": "part of the views of held-out galaxies in which it is active",
          "values": _short(often)},
-        {"name": "ENERGY", "dtype": "f4", "description": "mean SAE_ENERGY where it is active", "values": _short(mean)},
+        {"name": "STRENGTH", "dtype": "f4", "description": "mean SAE_ENERGY where it is active", "values": _short(mean)},
     ]  # fmt: skip
     for name, values in probes.items():
         known = np.isfinite(values)

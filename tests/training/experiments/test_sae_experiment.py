@@ -21,8 +21,6 @@ from galcli.training.experiments.sae_criteria import at_least, at_most, criterio
 from galcli.training.experiments.sae_experiment import Experiment, SeedRun, run_experiment
 from galcli.training.experiments.statistics import Claim, compare, mean_over_seeds
 
-OWN = ("sae-recovery", "sae-convolutional", "sae-spectral", "sae-lifting")
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -187,7 +185,7 @@ def test_the_command_line_knows_them_all(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "out" / "sae-rotation.png").exists()
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", sae_all.NAMES)
 def test_experiments_go_to_other_processes_and_say_what_their_data_are(name: str) -> None:
     experiment = sae_all.find(name)
     assert experiment.name == name

@@ -18,6 +18,7 @@ from galcli.training.experiments.sae_lifting import (
     common_loss,
     learn,
     measure,
+    ratio,
     steps_to,
 )
 
@@ -38,6 +39,7 @@ def test_every_lift_begins_alike_and_learns() -> None:
         assert len(starts) == 1, kind
         assert min(map(min, losses["none"])) < 0.95 * losses["none"][0][0]
         assert losses["learned"][0] != losses["orthonormal"][0]
+        assert {lift: len(courses) for lift, courses in losses.items()} == dict.fromkeys(LIFTS, len(PLAN.rates))
     assert measure(PLAN, 0, "cpu") == figures
 
 
@@ -77,7 +79,31 @@ def test_steps_to_the_loss_that_both_reach() -> None:
     assert steps_to(fast, 0.4, 5) == pytest.approx(5 * 0.6 / 0.7)
 
 
-def results(learned: float = 0.5, best: float = 0.5, orthonormal: float = 0.5) -> list[dict[str, Any]]:
+def test_models_that_learn_nothing_are_not_compared() -> None:
+    idle, falls = [[1.0, 1.0, 1.2]], [[1.0, 0.5, 0.2]]
+    assert ratio(idle, falls) == ratio(falls, idle) == ratio(idle, idle) == 1
+    assert ratio([[1.0, 0.6, 0.2]], [[1.0, 0.2, 0.2]]) == pytest.approx(2)
+
+
+def test_adam_goes_further_with_an_orthonormal_lift() -> None:
+    """Every weight moves by the rate, and there are twice as many: sqrt(2) as far in the data."""
+    data, lengths = torch.randn(64, 6, 5, 5), []
+    for lift in ("none", "orthonormal"):
+        torch.manual_seed(4)
+        model = begin(PLAN, data, "mlp", lift)
+        weight = model.dictionary.weight
+        before = weight.detach().clone()
+        optimizer = torch.optim.Adam([weight], 1e-4)
+        (model(data).data - data).square().mean().backward()
+        optimizer.step()
+        step = weight.detach() - before
+        lengths.append(float((step if model.lift is None else step @ model.lift.up).norm()))
+    assert lengths[1] > 1.2 * lengths[0]
+
+
+def results(
+    learned: float = 0.5, best: float = 0.5, orthonormal: float = 0.5, turned: float = 0.5
+) -> list[dict[str, Any]]:
     """Losses that fall with time scales in units of that without lift, at the usual rate and at the best one."""
 
     def course(scale: float, seed: int) -> list[float]:
@@ -86,7 +112,7 @@ def results(learned: float = 0.5, best: float = 0.5, orthonormal: float = 0.5) -
     def losses(seed: int) -> dict[str, list[list[float]]]:
         return {
             "none": [course(10, 0), course(5, 0)],
-            "orthonormal": [course(10 * orthonormal, seed)],
+            "orthonormal": [course(10 * orthonormal, seed), course(5 * turned, seed)],
             "learned": [course(10 * learned, seed), course(5 * best, seed)],
         }
 
@@ -98,10 +124,11 @@ def test_claims_hold_fail_and_stay_undecided() -> None:
         return [claim.verdict for claim in sae_lifting.claims(results(**parts))]
 
     assert verdicts() == ["holds"] * 4
-    assert verdicts(learned=2, best=0.5) == ["fails", "holds", "fails", "holds"]
+    assert verdicts(learned=2, best=0.5) == ["fails", "holds", "holds", "holds"]
     assert verdicts(orthonormal=1.5) == ["holds", "fails", "holds", "holds"]
-    assert verdicts(best=2) == ["holds", "holds", "holds", "undecided"]  # the usual rate is its best one, and no better
-    assert verdicts(learned=0.9, best=2) == ["holds", "holds", "holds", "fails"]
+    assert verdicts(best=2) == ["holds", "holds", "undecided", "holds"]  # the usual rate is its best one, and no better
+    assert verdicts(learned=0.9, best=2) == ["holds", "holds", "fails", "holds"]
+    assert verdicts(orthonormal=0.9, turned=2) == ["holds", "holds", "holds", "fails"]
     assert verdicts(orthonormal=1.01)[1] == "undecided"
     assert {claim.verdict for claim in sae_lifting.claims(results()[:1])} == {"undecided"}
 
@@ -113,4 +140,4 @@ def test_the_best_rate_of_every_lift_is_drawn() -> None:
     assert len(labels) == 6
     assert labels[0] == [f"{words}, rate 0.001" for words in LIFTS.values()]
     assert labels[3][0] == "no lift, rate 0.01"
-    assert labels[3][1:] == ["learned lift, rate 0.001"]
+    assert labels[3][1:] == ["orthonormal lift, fixed, rate 0.01", "learned lift, rate 0.001"]

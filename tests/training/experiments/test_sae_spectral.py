@@ -38,7 +38,8 @@ def test_all_modes_take_the_course_of_kernels() -> None:
         assert course[0] < 0.95
         assert course[-1] > 0.97
     smooth, rough = figures["modes"]["smooth"], figures["modes"]["rough"]
-    assert smooth["few"][-1] > smooth["all"][-1]
+    assert smooth["few"][0] == pytest.approx(smooth["all"][0], abs=1e-6)  # the same start
+    assert smooth["few"][-1] != pytest.approx(smooth["all"][-1], abs=1e-3)
     assert rough["few"][-1] < rough["all"][-1]
 
 

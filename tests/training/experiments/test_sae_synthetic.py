@@ -85,3 +85,6 @@ def test_levels_are_reached_between_steps() -> None:
     assert crossing([0.0, 0.5, 0.2, 0.4, 0.9], 0.45) == pytest.approx(0.9)
     assert crossing([0.0, 0.5, 1.0], 2) == 2
     assert crossing([0.9, 1.0], 0.5) == 0
+    assert crossing([1.0, 0.9], 0.5) == 0
+    assert crossing([0.9, 0.9], 0.9) == 0
+    assert crossing([0.3, 0.3, 0.5], 0.4) == pytest.approx(1.5)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from galcli.training.interpret.sae_frames import Frame, Picture, mean_map, shrunk
-from galcli.training.interpret.sae_numbers import FEWEST, SHUFFLES, correlate, match, places, together, usage
+from galcli.training.interpret.sae_numbers import CHANCE, FEWEST, SHUFFLES, correlate, match, places, together, usage
 
 
 def sparse(rows: int, concepts: int, part: float = 0.4, seed: int = 0) -> np.ndarray:
@@ -40,6 +40,34 @@ def test_correlations_are_those_of_scipy() -> None:
     assert found.spearman[2, 3] == pytest.approx(1)
     assert found.best(2, 1).tolist() == [3]
     assert found.best(4, 3).tolist() == []
+
+
+def test_a_class_that_only_chance_gives_is_not_significant() -> None:
+    """Concepts and classes of few galaxies, of some, and of most, all independent."""
+    draw = np.random.default_rng(12)
+    parts = np.repeat([0.015, 0.03, 0.3, 0.9], 10)
+    least = []
+    for _ in range(300):
+        active = draw.random((400, len(parts))) < parts
+        strength = np.where(active, draw.gamma(2, 1, active.shape), 0).astype(np.float32)
+        columns = {str(part): (draw.random(400) < part).astype(float) for part in (0.01, 0.03, 0.2, 0.8)}
+        least.append(np.nanmin(correlate(strength, columns).chance))
+    assert np.mean(np.array(least) < CHANCE) <= 2 * CHANCE
+
+
+def test_the_chance_of_a_class_is_that_of_fisher() -> None:
+    strength, draw = sparse(200, 3), np.random.default_rng(2)
+    strength[:, 2] = draw.gamma(2, 1, 200)  # active in all
+    members = (draw.random(200) < np.where(strength[:, 0] > 0, 0.35, 0.1)).astype(float)
+    strong = (strength[:, 2] > np.quantile(strength[:, 2], 0.8)).astype(float)
+    absent = np.where(strength[:, 1] > 0, 7.0, 9.0)
+    found = correlate(strength, {"CLASS": members, "STRONG": strong, "ABSENT": absent})
+    active = strength[:, 0] > 0
+    table = [[np.sum((active == a) & (members == b)) for b in (1, 0)] for a in (True, False)]
+    assert found.chance[0, 0] == pytest.approx(2 * 9 * stats.fisher_exact(table, "greater").pvalue)
+    assert found.chance[2, 1] < 1e-9, "its strength tells the class"
+    assert found.chance[1, 2] < 1e-30
+    assert found.spearman[1, 2] < -0.8
 
 
 def test_nothing_to_compare_with_is_no_error() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 from PIL import Image
 
 from galcli.errors import ModelError
@@ -22,12 +23,12 @@ from galcli.progress import Lines
 from galcli.training.interpret import sae_seen
 from galcli.training.interpret.sae_atoms import Decoder
 from galcli.training.interpret.sae_concepts import Shown, show
-from galcli.training.interpret.sae_figures import concept_figure
+from galcli.training.interpret.sae_figures import concept_figure, quality_figure
 from galcli.training.interpret.sae_frames import Frame
 from galcli.training.interpret.sae_numbers import usage
 from galcli.training.interpret.sae_seen import Sample, open_view
 from tests.survey import SCALE, noise, write_catalog, write_stacks, write_stamp
-from tests.tiny_models import write_backbone
+from tests.tiny_models import card_of, output, save, write_backbone
 from tests.training.interpret.test_dmagnet_report import headings, numbers_of, pictures_in
 from tests.training.tiny_sae import THRESHOLD, write_dictionary
 
@@ -129,19 +130,26 @@ def test_page_holds_its_parts_and_needs_no_other_file(report: Path) -> None:
     assert text.count("catalog.fits") >= len(held), "each caption names the sample"
     assert "MOCK" not in text
     assert "SFNet" in text
-    assert "No feature of sfnet-metallicity is active in" in text, "its field is larger than these cutouts"
+    assert "sfnet-metallicity has a prediction of 0 of the 64 galaxies" in text, (
+        "its field is larger than these cutouts"
+    )
 
 
 def test_use_is_what_was_planted(report: Path, planted: Planted) -> None:
     numbers, table, strength = numbers_of(report), table_of(report), planted.strength()
     assert numbers["quality"]["dead"] == pytest.approx(0.2)
     assert numbers["quality"]["l0"] == pytest.approx((planted.amplitude > 0).sum(1).mean())
-    np.testing.assert_allclose(table["USED"], [*(planted.amplitude > 0).mean(0), 0], atol=1e-6)
+    np.testing.assert_allclose(table["ACTIVE"], [*(planted.amplitude > 0).mean(0), 0], atol=1e-6)
+    energy = strength**2 / np.maximum((strength**2).sum(1, keepdims=True), 1e-12)
+    np.testing.assert_allclose(table["USED"][:DEAD], (energy > 0.01).mean(0), atol=1e-6)
     mean = [values[values > 0].mean() for values in strength.T]
-    np.testing.assert_allclose(table["ENERGY"], [*mean, 0], rtol=5e-2)
+    np.testing.assert_allclose(table["STRENGTH"], [*mean, 0], rtol=5e-2)
     np.testing.assert_allclose(table["OFFSET"][:DEAD], [SCALE * np.hypot(*at) for at in AT], rtol=1e-3)
     assert np.isnan(table["OFFSET"][DEAD])
-    assert numbers["utilisation"]["area_active"] == pytest.approx(table["USED"].mean())
+    assert numbers["utilisation"]["area_active"] == pytest.approx(table["ACTIVE"].mean())
+    assert {one["concept"]: one["strength"] for one in numbers["concepts"]} == {
+        number: pytest.approx(table["STRENGTH"][number]) for number in range(DEAD)
+    }
 
 
 def test_strongest_galaxies_come_first(report: Path, planted: Planted) -> None:
@@ -291,7 +299,18 @@ def test_inner_maps_are_shown_by_their_strongest_channels(galcli: Run, tmp_path:
         "-o",
         tmp_path / "out",
     )
-    assert "the channels of the inner maps with the largest weights" in (tmp_path / "out" / "index.html").read_text()
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "the channels of the inner maps with the largest weights" in page
+    assert numbers_of(tmp_path / "out")["cell"] == pytest.approx(4 * SCALE)
+    assert "cells of 1.0 arcsec, less is not resolved" in page
+    figure = Figure(figsize=(12.6, 4.3), layout="constrained")
+    concept_figure(shown, figure)
+    stamp = figure.axes[0]
+    assert len(stamp.images) == 1, "nothing is laid over the galaxy"
+    (frames,) = stamp.collections
+    brightest = frames.get_paths()[int(np.argmax(frames.get_edgecolors()[:, 3]))].vertices[:4].mean(0)
+    across, along = shown.examples[0].maps[1].frame.centres((4, 4))
+    np.testing.assert_allclose(brightest, [across[0], along[3]], atol=1e-6)
 
 
 def test_a_failing_sfnet_leaves_the_rest_whole(
@@ -305,6 +324,44 @@ def test_a_failing_sfnet_leaves_the_rest_whole(
         assert "no-such-model" in view.without_sfnet
     assert sample.features is None
     assert usage(sample.strength).objects == 6
+
+
+def test_galaxies_without_features_are_not_compared(
+    planted: Planted, model: Path, galcli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that takes only the larger cutouts: the smaller ones have no features, whatever concepts say of them."""
+    graph = [
+        helper.make_node("ReduceMax", ["pixels", "plane"], ["most"], keepdims=0),
+        helper.make_node("TopK", ["most", "all"], ["act", "order"], axis=1),
+        helper.make_node("Cast", ["order"], ["idx"], to=TensorProto.INT32),
+    ]
+    labels = {"name": "FEATURES", "description": "features", "columns": [
+        {"name": "FEATURE", "dtype": "i4", "description": "number", "values": [0, 1, 2]}]}  # fmt: skip
+    columns = [output("idx", "OTH_IDX", "i4", (3,), null=-1), output("act", "OTH_ACT", shape=(3,))]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sae_seen, "SFNET", "other")
+    save(Path("other"), graph, {"idx": (TensorProto.INT32, [3]), "act": (TensorProto.FLOAT, [3])},
+         {"plane": np.array([2, 3]), "all": np.array([3])},
+         card_of("other", "OTH", columns, SIDES[1], tables=[labels]))  # fmt: skip
+    galcli(
+        "explain", "sae", "--model", model, "--catalog", planted.catalog, "--concepts", 1, "--threads", 1, "-o", "out"
+    )
+    numbers, table = numbers_of(tmp_path / "out"), table_of(tmp_path / "out")
+    assert numbers["sfnet"]["galaxies"] == GALAXIES // 2
+    assert f"of {GALAXIES // 2} of the {GALAXIES} galaxies" in Path("out", "index.html").read_text()
+    assert table["SFNET_FEATURE"][:3].tolist() == [0, 1, 2]
+    np.testing.assert_array_less(0.999, table["SFNET_R"][:3])
+
+
+def test_unexplained_variances_fill_their_picture() -> None:
+    """Whether they are near 1 or near 0, and with what the card says in sight."""
+    draw = np.random.default_rng(0)
+    for scale, told in ((0.003, 0.0035), (0.9, 0.8), (0.003, 0.02)):
+        figure = Figure()
+        quality_figure(scale * draw.uniform(0.8, 1.2, 500), draw.integers(3, 9, 500), {"fvu": told}, figure)
+        axes = figure.axes[0]
+        assert sum(bar.get_height() > 0 for bar in axes.patches) >= 3
+        assert max(line.get_xdata()[0] for line in axes.lines) < axes.get_xlim()[1]
 
 
 def test_frames_of_strides_begin_at_the_first_pixel() -> None:
