@@ -24,6 +24,15 @@ def energy(z: Tensor) -> Tensor:
     return z.square().mean((2, 3))
 
 
+def level(z: Tensor) -> Tensor:
+    """How high the largest values of each map of values >= 0 are, (N, p): the eighth root of their mean eighth power.
+
+    Like a root mean square it is the same on any grid, but thresholds in its units differ less from object to object. In
+    float64, so that torch and onnxruntime agree to the last digit of what is told.
+    """
+    return z.double().pow(8).mean((2, 3)).pow(1 / 8).to(z.dtype)
+
+
 def top_concepts(z: Tensor, count: int) -> Tensor:
     """The ``count`` maps of each object with the largest energy; the others become 0."""
     chosen = energy(z).topk(min(count, z.shape[1]), 1).indices
@@ -200,8 +209,8 @@ class JumpReLU(Sparsity):
 class TopK(Sparsity):
     """The K concepts with the largest energy, and of their maps the part rho with the largest values.
 
-    In evaluation the values above a threshold of their concept, in units of the root mean square of its map. In units of
-    the values it would keep most of a bright galaxy and little of a faint one: their maps differ by factors.
+    In evaluation the values above a threshold of their concept, in units of the `level` of its map. In units of the values
+    it would keep most of a bright galaxy and little of a faint one: their maps differ by factors.
 
     Parameters
     ----------
@@ -223,14 +232,13 @@ class TopK(Sparsity):
             return top_concepts(u.relu(), self.count)
         if not self.training:
             z = top_concepts(u.relu(), self.count)
-            unit = energy(z.double()).sqrt().to(z.dtype)  # the same to the last digit in torch and in onnxruntime
-            return z * (z > (self.domain.value * unit)[:, :, None, None])
+            return z * (z > (self.domain.value * level(z))[:, :, None, None])
         u = u.relu()
         chosen = energy(u).topk(min(self.count, u.shape[1]), 1).indices
         place = chosen[:, :, None, None].expand(-1, -1, u.shape[2], u.shape[3])
         maps = u.gather(1, place)
         z, least = top_domain(maps, self.part)
-        self._note(chosen, least / energy(maps).sqrt().clamp_min(1e-12), energy(z) > 0)
+        self._note(chosen, least / level(maps).clamp_min(1e-12), energy(z) > 0)
         return torch.zeros_like(u).scatter(1, place, z)
 
     def _note(self, chosen: Tensor, least: Tensor, used: Tensor) -> None:

@@ -75,8 +75,9 @@ class Design:
         return asdict(self)
 
 
-#: Concepts, K, rho and extent for images of three bands.
-_IMAGES = {"mlp": (512, 16, 1.0, 16), "cnn": (64, 8, 0.1, 11), "fno": (64, 8, 0.1, 16)}
+#: Concepts, K, rho and extent for images of three bands. With rho = 0.1, as in models.md, an image of 144 px has a code for
+#: every fourth of its pixels, and concepts become points of light; with 0.002 they are stars, discs and their directions.
+_IMAGES = {"mlp": (512, 16, 1.0, 16), "cnn": (64, 8, 0.01, 11), "fno": (64, 8, 0.002, 16)}
 #: Concepts per channel, K, rho and extent for inner maps; modes no more than the maps hold.
 _FEATURES = {"mlp": (8, 32, 1.0, 1), "cnn": (2, 32, 1.0, 3), "fno": (2, 32, 1.0, 16)}
 #: Weight of the penalties. How many concepts they leave depends on the data, and is told by the card: on layer 4 of SFNet,
