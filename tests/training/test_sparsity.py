@@ -185,3 +185,14 @@ def test_cells_take_their_largest_positive_concepts() -> None:
     u = -torch.ones(1, 4, 1, 1)
     u[0, 2] = 3.0
     assert TopKCells(2)(u).flatten().tolist() == [0, 0, 3, 0]
+
+
+def test_concepts_that_are_tried_are_as_sparse_as_those_used() -> None:
+    u = codes(3, (4, 16, 8, 8))
+    maps, cells = TopK(16, 2, 0.125).tried(u, 5), TopKCells(2).tried(u, 5)
+    assert ((maps > 0).sum((2, 3)).sort(1).values[:, -5:] == 8).all()
+    assert ((maps > 0).any(3).any(2).sum(1) == 5).all()
+    assert ((cells > 0).sum(1) <= 5).all()
+    assert (cells > 0).any(3).any(2).all()  # each cell has its own
+    for tried in (maps, cells, BatchTopK(2).tried(u, 5)):
+        assert torch.equal(tried[tried > 0], u[tried > 0])

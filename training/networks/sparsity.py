@@ -40,6 +40,18 @@ def top_concepts(z: Tensor, count: int) -> Tensor:
     return z * mask[:, :, None, None]
 
 
+def strongest_maps(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Numbers (N, K) and maps (N, K, H, W) of the ``count`` concepts of each object with the largest energy."""
+    chosen = energy(z).topk(min(count, z.shape[1]), 1).indices
+    return chosen, z.gather(1, chosen[:, :, None, None].expand(-1, -1, *z.shape[2:]))
+
+
+def put_back(maps: Tensor, chosen: Tensor, concepts: int) -> Tensor:
+    """Codes (N, p, H, W) with the maps of chosen concepts; the others are 0."""
+    whole = maps.new_zeros(len(maps), concepts, *maps.shape[2:])
+    return whole.scatter(1, chosen[:, :, None, None].expand(-1, -1, *maps.shape[2:]), maps)
+
+
 def top_cells(z: Tensor, count: int) -> Tensor:
     """The ``count`` concepts of each cell with the largest values; the others become 0 there."""
     chosen = z.topk(min(count, z.shape[1]), 1)
@@ -144,6 +156,10 @@ class Sparsity(nn.Module):
         del u
         return z.new_zeros(())
 
+    def tried(self, u: Tensor, count: int) -> Tensor:
+        """Codes of the ``count`` concepts of each object that come nearest to being used, as sparse as those used."""
+        return top_concepts(u.relu(), count)
+
     def begin(self, u: Tensor, count: int) -> None:
         """Let learned thresholds begin where ``count`` concepts of a cell are active in the mean; others have none."""
 
@@ -234,12 +250,15 @@ class TopK(Sparsity):
             z = top_concepts(u.relu(), self.count)
             return z * (z > (self.domain.value * level(z))[:, :, None, None])
         u = u.relu()
-        chosen = energy(u).topk(min(self.count, u.shape[1]), 1).indices
-        place = chosen[:, :, None, None].expand(-1, -1, u.shape[2], u.shape[3])
-        maps = u.gather(1, place)
+        chosen, maps = strongest_maps(u, self.count)
         z, least = top_domain(maps, self.part)
         self._note(chosen, least / level(maps).clamp_min(1e-12), energy(z) > 0)
-        return torch.zeros_like(u).scatter(1, place, z)
+        return put_back(z, chosen, u.shape[1])
+
+    def tried(self, u: Tensor, count: int) -> Tensor:
+        """See `Sparsity`."""
+        chosen, maps = strongest_maps(u.relu(), count)
+        return put_back(top_domain(maps, self.part)[0], chosen, u.shape[1])
 
     def _note(self, chosen: Tensor, least: Tensor, used: Tensor) -> None:
         """Take the mean over objects of the smallest values kept, in their units, into the thresholds of their concepts."""
@@ -266,6 +285,10 @@ class TopKCells(Sparsity):
         """See `Sparsity`."""
         return top_cells(u.relu(), self.count)
 
+    def tried(self, u: Tensor, count: int) -> Tensor:
+        """See `Sparsity`: of each cell."""
+        return top_cells(u.relu(), count)
+
 
 class Cells(Sparsity):
     """A sparsity of objects applied to cells: every cell is an object of its own, as in autoencoders of vectors.
@@ -284,6 +307,10 @@ class Cells(Sparsity):
         n, concepts, height, width = u.shape
         z: Tensor = self.each(u.permute(0, 2, 3, 1).reshape(-1, concepts, 1, 1))
         return z.reshape(n, height, width, concepts).permute(0, 3, 1, 2)
+
+    def tried(self, u: Tensor, count: int) -> Tensor:
+        """See `Sparsity`: of each cell."""
+        return top_cells(u.relu(), count)
 
 
 class BatchTopK(Sparsity):

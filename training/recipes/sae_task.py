@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from galcli.training.data import Batch
 from galcli.training.networks.dictionaries import Pointwise
 from galcli.training.networks.sae import SAE, Coded, FeedForward
-from galcli.training.networks.sparsity import top_cells, top_concepts
 
 #: Objects, or cells of vectors, without which a concept is dead; how many dead ones try; the weight of their loss
 #: (Gao et al. 2024, arXiv:2406.04093, with the numbers of models.md 4.4).
@@ -98,10 +97,9 @@ def nested(sae: SAE, codes: Tensor) -> Iterator[Tensor]:
 
 def revival(sae: SAE, x: Tensor, coded: Coded, dead: Tensor) -> Tensor:
     """How badly dead concepts alone explain what is left over: it gives them a gradient."""
+    assert isinstance(sae.encoder, FeedForward)
     left = (x - coded.data).detach()
-    u = coded.before.relu() * dead.to(x.dtype)[:, None, None]
-    count = min(TRYING, int(dead.sum()))
-    tried = top_cells(u, count) if isinstance(sae.dictionary, Pointwise) else top_concepts(u, count)
+    tried = sae.encoder.sparsity.tried(coded.before * dead.to(x.dtype)[:, None, None], min(TRYING, int(dead.sum())))
     made = sae.lowered(sae.dictionary.synthesise(tried))
     return (left - made).square().sum() / left.square().sum().clamp_min(1e-12)
 
