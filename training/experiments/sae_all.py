@@ -9,7 +9,7 @@ from galcli.errors import GalcliError, Interrupted
 from galcli.tables.atomic import atomic_write
 from galcli.training.experiments import folder
 from galcli.training.experiments.sae_experiment import Experiment, run_experiment
-from galcli.training.experiments.sae_report import HEAD, PAPER, as_rows, row
+from galcli.training.experiments.sae_report import HEAD, PAPER, as_line, as_rows, row
 from galcli.training.progress import say
 
 #: In the order of models.md 4.3.
@@ -46,18 +46,20 @@ def sae_all(
         At the end, if an experiment could not be done; the table tells why, and the others are in it.
     """
     folder.begin(out, {"experiment": "sae-all", "preset": preset}, resume)
-    rows, failed = [], []
+    rows, lines, failed = [], [], []
     for name in NAMES:
         say(name)
         try:
             run_experiment(out / name, find(name), preset, seeds, resume, device)
-            rows += as_rows(folder.read_json(out / name / "result.json", out / name))
+            result = folder.read_json(out / name / "result.json", out / name)
+            rows += as_rows(result)
+            lines.append(as_line(result))
         except Interrupted:
             raise
         except GalcliError as error:
             failed.append(error)
-            rows.append(row(name, error.message, "", "", "not done", "", ""))
-        table = "\n".join([f"Claims of {PAPER}:", "", *HEAD, *rows]) + "\n"
+            rows.append(row(name, error.message, "", "", "not done"))
+        table = "\n".join([f"Claims of {PAPER}:", "", *HEAD, *rows, "", "What was run:", "", *lines]) + "\n"
         atomic_write(out / "table.md", table.encode())
     say(f"written: {out / 'table.md'}")
     if failed:

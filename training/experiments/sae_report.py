@@ -101,16 +101,21 @@ def _device(result: Mapping[str, Any]) -> str:
 
 def as_rows(result: Mapping[str, Any]) -> list[str]:
     """Rows of the Markdown table of all experiments, one per claim; see `HEAD`."""
-    seconds = [one["seconds"] for one in result["seeds"]]
-    run = f"{result['preset']}, {len(seconds)} seeds; {result['sample']}; {result['run']}"
-    time = f"{sum(seconds):.0f} s on one {_device(result)}"
     rows = []
     for number, claim in enumerate(result["claims"]):
         asked = "<br>".join(f"{one['name']} {one['criterion']}" for one in claim["criteria"])
         found = "<br>".join(one["figure"] for one in claim["criteria"])
-        first = (result["experiment"], run, time) if not number else ("", "", "")
-        rows.append(row(first[0], claim["claim"], asked, found, claim["verdict"], *first[1:]))
+        rows.append(row("" if number else result["experiment"], claim["claim"], asked, found, claim["verdict"]))
     return rows
+
+
+def as_line(result: Mapping[str, Any]) -> str:
+    """What was run, and how long it took, as an item of a Markdown list."""
+    seconds = [one["seconds"] for one in result["seeds"]]
+    return (
+        f"- {result['experiment']}: {result['preset']}, {len(seconds)} seeds, {sum(seconds):.0f} s on one "
+        f"{_device(result)}; {result['sample']}; {result['run']}"
+    )
 
 
 def row(*cells: str) -> str:
@@ -119,6 +124,6 @@ def row(*cells: str) -> str:
 
 
 HEAD = [
-    row("experiment", "claim", "criterion", "our figure", "verdict", "what was run", "time"),
-    "|---|---|---|---|---|---|---|",
+    row("experiment", "claim", "criterion", "our figure", "verdict"),
+    "|---|---|---|---|---|",
 ]
