@@ -14,7 +14,7 @@ from galcli.training.networks.dictionaries import Spectral
 from galcli.training.optim import relative_adamw, set_rate, warm_cosine
 from galcli.training.recipes.sae_network import Prepared, Scaled
 from galcli.training.recipes.sae_plan import PRESETS, design
-from galcli.training.recipes.sae_task import DEAD, Reconstruction, UnitNorm
+from galcli.training.recipes.sae_task import Reconstruction, UnitNorm
 
 M = 4
 
@@ -52,7 +52,7 @@ def found(atoms: Tensor, true: Tensor) -> Tensor:
     return (functional.normalize(true, dim=1) @ functional.normalize(atoms, dim=1).t()).abs().amax(1)
 
 
-def trained(x: Tensor, concepts: int, active: int, steps: int, batch: int, seed: int, dead: float = DEAD) -> Prepared:
+def trained(x: Tensor, concepts: int, active: int, steps: int, batch: int, seed: int, dead: float = 1e5) -> Prepared:
     """Our autoencoder of vectors (N, D), from random weights, with the optimiser, loss and constraint of the recipe."""
     torch.manual_seed(seed)
     module = Prepared(Scaled(1.0), design("mlp", x.shape[1], 1, concepts=concepts, active=active)).train()

@@ -25,7 +25,7 @@ from galcli.training.recipes.sae_data import Cutouts, Galaxies, Source, gather, 
 from galcli.training.recipes.sae_features import Layer, MapFeed, Maps, held_maps, maps_of, open_layer
 from galcli.training.recipes.sae_network import Prepared, Scaled
 from galcli.training.recipes.sae_plan import PRESETS, Design, Preset, design
-from galcli.training.recipes.sae_task import DEAD, Reconstruction, UnitNorm
+from galcli.training.recipes.sae_task import RESTING, Reconstruction, UnitNorm
 from galcli.training.recipes.stages import Stage, steps_of
 from galcli.training.seeds import mix
 
@@ -191,8 +191,7 @@ def train_sae(
     torch.manual_seed(seed)
     module = Prepared(found.front(), made)
     begin(module, feed, max(1, MEANED // batch), made.active)
-    epoch = (found.cells if vectors else 1) * len(found.galaxies.rows)
-    task = Reconstruction(held, asked.nested, min(DEAD, epoch))
+    task = Reconstruction(held, asked.nested, RESTING * made.concepts / made.active)
     identity = {
         "design": made.told(), "nested": asked.nested, "on": asked.on, "preset": preset, "plan": asdict(plan), "seed": seed,
         "mock": found.galaxies.mock, "minutes": minutes, "epochs": epochs, "batch": batch,

@@ -14,9 +14,11 @@ from galcli.training.data import Batch
 from galcli.training.networks.dictionaries import Pointwise
 from galcli.training.networks.sae import SAE, Coded, FeedForward
 
-#: Objects, or cells of vectors, without which a concept is dead; how many dead ones try; the weight of their loss
-#: (Gao et al. 2024, arXiv:2406.04093, with the numbers of models.md 4.4).
-DEAD, TRYING, AUXILIARY = 1e5, 32, 1 / 32
+#: A concept is dead when it was not used for so many times the mean number of objects, or cells of vectors, between two
+#: uses of a concept, p / K. (models.md 4.4 says 1e5 objects, in which even noise is used now and then.)
+RESTING = 100
+#: How many dead concepts try, and the weight of their loss (Gao et al. 2024, arXiv:2406.04093).
+TRYING, AUXILIARY = 32, 1 / 32
 #: Parts of a nested dictionary, each a dictionary of its own (Bussmann et al. 2025, arXiv:2503.17547).
 NESTED = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
@@ -43,7 +45,7 @@ class Reconstruction:
 
     held: Callable[[bool], Iterable[Batch]]
     nested: bool = False
-    dead: float = DEAD
+    dead: float = math.inf
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Fraction of variance unexplained, with the penalty of the sparsity and the share of dead concepts."""
