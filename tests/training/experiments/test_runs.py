@@ -24,16 +24,17 @@ class Run:
 
 def work(run):
     """Leave a file; fail, die or wait for a signal as the name says."""
+    if run.name.startswith("waits"):
+        with stop_requests() as stop:
+            (run.folder / run.name).write_text(str(os.getpid()))  # now it listens
+            assert stop.wait(60)
+            (run.folder / f"{run.name} saved").touch()
+            raise Interrupted("stopped at step 3", "go on with --resume")
     (run.folder / run.name).write_text(str(os.getpid()))
     if run.name == "fails":
         raise InputError("no pixels", "give pixels")
     if run.name == "dies":
         os._exit(9)
-    if run.name.startswith("waits"):
-        with stop_requests() as stop:
-            assert stop.wait(60)
-            (run.folder / f"{run.name} saved").touch()
-            raise Interrupted("stopped at step 3", "go on with --resume")
     return "well"
 
 
@@ -81,7 +82,6 @@ def begin(folder):
     while not all((folder / name).exists() and (folder / name).read_text() for name in ("waits", "waits too")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.3)  # until they listen for signals
     return process
 
 
