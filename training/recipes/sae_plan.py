@@ -80,8 +80,7 @@ class Design:
 _IMAGES = {"mlp": (512, 16, 1.0, 16), "cnn": (64, 8, 0.01, 11), "fno": (64, 8, 0.002, 16)}
 #: Concepts per channel, K, rho and extent for inner maps; modes no more than the maps hold.
 _FEATURES = {"mlp": (8, 32, 1.0, 1), "cnn": (2, 32, 1.0, 3), "fno": (2, 32, 1.0, 16)}
-#: Weight of the penalties. How many concepts they leave depends on the data, and is told by the card: on layer 4 of SFNet,
-#: with K = 32, jumprelu leaves about 25 per cell, and l1 as many with three quarters of the variance unexplained.
+#: Weight of the penalties. How many concepts they leave depends on the data, and is told by the card (SAE_L0).
 _PENALTIES: dict[str, float] = {"topk": 0.0, "batchtopk": 0.0, "jumprelu": 1e-2, "l1": 1e-1}
 
 
