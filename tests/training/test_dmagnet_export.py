@@ -22,7 +22,8 @@ class Scripted(nn.Module):
     def trace(self, x: Tensor) -> Trace:
         count = len(x)
         shares = [torch.full((count, 3), 1 / 3), torch.full((count, 3), 1 / 3), torch.tensor([[0.2, 0.3, 0.5]] * count)]
-        return Trace(self.logits, torch.zeros(count, 128), self.attention, self.attention, shares)
+        maps = torch.zeros(count, 1024, 4, 4)
+        return Trace(self.logits, torch.zeros(count, 128), self.attention, self.attention, shares, maps)
 
 
 def run(logits: Tensor, attention: Tensor, temperature: list[float] | None = None) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ from galcli.training.recipes.sae_features import MapFeed, open_layer
 from galcli.training.recipes.sae_network import Prepared, Scaled
 from galcli.training.recipes.sae_plan import PRESETS, design
 from galcli.training.recipes.sae_task import NESTED, Reconstruction, UnitNorm, nested, revival, unexplained
+from tests.tiny_models import write_corners
 
 OBJECTS = 208
 
@@ -276,12 +277,21 @@ def test_a_concept_is_dead_after_so_many_objects() -> None:
     assert module.idle[7] == 3 * 6 * 25
 
 
-def test_layers_are_named_as_the_model_gives_them() -> None:
+def test_every_shipped_model_of_images_gives_maps_to_learn_from() -> None:
+    models = [model for model in library.shipped() if model.card.fronts and model.card.size is not None]
+    shapes = {model.name: open_layer(model.name).shape for model in models}
+    assert {name: shape[0] for name, shape in shapes.items()} == {
+        "sfnet-metallicity": 512, "sfnet-lines": 512, "spectra": 512, "dmagnet": 1024,
+    }  # fmt: skip
+    for model in models:
+        cell_offsets(model.card.size[0], shapes[model.name][1], model.card.pixel_scale)
+
+
+def test_layers_are_named_as_the_model_gives_them(tmp_path: Path) -> None:
     layer = open_layer("sfnet-metallicity")
     assert (layer.name, layer.shape) == ("layer4", (512, 5, 5))
-    assert open_layer("spectra:maps").shape == (512, 4, 4)
     with pytest.raises(ModelError, match="no inner maps"):
-        open_layer("dmagnet")
+        open_layer(str(write_corners(tmp_path / "corners.onnx")))
     with pytest.raises(UsageError, match="layer3") as error:
         open_layer("sfnet-metallicity:layer3")
     assert "layer4" in error.value.hint

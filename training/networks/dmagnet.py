@@ -235,6 +235,8 @@ class Trace:
         Attention map of the last maps, 0 to 1, averaged over channels.
     shares : list of 3 Tensors (N, 3)
         Use of small, medium and large kernels in each stage; each row sums to 1.
+    maps : Tensor (N, 1024, h, w)
+        Last maps, raised by their attention: what the head sees.
     """
 
     logits: Tensor
@@ -242,6 +244,7 @@ class Trace:
     attention: Tensor
     lam: Tensor
     shares: list[Tensor]
+    maps: Tensor
 
 
 class DMAGNet(nn.Module):
@@ -279,7 +282,7 @@ class DMAGNet(nn.Module):
             shares.append(share)
         x, lam = self.lam(x)
         logits, hidden, attention = self.head(x)
-        return Trace(logits, hidden, attention, lam, shares)
+        return Trace(logits, hidden, attention, lam, shares, x)
 
     def layer(self, x: Tensor, name: str) -> Tensor:
         """Maps (N, C', h, w) of one of ``LAYERS``; what lies above is not computed.

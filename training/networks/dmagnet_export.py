@@ -15,7 +15,7 @@ from galcli.training.pixels import Pixels
 #: Names of what ``ExportedDMAGNet.forward`` returns.
 OUTPUTS = (
     "class", "prob", "entropy", "att_dx", "att_dy", "rf", "ood", "inner/logits", "inner/pooled", "inner/attention",
-    "inner/lam", "inner/branches",
+    "inner/lam", "inner/branches", "inner/maps",
 )  # fmt: skip
 
 
@@ -73,5 +73,5 @@ class ExportedDMAGNet(nn.Module):
         return (
             seen.logits.argmax(1).to(torch.int16), prob, -surprise.sum(1), *centroid, seen.shares[-1],
             self.distance(seen.hidden, front), seen.logits, seen.hidden, seen.attention, seen.lam,
-            torch.stack(seen.shares, 1),
+            torch.stack(seen.shares, 1), seen.maps,
         )  # fmt: skip
