@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galcli import interrupts
 from galcli.errors import InputError
 from galcli.training.progress import track
 from galcli.training.spectra import desi, gridded, sdss
@@ -64,15 +65,20 @@ def read_spectra(paths: Sequence[str | Path]) -> tuple[Spectra, list[Problem]]:
         If a path does not exist, or nothing at all can be used.
     OutputError
         For want of open files or memory.
+    Interrupted
+        By a signal.
     """
     found: list[Spectra] = []
     problems: list[Problem] = []
-    for path in track(_once_each(paths), "files of spectra", lambda _: 1):
-        for result in _read(path):
-            if isinstance(result, Problem):
-                problems.append(result)
-            else:
-                found.append(result)
+    with interrupts.graceful():  # raised where it comes, Ctrl-C is lost in what closes a file
+        for path in track(_once_each(paths), "files of spectra", lambda _: 1):
+            interrupts.check()
+            for result in _read(path):
+                if isinstance(result, Problem):
+                    problems.append(result)
+                else:
+                    found.append(result)
+        interrupts.check()
     if not found:
         first = problems[0]
         raise InputError(f"no usable spectrum, {len(problems)} problems; first: {first.path}: {first.reason}", _HINT)
