@@ -88,6 +88,19 @@ def test_thresholds_of_the_domain_keep_that_part_on_finer_grids() -> None:
     assert (counted > 0).float().mean() == pytest.approx(part / 4, abs=0.01)
 
 
+def test_codes_are_learned_as_they_are_exported() -> None:
+    layer = TopK(4, 2, 0.25, counted=False).train()
+    for seed in range(20):
+        u = codes(seed, (8, 4, 8, 8)).requires_grad_()
+        seen = layer(u)
+        torch.testing.assert_close(seen, layer.eval()(u))
+        seen.square().sum().backward()
+        assert torch.equal(u.grad, 2 * seen)  # what is kept is followed back, thresholds are not
+        layer.train()
+    counts = (seen > 0).sum((2, 3))
+    assert counts.max() > 16 > counts[counts > 0].min()  # a quarter of 64 in the mean alone
+
+
 def test_thresholds_of_the_domain_do_not_mind_how_bright_an_object_is() -> None:
     layer = TopK(4, 2, 0.25).train()
     for seed in range(20):

@@ -25,12 +25,13 @@ def energy(z: Tensor) -> Tensor:
 
 
 def level(z: Tensor) -> Tensor:
-    """How high the largest values of each map of values >= 0 are, (N, p): the eighth root of their mean eighth power.
+    """How high the largest values of each map of values >= 0 are, (N, p): the 24th root of their mean 24th power.
 
-    Like a root mean square it is the same on any grid, but thresholds in its units differ less from object to object. In
-    float64, so that torch and onnxruntime agree to the last digit of what is told.
+    Like a root mean square it is the same on any grid; with so high a power the largest five hundredth of a map begins at
+    about the same part of it in every object, see docs/decisions.md. In float64, so that torch and onnxruntime agree to the
+    last digit of what is told.
     """
-    return z.double().pow(8).mean((2, 3)).pow(1 / 8).to(z.dtype)
+    return z.double().pow(24).mean((2, 3)).pow(1 / 24).to(z.dtype)
 
 
 def top_concepts(z: Tensor, count: int) -> Tensor:
@@ -48,7 +49,7 @@ def strongest_maps(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def put_back(maps: Tensor, chosen: Tensor, concepts: int) -> Tensor:
     """Codes (N, p, H, W) with the maps of chosen concepts; the others are 0."""
-    whole = maps.new_zeros(len(maps), concepts, *maps.shape[2:])
+    whole = maps.new_zeros(maps.shape[0], concepts, *maps.shape[2:])
     return whole.scatter(1, chosen[:, :, None, None].expand(-1, -1, *maps.shape[2:]), maps)
 
 
@@ -144,7 +145,7 @@ def hard_threshold(u: Tensor, threshold: float) -> Tensor:
 class Sparsity(nn.Module):
     """From what an encoder says, u (N, p, H, W), to sparse codes.
 
-    In training counts decide; in evaluation, as in the exported graph, thresholds do.
+    In evaluation, as in the exported graph, thresholds decide where counts may in training.
     """
 
     def forward(self, u: Tensor) -> Tensor:
@@ -225,8 +226,9 @@ class JumpReLU(Sparsity):
 class TopK(Sparsity):
     """The K concepts with the largest energy, and of their maps the part rho with the largest values.
 
-    In evaluation the values above a threshold of their concept, in units of the `level` of its map. In units of the values
-    it would keep most of a bright galaxy and little of a faint one: their maps differ by factors.
+    Exported are the values above a threshold of their concept, in units of the `level` of its map: the running mean of the
+    smallest value among that part. In units of the values it would keep most of a bright galaxy and little of a faint one:
+    their maps differ by factors.
 
     Parameters
     ----------
@@ -235,31 +237,36 @@ class TopK(Sparsity):
         K.
     part : float
         rho; 1: no domain sparsity.
+    counted : bool, default True
+        In training just that part is kept, of every map. Else thresholds decide there, too, so that the dictionary is
+        learned for the codes that it is exported with.
     """
 
-    def __init__(self, concepts: int, count: int, part: float = 1.0) -> None:
+    def __init__(self, concepts: int, count: int, part: float = 1.0, counted: bool = True) -> None:
         super().__init__()
-        self.count, self.part = count, part
+        self.count, self.part, self.counted = count, part, counted
         self.domain = Running(concepts)
 
     def forward(self, u: Tensor) -> Tensor:
         """See `Sparsity`."""
         if self.part >= 1:
             return top_concepts(u.relu(), self.count)
-        if not self.training:
-            z = top_concepts(u.relu(), self.count)
-            return z * (z > (self.domain.value * level(z))[:, :, None, None])
-        u = u.relu()
-        chosen, maps = strongest_maps(u, self.count)
-        z, least = top_domain(maps, self.part)
-        self._note(chosen, least / level(maps).clamp_min(1e-12), energy(z) > 0)
-        return put_back(z, chosen, u.shape[1])
+        chosen, maps = strongest_maps(u.relu(), self.count)
+        height = level(maps.detach())
+        if self.training:
+            kept, least = top_domain(maps, self.part)
+            self._note(chosen, least / height.clamp_min(1e-12), energy(kept) > 0)
+            if self.counted:
+                return put_back(kept, chosen, u.shape[1])
+        above = maps > (self.domain.value[chosen] * height)[:, :, None, None]
+        return put_back(maps * above, chosen, u.shape[1])
 
     def tried(self, u: Tensor, count: int) -> Tensor:
         """See `Sparsity`."""
         chosen, maps = strongest_maps(u.relu(), count)
         return put_back(top_domain(maps, self.part)[0], chosen, u.shape[1])
 
+    @torch.no_grad()
     def _note(self, chosen: Tensor, least: Tensor, used: Tensor) -> None:
         """Take the mean over objects of the smallest values kept, in their units, into the thresholds of their concepts."""
         total, number = torch.zeros_like(self.domain.value), torch.zeros_like(self.domain.value)

@@ -38,7 +38,7 @@ def sparsity(design: Design) -> Sparsity:
         return JumpReLU(design.concepts, design.penalty)
     if design.sparsity == "batchtopk":
         return Cells(BatchTopK(design.active)) if vectors else BatchTopK(design.active)
-    return TopKCells(design.active) if vectors else TopK(design.concepts, design.active, design.part)
+    return TopKCells(design.active) if vectors else TopK(design.concepts, design.active, design.part, counted=False)
 
 
 class Prepared(nn.Module):
