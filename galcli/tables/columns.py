@@ -166,7 +166,7 @@ def column_models() -> dict[str, str]:
 
 @cache
 def other_shapes() -> dict[str, dict[str, tuple[int, ...]]]:
-    """Shape per row that other shipped models give a column of the same name; name -> model -> shape."""
+    """Shape per row that a column has from other shipped models than its first; name -> model -> shape."""
     return {
         entry["name"]: {model: tuple(shape) for model, shape in entry.get("others", {}).items()} for entry in _entries()
     }

@@ -46,7 +46,9 @@ def columns() -> str:
 
 def _writers(name: str) -> str:
     """The models that write a column, with its shape where it is another one."""
-    others = [f"{model} ([{', '.join(map(str, shape))}])" for model, shape in other_shapes()[name].items()]
+    others = [
+        model + (f" ([{', '.join(map(str, shape))}])" if shape else "") for model, shape in other_shapes()[name].items()
+    ]
     return ", ".join([column_models()[name] or "every table", *others])
 
 

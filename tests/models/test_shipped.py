@@ -64,7 +64,7 @@ def test_rows_do_not_depend_on_their_batch(model: ModelFile, threads: int) -> No
 
 def test_there_are_shipped_models_and_they_are_whole() -> None:
     sfnet, spectra = {"sfnet-metallicity", "sfnet-lines"}, {"spectra", "spectra-vae-decoder", "spectra-vae-encoder"}
-    assert {model.name for model in library.shipped()} == sfnet | spectra | {"dmagnet"}
+    assert {model.name for model in library.shipped()} == sfnet | spectra | {"dmagnet", "sae-fno", "sae-sfnet"}
     assert {model.name for model in library.default_models()} == sfnet | {"spectra"}
     assert {model.name for model in library.shipped("int8")} == sfnet
     assert set(library.verify().values()) == {""}
