@@ -47,11 +47,12 @@ def _compare(title: str, folder: Path, images: int, side: int, shipped: str, pre
         "valid": np.ones((MAX_BATCH, 1, side, side), np.float32),
         "front": np.zeros(MAX_BATCH, np.int64),
     }
-    session.run(None, feeds)
+    outputs = [output.tensor for output in model.card.outputs]
+    session.run(outputs, feeds)
 
     def bare() -> None:
         for _ in range(images // MAX_BATCH):
-            session.run(None, feeds)
+            session.run(outputs, feeds)
 
     loop, whole = alternate([bare, lambda: predict(chosen, Silent())], REPEATS)
     facts = {

@@ -70,10 +70,11 @@ def read_spectra(paths: Sequence[str | Path]) -> tuple[Spectra, list[Problem]]:
     """
     found: list[Spectra] = []
     problems: list[Problem] = []
+    files = _once_each(paths)
     with interrupts.graceful():  # raised where it comes, Ctrl-C is lost in what closes a file
-        for path in track(_once_each(paths), "files of spectra", lambda _: 1):
-            interrupts.check()
+        for path in track(files, "files of spectra", lambda _: 1):
             for result in _read(path):
+                interrupts.check()
                 if isinstance(result, Problem):
                     problems.append(result)
                 else:
