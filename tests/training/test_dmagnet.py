@@ -62,6 +62,7 @@ def test_a_layer_is_what_the_whole_network_computes(network: DMAGNet) -> None:
     with torch.no_grad():
         network(x)
         torch.testing.assert_close(network.layer(x, "lam"), seen["lam"])
+        torch.testing.assert_close(network.trace(x).maps, seen["lam"])
     hook.remove()
     with pytest.raises(ValueError, match="known: stem, dma1, dma2, dma3, lam"):
         network.layer(x, "head")

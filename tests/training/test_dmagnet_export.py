@@ -22,7 +22,7 @@ class Scripted(nn.Module):
     def trace(self, x: Tensor) -> Trace:
         count = len(x)
         shares = [torch.full((count, 3), 1 / 3), torch.full((count, 3), 1 / 3), torch.tensor([[0.2, 0.3, 0.5]] * count)]
-        maps = torch.zeros(count, 1024, 4, 4)
+        maps = self.attention[:, None].expand(count, 1024, 4, 4)
         return Trace(self.logits, torch.zeros(count, 128), self.attention, self.attention, shares, maps)
 
 
@@ -65,3 +65,4 @@ def test_attention_points_to_the_sky() -> None:
     north = torch.tensor([96 - middle, 64 - middle, 48 - middle]) * SCALE
     torch.testing.assert_close(found["att_dx"], east)
     torch.testing.assert_close(found["att_dy"], north)
+    assert torch.equal(found["inner/maps"][:, 7], attention)

@@ -325,6 +325,16 @@ def test_too_few_galaxies_are_refused(cache: Path, tmp_path: Path) -> None:
         train_sae(tmp_path, Source(cache, 5, 70), Asked(), preset="quick")
 
 
+def test_codes_of_images_are_learned_as_they_are_exported(images: Material) -> None:
+    module = Prepared(RobustPixels(FRONTS), design("fno", 3)).train()
+    batch = next(iter(held_images(images.galaxies, 0)))
+    learned = module(batch.pixels, batch.valid, batch.front)[1].codes
+    exported = module.eval()(batch.pixels, batch.valid, batch.front)[1].codes
+    assert torch.equal(learned, exported)
+    cells = (exported > 0).sum((2, 3))[(exported > 0).any(3).any(2)]
+    assert len(cells.unique()) > 1  # thresholds decide, not counts
+
+
 def test_domain_sparsity_is_exported_as_thresholds(fno: Path, images: Material) -> None:
     session = Session(library.find(fno), "cpu")
     batch = next(iter(held_images(images.galaxies, 0)))

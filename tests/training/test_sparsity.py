@@ -1,4 +1,4 @@
-"""Sparsity of codes: counts in training, thresholds in evaluation, and gradients of learned thresholds."""
+"""Sparsity of codes: counts, thresholds that take their place, and gradients of learned ones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from galcli.training.networks.sparsity import (
     Rectified,
     Running,
     TopK,
+    TopKAbove,
     TopKCells,
     energy,
     hard_threshold,
@@ -64,7 +65,7 @@ def test_domain_sparsity_rounds_up(part: float, count: int) -> None:
 
 
 def test_concepts_first_then_domain() -> None:
-    chosen = TopK(8, 2, 0.2).train()(codes())
+    chosen = TopK(2, 0.2)(codes())
     assert ((energy(chosen) > 0).sum(1) == 2).all()
     assert ((chosen > 0).sum((2, 3)).amax(1) == 6).all()
 
@@ -72,7 +73,7 @@ def test_concepts_first_then_domain() -> None:
 def test_thresholds_of_the_domain_keep_that_part_on_finer_grids() -> None:
     """Counts belong to a grid; the calibrated threshold keeps the same part of a smooth map on one twice as fine."""
     part = 0.2
-    layer = TopK(1, 1, part).train()
+    layer = TopKAbove(1, 1, part).train()
 
     def smooth(side: int, phase: float) -> Tensor:
         y, x = torch.meshgrid(*[torch.arange(side) / side * 2 * math.pi] * 2, indexing="ij")
@@ -89,20 +90,20 @@ def test_thresholds_of_the_domain_keep_that_part_on_finer_grids() -> None:
 
 
 def test_codes_are_learned_as_they_are_exported() -> None:
-    layer = TopK(4, 2, 0.25, counted=False).train()
+    layer = TopKAbove(4, 2, 0.25).train()
     for seed in range(20):
         u = codes(seed, (8, 4, 8, 8)).requires_grad_()
         seen = layer(u)
         torch.testing.assert_close(seen, layer.eval()(u))
         seen.square().sum().backward()
-        assert torch.equal(u.grad, 2 * seen)  # what is kept is followed back, thresholds are not
+        assert torch.equal(u.grad, 2 * seen)
         layer.train()
     counts = (seen > 0).sum((2, 3))
     assert counts.max() > 16 > counts[counts > 0].min()  # a quarter of 64 in the mean alone
 
 
 def test_thresholds_of_the_domain_do_not_mind_how_bright_an_object_is() -> None:
-    layer = TopK(4, 2, 0.25).train()
+    layer = TopKAbove(4, 2, 0.25).train()
     for seed in range(20):
         layer(codes(seed, (8, 4, 8, 8)))
     layer.eval()
@@ -202,7 +203,7 @@ def test_cells_take_their_largest_positive_concepts() -> None:
 
 def test_concepts_that_are_tried_are_as_sparse_as_those_used() -> None:
     u = codes(3, (4, 16, 8, 8))
-    maps, cells = TopK(16, 2, 0.125).tried(u, 5), TopKCells(2).tried(u, 5)
+    maps, cells = TopK(2, 0.125).tried(u, 5), TopKCells(2).tried(u, 5)
     assert ((maps > 0).sum((2, 3)).sort(1).values[:, -5:] == 8).all()
     assert ((maps > 0).any(3).any(2).sum(1) == 5).all()
     assert ((cells > 0).sum(1) <= 5).all()

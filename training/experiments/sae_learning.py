@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from galcli.training.networks.dictionaries import Convolutional, Dictionary, Pointwise, Spectral
 from galcli.training.networks.sae import SAE, FeedForward
-from galcli.training.networks.sparsity import TopK, TopKCells, energy, top_cells, top_concepts, top_domain
+from galcli.training.networks.sparsity import TopK, TopKCells, energy
 from galcli.training.seeds import generator, mix
 
 #: What the paper calls the kinds.
@@ -88,23 +88,17 @@ class Learned:
         Of cells that are whole images: SAE-MLP; of images: the others.
     side : int
         Pixels along a side of the images it was trained on.
-    active, part
-        Of `Learning`.
     """
 
     kind: str
     model: SAE
     side: int
-    active: int
-    part: float
 
     @torch.no_grad()
     def codes(self, images: Tensor) -> Tensor:
         """Codes (N, p, h, w) of images (N, C, H, W); h and w are H and W, or as many as images of `side` fit in."""
-        before = self.model(self._data(images)).before.relu()
-        if self.kind == "mlp":
-            return top_cells(before, self.active)
-        return top_domain(top_concepts(before, self.active), self.part)[0]
+        codes: Tensor = self.model(self._data(images)).codes
+        return codes
 
     @torch.no_grad()
     def made(self, images: Tensor) -> Tensor:
@@ -146,7 +140,7 @@ def learn(kind: str, images: Tensor, plan: Learning, seed: int) -> Learned:
         Of the weights and of the batches, which are the same for all kinds.
     """
     torch.manual_seed(mix(seed, 0))
-    learned = Learned(kind, _begin(kind, images, plan).to(images.device), images.shape[-1], plan.active, plan.part)
+    learned = Learned(kind, _begin(kind, images, plan).to(images.device), images.shape[-1])
     data, model = learned._data(images), learned.model
     assert isinstance(model.encoder, FeedForward)
     atoms = [model.dictionary.weight, model.encoder.weights.weight]
@@ -212,7 +206,7 @@ def _begin(kind: str, images: Tensor, plan: Learning) -> SAE:
         if kind == "cnn"
         else Spectral(channels, plan.concepts, plan.modes)
     )
-    sparsity = TopK(plan.concepts, plan.active, plan.part)
+    sparsity = TopK(plan.active, plan.part)
     return SAE(kernels, FeedForward(kernels, sparsity), images.mean((0, 2, 3)))
 
 

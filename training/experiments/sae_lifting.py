@@ -157,7 +157,7 @@ def _parts(plan: Plan, kind: str) -> tuple[Callable[[int], Dictionary], Sparsity
     """What makes the dictionary of so many channels, and the sparsity."""
     if kind == "mlp":
         return lambda channels: Pointwise(channels, plan.patch_concepts), TopKCells(plan.patch_active)
-    sparsity = TopK(plan.concepts, plan.active, plan.part)
+    sparsity = TopK(plan.active, plan.part)
     if kind == "cnn":
         return lambda channels: Convolutional(channels, plan.concepts, plan.support), sparsity
     return lambda channels: Spectral(channels, plan.concepts, plan.modes), sparsity

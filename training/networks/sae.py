@@ -83,7 +83,7 @@ class FeedForward(nn.Module):
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
-        """Multiply the weights, and with them codes of any sparsity by counts."""
+        """Multiply the weights, and with them the codes of `TopK`, `TopKAbove` and `TopKCells`."""
         self.weights.weight.mul_(factor)
 
     def penalty(self, coded: Coded) -> Tensor:

@@ -145,7 +145,7 @@ def hard_threshold(u: Tensor, threshold: float) -> Tensor:
 class Sparsity(nn.Module):
     """From what an encoder says, u (N, p, H, W), to sparse codes.
 
-    In evaluation, as in the exported graph, thresholds decide where counts may in training.
+    The exported graph codes as in evaluation.
     """
 
     def forward(self, u: Tensor) -> Tensor:
@@ -226,9 +226,37 @@ class JumpReLU(Sparsity):
 class TopK(Sparsity):
     """The K concepts with the largest energy, and of their maps the part rho with the largest values.
 
-    Exported are the values above a threshold of their concept, in units of the `level` of its map: the running mean of the
-    smallest value among that part. In units of the values it would keep most of a bright galaxy and little of a faint one:
-    their maps differ by factors.
+    Parameters
+    ----------
+    count : int
+        K.
+    part : float
+        rho; 1: no domain sparsity.
+    """
+
+    def __init__(self, count: int, part: float = 1.0) -> None:
+        super().__init__()
+        self.count, self.part = count, part
+
+    def forward(self, u: Tensor) -> Tensor:
+        """See `Sparsity`."""
+        return self.tried(u, self.count)
+
+    def tried(self, u: Tensor, count: int) -> Tensor:
+        """See `Sparsity`."""
+        if self.part >= 1:
+            return top_concepts(u.relu(), count)
+        chosen, maps = strongest_maps(u.relu(), count)
+        return put_back(top_domain(maps, self.part)[0], chosen, u.shape[1])
+
+
+class TopKAbove(TopK):
+    """The K concepts with the largest energy, and of their maps the values above thresholds, which hold on any grid.
+
+    The threshold of a concept is in units of the `level` of its map: the running mean of the smallest value among the part
+    rho with the largest ones. In units of the values it would keep most of a bright galaxy and little of a faint one: their
+    maps differ by factors. Codes are the same in training and in evaluation, so that dictionaries are learned for the codes
+    that they are exported with.
 
     Parameters
     ----------
@@ -236,35 +264,22 @@ class TopK(Sparsity):
     count : int
         K.
     part : float
-        rho; 1: no domain sparsity.
-    counted : bool, default True
-        In training just that part is kept, of every map. Else thresholds decide there, too, so that the dictionary is
-        learned for the codes that it is exported with.
+        rho, below 1.
     """
 
-    def __init__(self, concepts: int, count: int, part: float = 1.0, counted: bool = True) -> None:
-        super().__init__()
-        self.count, self.part, self.counted = count, part, counted
+    def __init__(self, concepts: int, count: int, part: float) -> None:
+        super().__init__(count, part)
         self.domain = Running(concepts)
 
     def forward(self, u: Tensor) -> Tensor:
         """See `Sparsity`."""
-        if self.part >= 1:
-            return top_concepts(u.relu(), self.count)
         chosen, maps = strongest_maps(u.relu(), self.count)
         height = level(maps.detach())
         if self.training:
-            kept, least = top_domain(maps, self.part)
+            kept, least = top_domain(maps.detach(), self.part)
             self._note(chosen, least / height.clamp_min(1e-12), energy(kept) > 0)
-            if self.counted:
-                return put_back(kept, chosen, u.shape[1])
         above = maps > (self.domain.value[chosen] * height)[:, :, None, None]
         return put_back(maps * above, chosen, u.shape[1])
-
-    def tried(self, u: Tensor, count: int) -> Tensor:
-        """See `Sparsity`."""
-        chosen, maps = strongest_maps(u.relu(), count)
-        return put_back(top_domain(maps, self.part)[0], chosen, u.shape[1])
 
     @torch.no_grad()
     def _note(self, chosen: Tensor, least: Tensor, used: Tensor) -> None:

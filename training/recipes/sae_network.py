@@ -8,7 +8,16 @@ from torch import Tensor, nn
 from galcli.training.networks.dictionaries import Convolutional, Dictionary, Pointwise, Spectral
 from galcli.training.networks.sae import SAE, Coded, FeedForward, Lift
 from galcli.training.networks.sae_export import patches
-from galcli.training.networks.sparsity import BatchTopK, Cells, JumpReLU, Rectified, Sparsity, TopK, TopKCells
+from galcli.training.networks.sparsity import (
+    BatchTopK,
+    Cells,
+    JumpReLU,
+    Rectified,
+    Sparsity,
+    TopK,
+    TopKAbove,
+    TopKCells,
+)
 from galcli.training.recipes.sae_plan import Design
 
 
@@ -38,7 +47,9 @@ def sparsity(design: Design) -> Sparsity:
         return JumpReLU(design.concepts, design.penalty)
     if design.sparsity == "batchtopk":
         return Cells(BatchTopK(design.active)) if vectors else BatchTopK(design.active)
-    return TopKCells(design.active) if vectors else TopK(design.concepts, design.active, design.part, counted=False)
+    if vectors:
+        return TopKCells(design.active)
+    return TopK(design.active) if design.part >= 1 else TopKAbove(design.concepts, design.active, design.part)
 
 
 class Prepared(nn.Module):

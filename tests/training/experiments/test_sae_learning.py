@@ -80,10 +80,10 @@ def test_a_band_limited_field_has_the_same_error_on_every_grid() -> None:
     """Codes that are never cut off: the autoencoder is a linear operator between functions."""
     torch.manual_seed(2)
     dictionary = Spectral(1, 3, 3)
-    encoder = FeedForward(dictionary, TopK(3, 3, 1.0))
+    encoder = FeedForward(dictionary, TopK(3))
     with torch.no_grad():
         encoder.bias.fill_(50.0)  # positive everywhere
-    learned = Learned("fno", SAE(dictionary, encoder, torch.zeros(1)), 16, 3, 1.0)
+    learned = Learned("fno", SAE(dictionary, encoder, torch.zeros(1)), 16)
     errors = []
     for side in (16, 32, 64):
         place = torch.arange(side) * (2 * math.pi / side)
