@@ -134,6 +134,8 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
+    # A signal that this thread took would not wake the main one, which alone can answer it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait_for_end([parent.sentinel])

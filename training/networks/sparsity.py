@@ -36,9 +36,8 @@ def level(z: Tensor) -> Tensor:
 
 def top_concepts(z: Tensor, count: int) -> Tensor:
     """The ``count`` maps of each object with the largest energy; the others become 0."""
-    chosen = energy(z).topk(min(count, z.shape[1]), 1).indices
-    mask = torch.zeros_like(z[:, :, 0, 0]).scatter(1, chosen, 1.0)
-    return z * mask[:, :, None, None]
+    chosen, maps = strongest_maps(z, count)
+    return put_back(maps, chosen, z.shape[1])
 
 
 def strongest_maps(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
