@@ -40,16 +40,17 @@ def list_models(as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("name", "version", "precision", "default", "MB", "trained on", "predicts", box=None, pad_edge=False)
+    table = Table("name", "precision", "default", "MB", "trained on", "predicts", box=None, pad_edge=False)
     for column in table.columns[:-2]:
         column.no_wrap = True  # sentences give way first
+    table.columns[-1].overflow = "fold"
     feeding = {link.name: model.name for model in models for link in model.card.chain}
     feeding |= {model.card.name: model.card.backbone.name for model in models if model.card.backbone}
     for model in models:
         card = model.card
         predicts = card.description + (f" (fed by {feeding.get(card.name, 'another model')})" if card.inputs else "")
         table.add_row(
-            card.name, card.version, card.precision, "yes" if model.default else "", f"{model.size / 1e6:.1f}",
+            card.name, card.precision, "yes" if model.default else "", f"{model.size / 1e6:.1f}",
             "mock survey" if card.training.mock else escape(card.training.data), escape(predicts),
         )  # fmt: skip
     Console().print(table)

@@ -65,5 +65,7 @@ def _text(value: object) -> str:
     if isinstance(value, bytes | np.bytes_):
         return value.decode("ascii", "replace").strip()
     if isinstance(value, np.floating):
-        return f"{value:.3f}" if np.isfinite(value) else "-"
+        if not np.isfinite(value):
+            return "-"
+        return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.0e}"
     return str(value)

@@ -201,7 +201,9 @@ def dmagnet(
     told="published: more galaxies and larger batches, for a GPU; quick: minutes on two cores.",
 )
 @click.option("--concepts", type=click.IntRange(min=1), help="Size of the dictionary.")
-@click.option("--active", type=click.IntRange(min=1), help="Concepts per galaxy, or of mlp per cell.")
+@click.option(
+    "--active", type=click.IntRange(min=1), help="Concepts per galaxy, or of mlp per cell; of l1 only those listed."
+)
 @click.option(
     "--sparsity", type=click.Choice(["topk", "batchtopk", "jumprelu", "l1"]), default="topk", show_default=True,
     help="What makes codes sparse.",

@@ -86,11 +86,25 @@ class Pages:
     def write(self, numbers: Mapping[str, Any]) -> Path:
         """Write the numbers behind the plots, and the page as far as it is; may be called again when there is more.
 
+        Pictures of an earlier report in the folder are removed, so that no picture is of another model.
+
         Raises
         ------
         OutputError
             If the disk refuses.
         """
-        text = json.dumps(numbers, indent=1, ensure_ascii=False)
+        pictures = sorted(self.report.pictures)
+        text = json.dumps({**numbers, "pictures": pictures}, indent=1, ensure_ascii=False)
+        for name in _drawn(self.folder / METRICS).difference(pictures):
+            (self.folder / name).unlink(missing_ok=True)
         atomic_write(self.folder / METRICS, (text + "\n").encode())
         return self.report.write(self.folder / PAGE)
+
+
+def _drawn(metrics: Path) -> set[str]:
+    """Names of the pictures that a report in a folder says are its own."""
+    try:
+        told = json.loads(metrics.read_bytes())["pictures"]
+        return {name for name in told if Path(name).name == name and name.endswith(".png")}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()  # none, or one of an older galcli

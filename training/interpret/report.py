@@ -28,10 +28,16 @@ class Report:
     Parameters
     ----------
     title : str
+
+    Attributes
+    ----------
+    pictures : set of str
+        Names of the PNGs that it shows.
     """
 
     def __init__(self, title: str) -> None:
         self.title = title
+        self.pictures: set[str] = set()
         self._parts = [f"<h1>{escape(title)}</h1>"]
 
     def heading(self, text: str) -> None:
@@ -75,6 +81,7 @@ class Report:
         path : Path
         caption : str
         """
+        self.pictures.add(path.name)
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         image = f'<img alt="{escape(path.stem)}" src="data:image/png;base64,{data}">'
         self._parts.append(f"<figure>{image}\n<figcaption>{escape(caption)}</figcaption></figure>")

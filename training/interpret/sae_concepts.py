@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import InputError
+from galcli.progress import Progress
 from galcli.training.interpret.sae_atoms import Decoder
 from galcli.training.interpret.sae_frames import Picture, mean_map
 from galcli.training.interpret.sae_seen import Look, Sample, View
@@ -49,7 +50,9 @@ class Shown:
     unit: str
 
 
-def show(view: View, sample: Sample, decoder: Decoder, concepts: Sequence[int]) -> list[Shown]:
+def show(
+    view: View, sample: Sample, decoder: Decoder, concepts: Sequence[int], progress: Progress
+) -> list[Shown]:  # fmt: skip
     """Look at galaxies that tell what concepts are about.
 
     Parameters
@@ -59,6 +62,8 @@ def show(view: View, sample: Sample, decoder: Decoder, concepts: Sequence[int]) 
     decoder : Decoder
     concepts : sequence of int
         Each active in some galaxy.
+    progress : Progress
+        Counts the galaxies that are looked at.
 
     Raises
     ------
@@ -70,13 +75,17 @@ def show(view: View, sample: Sample, decoder: Decoder, concepts: Sequence[int]) 
     wanted = sorted({place for places in (*strongest.values(), *averaged.values()) for place in places})
     kept: dict[int, dict[int, Look]] = {concept: {} for concept in concepts}
     maps: dict[int, list[Picture]] = {concept: [] for concept in concepts}
+    progress.note(f"{len(wanted):,} galaxies of {len(concepts)} concepts are looked at again")
+    progress.start(len(wanted), 0)
     for look in view.look(sample, wanted, concepts, decoder.patch):
+        progress.advance(1)
         for concept in concepts:
             own = look.maps[concept]
             if look.place in strongest[concept]:
                 kept[concept][look.place] = replace(look, maps={concept: own})
             if look.place in averaged[concept] and look.scaled == sample.scaled:
                 maps[concept].append(own)
+    progress.finish()
     kernels = decoder.kernels(concepts) if concepts else np.zeros((0, 1, 1, 1), np.float32)
     kernels /= np.maximum(np.sqrt((kernels**2).sum((1, 2, 3), keepdims=True)), 1e-12)
     found = []

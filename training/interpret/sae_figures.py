@@ -28,6 +28,8 @@ CONTOURS = (0.25, 0.5, 0.75)
 #: Maps with no more cells along a side are drawn as frames of cells, not as contours; part of a cell's side that a
 #: frame has, and part of the largest value below which a cell has none.
 _COARSE, _INSET, _LEAST = 16, 0.86, 0.05
+#: Colour of contours over galaxies, none of which is green; contours around less of a map than this are hard to see.
+_OVER, _SMALL = "#39ff14", 1e-3
 #: Channels of inner maps that are shown for a concept, and lines of the graph that each concept may have drawn.
 CHANNELS, LINES = 16, 3
 #: Coefficients that are not defined: white is zero.
@@ -80,7 +82,7 @@ def utilisation_figure(usage: Usage, figure: AnyFigure) -> None:
     )
     if len(rank) > 300:
         axes.set_xscale("log")
-    axes.legend()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)  # curves of any shape stay free
 
 
 def concept_figure(shown: Shown, figure: AnyFigure) -> None:
@@ -102,11 +104,22 @@ def concept_figure(shown: Shown, figure: AnyFigure) -> None:
 def _draw_galaxy(axes: Axes, image: Picture, codes: Picture) -> None:
     axes.imshow(image.values, origin="lower", extent=image.frame.extent, interpolation="nearest")
     if max(codes.values.shape) > _COARSE:
-        draw_contours(axes, codes, "white")
+        draw_contours(axes, codes, _OVER)
+        _ring_peaks(axes, codes)
     else:
         _draw_cells(axes, codes)
     east, west, south, north = image.frame.extent
     axes.set(xlim=(east, west), ylim=(south, north))
+
+
+def _ring_peaks(axes: Axes, codes: Picture) -> None:
+    """Rings around the cells within the middle contour, where contours alone would be specks."""
+    top = float(codes.values.max())
+    if top <= 0 or np.mean(codes.values >= CONTOURS[0] * top) > _SMALL:
+        return
+    rows, columns = np.nonzero(codes.values >= CONTOURS[1] * top)
+    x, y = codes.frame.centres(codes.values.shape)
+    axes.plot(x[columns], y[rows], "o", mfc="none", mec=_OVER, ms=9, mew=0.9)
 
 
 def _draw_cells(axes: Axes, codes: Picture) -> None:

@@ -115,7 +115,8 @@ def write_report(folder: Path, options: PredictOptions, asked: Asked, progress: 
     with open_view(options, asked.model, progress) as view:
         decoder = Decoder(view.model, options.threads)
         sample = view.predict(progress)
-        measured = _measure(view, sample, decoder, asked)
+        measured = _measure(view, sample, decoder, asked, progress)
+    progress.note("pictures are drawn")
     card = view.card
     mock = mock_words(sample.mock, card.training.mock)
     pages = Pages(folder, f"Model {card.name} {card.version}: concepts of {_subject(view)}", mock)
@@ -139,7 +140,7 @@ def _subject(view: View) -> str:
     return "images" if view.card.native else view.card.inputs[0].description
 
 
-def _measure(view: View, sample: Sample, decoder: Decoder, asked: Asked) -> _Measured:
+def _measure(view: View, sample: Sample, decoder: Decoder, asked: Asked, progress: Progress) -> _Measured:
     strength, said = sample.strength, sample.said
     used = usage(strength)
     where = places(said["idx"].astype(np.int64), said["dx"], said["dy"], said["size"], strength.shape[1])
@@ -149,7 +150,7 @@ def _measure(view: View, sample: Sample, decoder: Decoder, asked: Asked) -> _Mea
     alive = used.alive
     most = alive[np.argsort(-(used.used * (1 - used.used))[alive], kind="stable")[:_GRAPH]]
     pairs = together(strength, np.sort(most))
-    shown = show(view, sample, decoder, [int(concept) for concept in alive[: asked.concepts]])
+    shown = show(view, sample, decoder, [int(concept) for concept in alive[: asked.concepts]], progress)
     numbers = _numbers(view, sample, used, asked) | {
         "redundancy": redundancy(torch.from_numpy(decoder.atoms(alive)), np.ones(len(alive), np.bool_)),
         "utilisation": {"used": np.sort(used.used)[::-1].round(5).tolist(), "area": float(used.used.mean()),
@@ -307,7 +308,7 @@ def _concept(pages: Pages, measured: _Measured, shown: Shown, asked: Asked) -> N
     pages.draw(
         f"concept-{shown.concept}", (12.6, 4.3),
         f"Concept {shown.concept}. Left: the {len(shown.examples)} galaxies of {asked.sample} in which it is strongest, "
-        "strongest first, north up, east left; contours: its activation at 25, 50 and 75 % of its largest value in each; frames where maps have few cells: "
+        "strongest first, north up, east left; contours: its activation at 25, 50 and 75 % of its largest value in each, small ones in a ring; frames where maps have few cells: "
         "those above 5 % of it, the brighter the more active. Middle: "
         f"mean activation over {_which(shown)} in which it is active (cross: the object). Right: {kernel}.",
         lambda figure: figures.concept_figure(shown, figure),

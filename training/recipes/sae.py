@@ -276,5 +276,6 @@ def _write(out: Path, fit: Fit, found: Material, source: Source, identity: dict[
     checkpoint.write_json(out / METRICS, {"training": description, "held_out": held, **vars(history)})
     checkpoint.save(out / WEIGHTS, fit.module.state_dict(), description)
     say(f"weights: {out / WEIGHTS}")
-    say("  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    units = {"l0": " per cell"} if identity["design"]["kind"] == "mlp" else {}
+    say("  ".join(f"{name} {value:.4f}{units.get(name, '')}" for name, value in figures.items()))
     return out / WEIGHTS

@@ -129,7 +129,8 @@ def gather(
     rows = np.flatnonzero(usable & ~held)
     least = 2 * BATCH
     if len(rows) < least:
-        raise InputError(f"{len(rows)} galaxies with pixels are left to learn from, fewer than {least}",
+        kept = np.count_nonzero(usable & held)
+        raise InputError(f"{len(rows)} galaxies with pixels are left to learn from, beside {kept} held out: fewer than {least}",
                          "give more galaxies, or raise --objects")  # fmt: skip
     return Galaxies(stamps, rows, np.flatnonzero(usable & held), _probes(stamps.labels), mock)
 

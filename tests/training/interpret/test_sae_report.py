@@ -110,7 +110,7 @@ def found(planted: Planted, model: Path, tmp_path_factory: pytest.TempPathFactor
     options = PredictOptions((planted.catalog,), tmp_path_factory.mktemp("x") / "p.fits", threads=1)
     with open_view(options, str(model), Lines()) as view:
         sample = view.predict(Lines())
-        shown = show(view, sample, Decoder(view.model, 1), [0, 1, 2, 3])
+        shown = show(view, sample, Decoder(view.model, 1), [0, 1, 2, 3], Lines())
     return Found(sample, {one.concept: one for one in shown})
 
 
@@ -229,6 +229,8 @@ def test_pictures_show_north_up_and_east_left(found: Found) -> None:
         assert drawn[1] > object_[1]
     contours = figure.axes[0].collections[0]
     np.testing.assert_allclose(contours.get_paths()[-1].vertices.mean(0), spot, atol=0.3 * SCALE)
+    (ring,) = figure.axes[0].lines  # a single pixel is a speck
+    np.testing.assert_allclose(ring.get_xydata(), [spot], atol=0.3 * SCALE)
     image = mean.images[0]
     assert image.origin == "lower"
     np.testing.assert_allclose(image.get_extent(), found.shown[0].mean.frame.extent)
@@ -280,7 +282,7 @@ def test_inner_maps_are_shown_by_their_strongest_channels(galcli: Run, tmp_path:
     options = PredictOptions((tmp_path / "catalog.fits",), tmp_path / "p.fits", threads=1)
     with open_view(options, str(model), Lines()) as view:
         decoder = Decoder(view.model, 1)
-        shown = show(view, view.predict(Lines()), decoder, [1])[0]
+        shown = show(view, view.predict(Lines()), decoder, [1], Lines())[0]
     assert shown.bands == ()
     np.testing.assert_allclose(shown.kernel, vectors[1] / np.linalg.norm(vectors[1]), atol=1e-5)
     np.testing.assert_allclose(decoder.kernels([4, 0, 2, 3, 1] * 7), vectors[[4, 0, 2, 3, 1] * 7], atol=1e-6)
