@@ -24,6 +24,7 @@ from galcli.predict.choice import candidates, choose, tell_of_float32, told_of_b
 from galcli.predict.feeding import chained_file, require_bindings
 from galcli.predict.job import Job
 from galcli.predict.options import PredictOptions
+from galcli.predict.rowwise import Rowwise, works_rowwise
 from galcli.predict.runner import Columns, ModelRunner, Taken, bind_outputs
 from galcli.predict.stream import DEPTH, prefetch, side_by_side
 from galcli.progress import silent
@@ -219,6 +220,9 @@ class _Opener:
         # Models without a twin, and what a twin is chained to, stay in float32 beside int8.
         precision = "auto" if options.precision == "int8" != card.precision else options.precision
         session = Session(model, options.device, precision, options.threads)
+        rowwise, threads = Rowwise(session), options.threads or cores()
+        if works_rowwise(card) and threads > 1 and not session.device.gpu:
+            rowwise = Rowwise(session, Session(model, "cpu", precision, 1), threads)
         outputs, status, tables = bind_outputs(model, options.groups, self.taken)
         asked = [link for link in card.chain if link.group is None or link.group in options.groups]
         below = [(chained_file(model, link), link.bindings) for link in asked]
@@ -228,7 +232,7 @@ class _Opener:
             child = self.open(other)
             require_bindings(session, child.session, bindings)
             children.append((child, dict(bindings)))
-        return ModelRunner(model, session, self.resampler, front, outputs, status, tables, tuple(children))
+        return ModelRunner(model, rowwise, self.resampler, front, outputs, status, tables, tuple(children))
 
 
 def batches_gb(source: CutoutSource, batch_size: int, lanes: int, cutout_gb: float) -> float:

@@ -16,6 +16,7 @@ from galcli.models.card import Output
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session
 from galcli.predict.job import Job
+from galcli.predict.rowwise import Rowwise, works_rowwise
 from galcli.tables.columns import Column, from_output, renamed, status_column
 from galcli.tables.status import NULL_BITS, ModelStatus
 
@@ -73,7 +74,8 @@ class ModelRunner:
     Attributes
     ----------
     model : ModelFile
-    session : Session
+    rowwise : Rowwise
+        The session, and how it computes single rows.
     resampler : Graph
         Brings pixels to the model's grid; shared by all models of a run.
     front : int
@@ -90,13 +92,18 @@ class ModelRunner:
     """
 
     model: ModelFile
-    session: Session
+    rowwise: Rowwise
     resampler: Graph
     front: int
     outputs: tuple[BoundOutput, ...]
     status: Column
     tables: dict[str, str]
     children: tuple[tuple[ModelRunner, dict[str, str]], ...] = field(default=())
+
+    @property
+    def session(self) -> Session:
+        """What computes a batch."""
+        return self.rowwise.session
 
     @property
     def columns(self) -> list[Column]:
@@ -170,26 +177,16 @@ class ModelRunner:
         """Run the session; if the batch fails, find the rows that make it fail.
 
         A row that came alone fails as it would among others: there are no results then. A larger batch of which
-        nothing works shows that the model does not. On the CPU a model of cutouts at native size, or
-        one that names its backbone, takes row by row.
+        nothing works shows that the model does not. On the CPU some models take row by row (`works_rowwise`).
         """
         n = len(feeds["front"]) if "front" in feeds else len(next(iter(feeds.values())))
-        card = self.model.card
-        if job.lane is not None or not (card.native or card.backbone):
+        if job.lane is not None or not works_rowwise(self.model.card):
             try:
                 return job.run(self.session, feeds, self._tensors, self._passed_on), np.zeros(n, bool)
             except ModelError:
                 if n == 1:
                     return {}, np.ones(1, bool)
-        parts: list[Columns | None] = []
-        for row in range(n):
-            # Where a row begins in memory, and whether it is alone, decides in which order onnxruntime adds up its
-            # numbers, unless rows are multiples of 16 bytes, as on common grids. A copy begins at such a multiple.
-            alone = {name: values[row : row + 1].copy() for name, values in feeds.items()}
-            try:
-                parts.append(self.session.run(alone, self._tensors))
-            except ModelError:
-                parts.append(None)
+        parts = self.rowwise.run(feeds, n, self._tensors)
         worked = [part for part in parts if part is not None]
         if not worked and n == 1:
             return {}, np.ones(1, bool)

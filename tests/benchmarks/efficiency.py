@@ -14,7 +14,7 @@ from tests.benchmarks.survey import Silent, noise, options, write_stacks
 
 FILES, EACH, SIDE, REPEATS = 2, 2048, 144, 3
 SHIPPED = "sfnet-metallicity"
-#: A model that runs row by row, so that bytes do not depend on the batch.
+#: A model that runs row by row, so that bytes do not depend on the batch; one thread each, which beats the loop.
 NATIVE = "sae-fno"
 
 
@@ -24,7 +24,7 @@ def run(folder: Path) -> list[Result]:
     results = against_bare_loop("efficiency", folder, FILES * EACH, SIDE, {"fp32": 0.97})
     return [
         *results,
-        _compare(f"efficiency: predict / bare loop, {NATIVE}", folder, FILES * EACH, SIDE, NATIVE, "fp32", 0.9),
+        _compare(f"efficiency: predict / bare loop, {NATIVE}", folder, FILES * EACH, SIDE, NATIVE, "fp32", 1.2),
     ]
 
 

@@ -188,7 +188,7 @@ def test_rows_do_not_depend_on_their_neighbours(
     galcli(*mixed.predict(*words))
     whole, rows = mixed.out.read_bytes(), read_predictions(mixed.out)
     assert not rows["NAT_STATUS"].any()
-    for more in (("--batch-size", 1), ("--batch-size", 5), ("--workers", 2)):
+    for more in (("--batch-size", 1), ("--batch-size", 5), ("--threads", 1), ("--threads", 3), ("--workers", 2)):
         galcli(*mixed.predict(*words, *more, "--overwrite"))
         assert mixed.out.read_bytes() == whole
     mixed.out.unlink()
