@@ -95,8 +95,8 @@ def dmagnet_table(
     click.echo(run(out, source, **arguments), nl=False)
 
 
-#: Experiments with sparse autoencoders, and what each asks.
-_SAE = {
+#: Experiments on claims of the papers, and what each asks: with sparse autoencoders, and on stellar mass.
+_CLAIMS = {
     "sae-recovery": "Are the atoms of sparse data found again, and faster where data are lifted to more channels?",
     "sae-convolutional": "Are the kernels of sparse convolutional data found again, up to shift and sign?",
     "sae-spectral": "Is SAE-FNO with all modes the same as SAE-CNN, and better for smooth kernels with few?",
@@ -106,10 +106,18 @@ _SAE = {
     "sae-utilisation": "Does SAE-FNO need fewer concepts for a population of images than SAE-MLP?",
     "sae-rotation": "Does SAE-FNO suffer less than SAE-MLP where images are rotated?",
     "sae-lifting": "Do SAE-MLP, SAE-CNN and SAE-FNO learn faster where data are lifted to more channels?",
+    "mass-synergy": "Do shapes and photometry tell more of the stellar mass together than each for itself?",
+    "mass-infrared": "Do optical images make infrared photometry dispensable for the stellar mass?",
+    "mass-bands": "Which bands tell most of the stellar mass together with the others?",
+}
+#: All of those on one paper.
+_SERIES = {
+    "sae-all": "All experiments with sparse autoencoders",
+    "mass-all": "All experiments on stellar mass",
 }
 
 
-def _sae_options(name: str, holds: str) -> Decorator:
+def _claim_options(name: str, holds: str) -> Decorator:
     return all_of(
         click.option(
             "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path(name), show_default=True,
@@ -122,30 +130,34 @@ def _sae_options(name: str, holds: str) -> Decorator:
     )  # fmt: skip
 
 
-def _sae_command(name: str, asked: str) -> click.Command:
+def _claim_command(name: str, asked: str) -> click.Command:
     @click.command(name, help=f"{asked}\n\nMeasured with several seeds, and held against the paper's claims.")
-    @_sae_options(name, f"table.txt, result.json, {name}.png and one file per seed")
+    @_claim_options(name, f"table.txt, result.json, {name}.png and one file per seed")
     @stoppable()
     def experiment(out: Path, **arguments: Any) -> None:
         need_training("galcli experiment")
-        from galcli.training.experiments.sae_all import find
-        from galcli.training.experiments.sae_experiment import run_experiment
+        from galcli.training.experiments.experiment import run_experiment
+        from galcli.training.experiments.series import find
 
         click.echo(run_experiment(out, find(name), **arguments), nl=False)
 
     return experiment
 
 
-for _name, _asked in _SAE.items():
-    command.add_command(_sae_command(_name, _asked))
+def _series_command(name: str, what: str) -> click.Command:
+    @click.command(name, help=f"{what}, and one table of the paper's claims: which of them hold here.")
+    @_claim_options(name, "table.md and one folder per experiment")
+    @stoppable()
+    def series(out: Path, **arguments: Any) -> None:
+        need_training("galcli experiment")
+        from galcli.training.experiments.series import run_series
+
+        click.echo(run_series(out, name, **arguments), nl=False)
+
+    return series
 
 
-@command.command("sae-all")
-@_sae_options("sae-all", "table.md and one folder per experiment")
-@stoppable()
-def sae_all(out: Path, **arguments: Any) -> None:
-    """All experiments with sparse autoencoders, and one table of the paper's claims: which of them hold here."""
-    need_training("galcli experiment")
-    from galcli.training.experiments.sae_all import sae_all as run
-
-    click.echo(run(out, **arguments), nl=False)
+for _name, _asked in _CLAIMS.items():
+    command.add_command(_claim_command(_name, _asked))
+for _name, _what in _SERIES.items():
+    command.add_command(_series_command(_name, _what))

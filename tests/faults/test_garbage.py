@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from galcli.cli import cli, main
 from galcli.errors import UsageError
-from galcli.training.experiments import sae_experiment
+from galcli.training.experiments import experiment
 from tests.conftest import Result, check_ending, run_main
 from tests.faults.counts import EXAMPLES
 from tests.survey import Survey
@@ -93,7 +93,7 @@ def no_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise UsageError("not trained here", "it would take minutes")
 
-    monkeypatch.setattr(sae_experiment, "run_all", refuse)
+    monkeypatch.setattr(experiment, "run_all", refuse)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
+from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.sae_descent import atoms_in_data, descend, model_of, unrolled
-from galcli.training.experiments.sae_experiment import Experiment
 from galcli.training.experiments.sae_recovered import draw_recovery, recovery_claims, told
 from galcli.training.experiments.sae_synthetic import batches, best_cosines_shifted, coherence, sparse_maps
 from galcli.training.experiments.statistics import Claim

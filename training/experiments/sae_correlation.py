@@ -18,8 +18,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.sae_curves import COLOURS
-from galcli.training.experiments.sae_experiment import Experiment
 from galcli.training.experiments.sae_gallery import gallery, group, wrapped
 from galcli.training.experiments.sae_learning import (
     FULL,

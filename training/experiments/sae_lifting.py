@@ -25,9 +25,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 from torch import Tensor
 
-from galcli.training.experiments.sae_criteria import Bound, at_most
+from galcli.training.experiments.criteria import Bound, at_most
+from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.sae_curves import COLOURS, curves
-from galcli.training.experiments.sae_experiment import Experiment
 from galcli.training.experiments.sae_learning import KINDS
 from galcli.training.experiments.sae_samples import FIELD, galaxies
 from galcli.training.experiments.sae_synthetic import crossing, rounded

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from galcli.training.experiments.sae_criteria import at_least
+from galcli.training.experiments.criteria import at_least
 from galcli.training.experiments.sae_curves import COLOURS, curves, level
 from galcli.training.experiments.sae_descent import Course, atoms_in_data
 from galcli.training.experiments.sae_synthetic import coherence, crossing, rounded

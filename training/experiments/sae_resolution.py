@@ -17,9 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
-from galcli.training.experiments.sae_criteria import at_least, at_most
+from galcli.training.experiments.criteria import at_least, at_most
+from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.sae_curves import COLOURS, curves
-from galcli.training.experiments.sae_experiment import Experiment
 from galcli.training.experiments.sae_learning import FULL, KINDS, QUICK, Learning, learn, split, unexplained
 from galcli.training.experiments.sae_samples import coarser, digits, scenes
 from galcli.training.experiments.sae_synthetic import rounded

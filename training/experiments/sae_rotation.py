@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.sae_curves import COLOURS, curves, level
-from galcli.training.experiments.sae_experiment import Experiment
 from galcli.training.experiments.sae_learning import FULL, KINDS, QUICK, Learned, Learning, learn, split, unexplained
 from galcli.training.experiments.sae_samples import circle, coarser, digits, scenes, turned
 from galcli.training.experiments.sae_synthetic import rounded

@@ -23,10 +23,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
 
-from galcli.training.experiments.sae_criteria import at_least, at_most
+from galcli.training.experiments.criteria import at_least, at_most
+from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.sae_curves import COLOURS, curves, level
 from galcli.training.experiments.sae_descent import descend, normalise_on_, unrolled
-from galcli.training.experiments.sae_experiment import Experiment
 from galcli.training.experiments.sae_recovered import RIGHT
 from galcli.training.experiments.sae_synthetic import batches, best_cosines_rolled, rounded, sparse_maps
 from galcli.training.experiments.statistics import Claim, compare

@@ -24,8 +24,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.sae_curves import COLOURS, curves
-from galcli.training.experiments.sae_experiment import Experiment
 from galcli.training.experiments.sae_gallery import Row, gallery, group
 from galcli.training.experiments.sae_learning import (
     FULL,

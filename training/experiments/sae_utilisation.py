@@ -19,8 +19,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.sae_curves import COLOURS, curves
-from galcli.training.experiments.sae_experiment import Experiment
 from galcli.training.experiments.sae_gallery import gallery, group, wrapped
 from galcli.training.experiments.sae_learning import (
     FULL,

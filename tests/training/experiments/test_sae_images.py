@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from galcli.training.experiments import sae_correlation, sae_resolution, sae_rotation, sae_stability, sae_utilisation
-from galcli.training.experiments.sae_experiment import Experiment
+from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.sae_learning import Learning
 from galcli.training.experiments.statistics import Verdict
 

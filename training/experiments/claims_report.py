@@ -1,4 +1,4 @@
-"""What the experiments with sparse autoencoders found, as JSON, as text and as rows of one table."""
+"""What experiments found about the claims of a paper, as JSON, as text and as rows of one table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from galcli.training.experiments.sae_criteria import criterion
+from galcli.training.experiments.criteria import criterion
 from galcli.training.experiments.statistics import CHANCE, Claim
 
-PAPER = "Tolooshams et al., Mechanistic Interpretability with Sparse Autoencoder Neural Operators (arXiv:2509.03738)"
+#: Papers, by the first word of an experiment's name.
+PAPERS = {
+    "sae": "Tolooshams et al., Mechanistic Interpretability with Sparse Autoencoder Neural Operators (arXiv:2509.03738)",
+    "mass": "Lin et al., Interpreting the estimation of stellar mass from galaxy images (arXiv:2509.23901)",
+}
+
+
+def paper_of(experiment: str) -> str:
+    """The paper whose claims an experiment is about."""
+    return PAPERS[experiment.partition("-")[0]]
 
 
 def as_json(
@@ -36,7 +45,7 @@ def as_json(
     dict
     """
     return {
-        "experiment": name, "title": title, "paper": PAPER, "sample": sample, "preset": settings["preset"],
+        "experiment": name, "title": title, "paper": paper_of(name), "sample": sample, "preset": settings["preset"],
         "run": what_was_run(settings["plan"], full), "plan": settings["plan"],
         "seeds": [{key: one[key] for key in ("seed", "device", "seconds")} for one in seeds],
         "claims": [

@@ -16,9 +16,10 @@ from PIL import Image
 
 from galcli.cli.experiment import command
 from galcli.errors import GalcliError, IdentityError, InputError, Interrupted, UsageError
-from galcli.training.experiments import sae_all, sae_experiment
-from galcli.training.experiments.sae_criteria import at_least, at_most, criterion, words
-from galcli.training.experiments.sae_experiment import Experiment, SeedRun, run_experiment
+from galcli.training.experiments import experiment as frame
+from galcli.training.experiments import series
+from galcli.training.experiments.criteria import at_least, at_most, criterion, words
+from galcli.training.experiments.experiment import Experiment, SeedRun, run_experiment
 from galcli.training.experiments.statistics import Claim, compare, mean_over_seeds
 
 
@@ -52,7 +53,7 @@ FAKE = Experiment(
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sae_experiment.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(frame.os, "cpu_count", lambda: 1)
 
 
 def changed(**parts: Any) -> Experiment:
@@ -147,10 +148,10 @@ def test_all_make_one_table_even_where_one_fails(tmp_path: Path, monkeypatch: py
     def find(name: str) -> Experiment:
         return changed(name=name, measure=broken if name == "sae-stability" else measure)
 
-    monkeypatch.setattr(sae_all, "NAMES", ("sae-recovery", "sae-stability", "sae-rotation"))
-    monkeypatch.setattr(sae_all, "find", find)
+    monkeypatch.setitem(series.SERIES, "sae-all", ("sae-recovery", "sae-stability", "sae-rotation"))
+    monkeypatch.setattr(series, "find", find)
     with pytest.raises(GalcliError, match="1 of 3 were not done: sae-stability, seed 0: it broke"):
-        sae_all.sae_all(tmp_path / "out", device="cpu")
+        series.run_series(tmp_path / "out", "sae-all", device="cpu")
     table = (tmp_path / "out" / "table.md").read_text()
     rows = [line for line in table.splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + 2 * 2 + 1
@@ -158,8 +159,8 @@ def test_all_make_one_table_even_where_one_fails(tmp_path: Path, monkeypatch: py
     assert table.count("| holds |") == table.count("| fails |") == 2
     assert "| sae-stability | sae-stability, seed 0: it broke |" in table
     assert table.count("; SYNTHETIC numbers; ") == 2
-    monkeypatch.setattr(sae_all, "find", lambda name: changed(name=name))
-    mended = sae_all.sae_all(tmp_path / "out", resume=True, device="cpu")
+    monkeypatch.setattr(series, "find", lambda name: changed(name=name))
+    mended = series.run_series(tmp_path / "out", "sae-all", resume=True, device="cpu")
     assert mended == (tmp_path / "out" / "table.md").read_text()
     assert mended.count("| holds |") == 3
 
@@ -168,16 +169,18 @@ def test_a_stop_ends_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def stopped(plan: Plan, seed: int, device: str) -> dict[str, Any]:
         raise Interrupted("stopped")
 
-    monkeypatch.setattr(sae_all, "find", lambda name: changed(name=name, measure=stopped))
+    monkeypatch.setattr(series, "find", lambda name: changed(name=name, measure=stopped))
     with pytest.raises(Interrupted):
-        sae_all.sae_all(tmp_path / "out", device="cpu")
+        series.run_series(tmp_path / "out", "sae-all", device="cpu")
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == ["sae-recovery"]
 
 
 def test_the_command_line_knows_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = [name for name in command.list_commands(click.Context(command)) if name.startswith("sae-")]
-    assert sorted(known) == sorted([*sae_all.NAMES, "sae-all"])
-    monkeypatch.setattr(sae_all, "find", lambda name: changed(name=name))
+    known = command.list_commands(click.Context(command))
+    for name, members in series.SERIES.items():
+        first = name.partition("-")[0]
+        assert sorted(one for one in known if one.startswith(f"{first}-")) == sorted([*members, name])
+    monkeypatch.setattr(series, "find", lambda name: changed(name=name))
     done = CliRunner().invoke(
         command, ["sae-rotation", "-o", str(tmp_path / "out"), "--device", "cpu"], catch_exceptions=False
     )
@@ -185,9 +188,9 @@ def test_the_command_line_knows_them_all(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "out" / "sae-rotation.png").exists()
 
 
-@pytest.mark.parametrize("name", sae_all.NAMES)
+@pytest.mark.parametrize("name", [name for members in series.SERIES.values() for name in members])
 def test_experiments_go_to_other_processes_and_say_what_their_data_are(name: str) -> None:
-    experiment = sae_all.find(name)
+    experiment = series.find(name)
     assert experiment.name == name
     assert set(experiment.plans) == {"quick", "full"}
     assert experiment.sample.split()[0] in ("SYNTHETIC", "MOCK")

@@ -1,4 +1,4 @@
-"""Criteria of the experiments with sparse autoencoders: a figure of every seed, held against a bound."""
+"""Criteria of experiments: a figure of every seed, held against a bound."""
 
 from __future__ import annotations
 

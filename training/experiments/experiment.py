@@ -1,4 +1,4 @@
-"""The frame of the experiments with sparse autoencoders (models.md 4.3): seeds are measured, claims judged over them."""
+"""The frame of experiments on the claims of a paper: seeds are measured, claims judged over them (models.md 4.3)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from galcli.tables.atomic import atomic_write
 from galcli.training.checkpoint import write_json
 from galcli.training.devices import pick_device
 from galcli.training.experiments import folder
+from galcli.training.experiments.claims_report import as_json, as_text
 from galcli.training.experiments.runs import run_all
-from galcli.training.experiments.sae_report import as_json, as_text
 from galcli.training.experiments.statistics import Claim
 from galcli.training.interpret.style import look, save
 from galcli.training.progress import say
