@@ -6,6 +6,7 @@
     ├── UsageError              exit 2   an option or argument makes no sense
     ├── TooManyFailures         exit 3   more rows without a prediction or cutout than --max-fail allows
     ├── InputError              exit 4   a catalogue or cutout source cannot be used
+    │   ├── NoCutoutsError      exit 4   no cutouts lie beside the catalogue, and none are named
     │   └── IdentityError       exit 4   the run on disk was made with other inputs or settings
     ├── ModelError              exit 5   a model file cannot be used
     ├── DeviceError             exit 5   the device asked for is not there
@@ -58,6 +59,10 @@ class InputError(GalcliError):
     """A catalogue or a cutout source cannot be used."""
 
     exit_code = 4
+
+
+class NoCutoutsError(InputError):
+    """No cutouts lie beside the catalogue or in it, and none are named."""
 
 
 class IdentityError(InputError):

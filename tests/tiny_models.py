@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,92 @@ def write_native(path: Path, **more: Any) -> Path:
     }  # fmt: skip
     card = card_of(path.stem, "NAT", columns, **{"size": None, "pixel_scale": None} | more)
     return save(path, nodes, tensors, constants, card)
+
+
+def input_column(name: str, quantity: str = "mag", **more: Any) -> dict[str, Any]:
+    """A catalogue column as the card lists it: a magnitude in AB, or what ``more`` says."""
+    return {"name": name, "quantity": quantity} | ({"system": "AB"} if quantity == "mag" else {}) | more
+
+
+def write_columns(path: Path, columns: Sequence[dict[str, Any]], prefix: str = "COL", **more: Any) -> Path:
+    """What a model is fed with catalogue columns, column for column, 0 where there is none, and which were there.
+
+    Beside the tensors of the columns COL_SEEN and COL_THERE there is one for others: ``inner/seen`` (K,).
+    """
+    count = len(columns)
+    nodes = [
+        helper.make_node("IsNaN", ["columns"], ["missing"]), helper.make_node("Not", ["missing"], ["there"]),
+        helper.make_node("Where", ["missing", "zero", "columns"], ["seen"]),
+        helper.make_node("Identity", ["seen"], ["inner/seen"]),
+    ]  # fmt: skip
+    tensors: dict[str, tuple[Any, Shape]] = {
+        "seen": (TensorProto.FLOAT, [count]), "there": (TensorProto.BOOL, [count]),
+        "inner/seen": (TensorProto.FLOAT, [count]),
+    }  # fmt: skip
+    told = [
+        output("seen", f"{prefix}_SEEN", shape=(count,)), output("there", f"{prefix}_THERE", "b1", shape=(count,)),
+    ]  # fmt: skip
+    card = card_of(path.stem, prefix, told, **NO_PIXELS | {"columns": list(columns)} | more)
+    return save(path, nodes, tensors, {"zero": np.array(0, np.float32)}, card)
+
+
+#: Width of the hidden layers of `write_perceptron`; odd, so that no row fills whole registers.
+PERCEPTRON = 27
+
+
+def write_perceptron(path: Path, columns: Sequence[dict[str, Any]], prefix: str = "MLP", **more: Any) -> Path:
+    """A perceptron of catalogue columns, and what depends on how onnxruntime groups numbers: logarithms and sums of rows."""
+    draw, widths = np.random.default_rng(5), (len(columns), PERCEPTRON, PERCEPTRON, 7)
+    constants: dict[str, NDArray[Any]] = {"axis": np.array([1])}
+    nodes, name = [], "columns"
+    for layer, (before, after) in enumerate(pairwise(widths)):
+        constants[f"w{layer}"] = (draw.normal(size=(before, after)) / np.sqrt(before)).astype(np.float32)
+        constants[f"b{layer}"] = draw.normal(size=after).astype(np.float32)
+        nodes += [
+            helper.make_node("Gemm", [name, f"w{layer}", f"b{layer}"], [f"sum{layer}"]),
+            helper.make_node("Softplus", [f"sum{layer}"], [f"soft{layer}"]),
+        ]
+        name = f"soft{layer}"
+    nodes += [
+        helper.make_node("Identity", [name], ["y"]), helper.make_node("Log", [name], ["log"]),
+        helper.make_node("ReduceSum", ["log", "axis"], ["total"], keepdims=0),
+        helper.make_node("ReduceMean", ["soft0", "axis"], ["mean"], keepdims=0),
+    ]  # fmt: skip
+    tensors: dict[str, tuple[Any, Shape]] = {
+        "y": (TensorProto.FLOAT, [7]), "log": (TensorProto.FLOAT, [7]), "total": (TensorProto.FLOAT, []),
+        "mean": (TensorProto.FLOAT, []),
+    }  # fmt: skip
+    told = [
+        output("y", f"{prefix}_Y", shape=(7,)), output("log", f"{prefix}_LOG", shape=(7,)),
+        output("total", f"{prefix}_TOTAL"), output("mean", f"{prefix}_MEAN"),
+    ]  # fmt: skip
+    card = card_of(path.stem, prefix, told, **NO_PIXELS | {"columns": list(columns)} | more)
+    return save(path, nodes, tensors, constants, card)
+
+
+def write_both(path: Path, columns: Sequence[dict[str, Any]], prefix: str = "BTH", **more: Any) -> Path:
+    """The mean pixel of each band of cutouts of 16 x 16, and a product of them and catalogue columns (0 where missing)."""
+    draw = np.random.default_rng(6)
+    constants: dict[str, NDArray[Any]] = {
+        "plane": np.array([2, 3]), "zero": np.array(0, np.float32), "axis": np.array([1]),
+        "w": draw.normal(size=(3 + len(columns), 5)).astype(np.float32),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels", "plane"], ["mean"], keepdims=0),
+        helper.make_node("IsNaN", ["columns"], ["missing"]),
+        helper.make_node("Where", ["missing", "zero", "columns"], ["seen"]),
+        helper.make_node("Concat", ["mean", "seen"], ["both"], axis=1),
+        helper.make_node("MatMul", ["both", "w"], ["y"]),
+        helper.make_node("ReduceSum", ["y", "axis"], ["total"], keepdims=0),
+    ]  # fmt: skip
+    tensors: dict[str, tuple[Any, Shape]] = {
+        "mean": (TensorProto.FLOAT, [3]), "seen": (TensorProto.FLOAT, [len(columns)]), "total": (TensorProto.FLOAT, []),
+    }  # fmt: skip
+    told = [
+        output("mean", f"{prefix}_MEAN", shape=(3,)), output("seen", f"{prefix}_SEEN", shape=(len(columns),)),
+        output("total", f"{prefix}_TOTAL"),
+    ]  # fmt: skip
+    return save(path, nodes, tensors, constants, card_of(path.stem, prefix, told, columns=list(columns), **more))
 
 
 def link_to(fed: Path, bindings: dict[str, str], group: str | None = None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     help="Label column of an output, number for number or vector for vector (default: the card's).",
 )
 @shared.cutout_options
+@shared.map_option
 @shared.device_options
 @shared.catalog_options
 @shared.json_option

@@ -11,7 +11,10 @@ from galcli.cli import options as shared
 from galcli.errors import ModelError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from galcli.models.card import Output, TensorInput
+    from galcli.models.card_columns import Alias, InputColumn
 
 
 @click.group("models")
@@ -82,7 +85,7 @@ def show(model: str, precision: str, as_json: bool) -> None:
         link = card.backbone
         feeding = f"{link.name} (SHA-256 {link.sha256})" if link else "another model"
         console.print(f"fed by    {feeding}, with {fed}", markup=False)
-    else:
+    if card.fronts:
         least = f", at least {card.least_side} px" if card.least_side else ""
         size = f'{card.size[1]} x {card.size[0]} px at {card.pixel_scale}"' if card.size else f"native size{least}"
         console.print(f"pixels    {size}; fronts {', '.join(front.name for front in card.fronts)}", markup=False)
@@ -92,6 +95,8 @@ def show(model: str, precision: str, as_json: bool) -> None:
         f"preset {card.training.preset}, seed {card.training.seed}; {origin}",
         markup=False,
     )
+    if card.columns:
+        console.print(_columns_table(card.columns))
     table = Table("column", "type", "unit", "description", box=None)
     for output in card.outputs:
         group = f" (--with {output.group})" if output.group else ""
@@ -125,6 +130,25 @@ def verify(model: str | None, precision: str) -> None:
         click.echo(f"{name}: {problem or 'good'}")
     if any(problems.values()):
         raise ModelError("a shipped model file is damaged", "install galcli again")
+
+
+def _columns_table(columns: tuple[InputColumn, ...]) -> Table:
+    """Catalogue columns that a model takes, with the other names that are looked for."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("takes column", "as", "where missing", "or", box=None)
+    for column in columns:
+        own, *others = column.ways
+        missing = "no prediction" if column.missing == "null" else "predicted without"
+        names = (f"{way.name}" + (f" ({_scale(way)})" if _scale(way) != _scale(own) else "") for way in others)
+        table.add_row(*map(escape, (column.name, _scale(own), missing, ", ".join(names))))
+    return table
+
+
+def _scale(way: Alias) -> str:
+    """Quantity, unit and system, such as ``flux, nanomaggy, AB``."""
+    return ", ".join(filter(None, dict.fromkeys((way.quantity, way.unit, way.system))))
 
 
 def _type(tensor: Output | TensorInput) -> str:

@@ -39,6 +39,17 @@ def parse_bands(ctx: click.Context, parameter: click.Parameter, value: str | Non
     return tuple(part.strip() for part in value.split(",")) if "," in value else tuple(value)
 
 
+def parse_map(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """``NAME=COLUMN``, several times."""
+    pairs = []
+    for value in values:
+        name, sign, column = (part.strip() for part in value.partition("="))
+        if not (name and sign and column):
+            raise click.BadParameter(f"{value} is not of the form NAME=COLUMN.", ctx, parameter)
+        pairs.append((name, column))
+    return tuple(pairs)
+
+
 def _auto(low: int, high: int) -> Callable[[click.Context, click.Parameter, str], int | None]:
     """Reader of a whole number within limits; ``auto`` is None."""
     limits = click.IntRange(low, high)
@@ -109,6 +120,11 @@ precision_option = click.option(
     help="Arithmetic of the models: fp16 and bf16 on GPUs; int8 on the CPU, with error bars of its own.",
 )  # fmt: skip
 
+map_option = click.option(
+    "--map", "mapped", multiple=True, metavar="NAME=COLUMN", callback=parse_map,
+    help="Catalogue column to take where a model wants column NAME; repeat for more (`galcli models show` lists names).",
+)  # fmt: skip
+
 #: On what the models run.
 device_options = all_of(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, cuda:N,M or tensorrt."),
@@ -124,8 +140,9 @@ device_options = all_of(
 model_options = all_of(
     click.option(
         "--model", "models", multiple=True, metavar="NAME|PATH",
-        help="Model to run; repeat for more (default: every default model the cutouts satisfy).",
+        help="Model to run; repeat for more (default: every default model the cutouts and the catalogue satisfy).",
     ),
+    map_option,
     click.option("--with", "groups", multiple=True, metavar="GROUP", help="Optional outputs of the models, such as spectra."),
 )  # fmt: skip
 

@@ -32,7 +32,7 @@ from galcli.cutouts.lookup import (
     pattern_below,
 )
 from galcli.cutouts.stack import StackSource
-from galcli.errors import InputError
+from galcli.errors import InputError, NoCutoutsError
 from galcli.progress import silent
 from galcli.sky.catalog import Catalog
 from galcli.sky.formats import stem_of
@@ -90,8 +90,10 @@ def find_source(
 
     Raises
     ------
+    NoCutoutsError
+        If nothing is found; what was looked for is listed.
     InputError
-        If nothing is found (what was looked for is listed), or it cannot be used.
+        If what is found, or named, cannot be used.
     """
     overrides = Overrides(tuple(band_name(band) for band in bands) if bands else None, zeropoint, pixel_scale)
     stamps = _Stamps(catalog, overrides, field, size, note)
@@ -120,7 +122,7 @@ def find_source(
     if refused:
         raise refused[0]
     looked = ["a column IMAGE, STAMP or CUTOUT", "a column of file names", *(str(path) for path in beside)]
-    raise InputError(
+    raise NoCutoutsError(
         f"no cutouts found for {catalog.path}; looked for {', '.join(looked)}",
         "name a folder, file, glob or template with --cutouts",
     )

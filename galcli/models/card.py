@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from galcli.errors import ModelError
+from galcli.models.card_columns import InputColumn
 from galcli.tables.header import CARD, card_text
 
 #: Key of ``metadata_props`` in the ONNX file.
@@ -78,19 +79,6 @@ class Front(_Part):
     def kind(self) -> Literal["flux", "display"]:
         """Kind of pixels: ``flux`` (nanomaggies per pixel) or ``display`` (0 to 1)."""
         return "display" if self.name == "display" else "flux"
-
-
-class InputColumn(_Part):
-    """A catalogue column the model wants beside (or instead of) pixels."""
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    quantity: Literal["flux", "mag", "value"]
-    system: Literal["AB", "Vega"] | None = None
-    unit: str | None = None
-    missing: Literal["null", "nan"] = Field(
-        default="null", description="null: a missing value nulls the row (MISSING_COLUMN); nan: the graph takes NaN"
-    )
 
 
 class TensorInput(_Part):
@@ -316,6 +304,8 @@ class Card(_Part):
             raise ValueError("a model that tensors feed has neither fronts nor catalogue columns")
         if len({tensor.name for tensor in self.inputs}) < len(self.inputs):
             raise ValueError("two inputs have the same name")
+        if len({column.name.upper() for column in self.columns}) < len(self.columns):
+            raise ValueError("two catalogue columns have the same name")
         if self.backbone is not None and (not self.inputs or self.precision == "int8"):
             raise ValueError("a backbone feeds input tensors of a float32 model")
         if (self.size is None) != (self.pixel_scale is None):

@@ -1,4 +1,4 @@
-"""Which models a run has: those asked for, or every default one that the cutouts fit."""
+"""Which models a run has: those asked for, or every default one that cutouts and catalogue fit."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from galcli.cutouts.batch import CutoutSource
-from galcli.errors import InputError, ModelError, UsageError
+from galcli.cutouts.none import NoCutouts
+from galcli.cutouts.resolve import FIELD, find_source
+from galcli.errors import InputError, ModelError, NoCutoutsError, UsageError
 from galcli.models import library
 from galcli.models.card import Card
+from galcli.models.columns import CatalogColumns, bind_columns
 from galcli.models.fronts import choose_front
 from galcli.models.library import ModelFile
 from galcli.predict.feeding import backbone_file
 from galcli.predict.options import PredictOptions
+from galcli.sky.catalog import Catalog
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A model that works on cutouts, and those that name it as their backbone.
+    """A model that works on cutouts or catalogue columns, and those that name it as their backbone.
 
     Attributes
     ----------
@@ -26,11 +30,19 @@ class Choice:
         In the order in which they were asked for.
     front : int
         Index of the card's front that the run uses.
+    wants : CatalogColumns or None
+        The catalogue columns that it takes.
     """
 
     model: ModelFile
     fed: tuple[ModelFile, ...] = ()
     front: int = 0
+    wants: CatalogColumns | None = None
+
+    @property
+    def sees(self) -> bool:
+        """Whether it takes pixels."""
+        return bool(self.model.card.fronts)
 
 
 def asked_model(name: str, precision: str) -> ModelFile:
@@ -79,50 +91,138 @@ def candidates(options: PredictOptions) -> list[Choice]:
     return found
 
 
-def choose(options: PredictOptions, source: CutoutSource, wanted: list[Choice]) -> list[Choice]:
-    """The models asked for (a misfit is an error), or every default model that fits, with their fronts.
+def find_cutouts(
+    options: PredictOptions, catalog: Catalog, wanted: list[Choice], note: Callable[[str], None]
+) -> tuple[CutoutSource, NoCutoutsError | None]:
+    """The cutouts, where a model takes pixels; where none are found, default models of columns alone may do without.
+
+    Returns
+    -------
+    source : CutoutSource
+    why : NoCutoutsError or None
+        What was looked for, where nothing was found.
+
+    Raises
+    ------
+    InputError
+        As `find_source` does.
+    """
+    if wanted and not any(one.sees for one in wanted):
+        if options.cutouts is not None or options.bricks is not None:
+            note("note: no model at work takes pixels: the cutouts are not looked at")
+        return NoCutouts(), None
+    try:
+        source = find_source(
+            catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale,
+            bricks=options.bricks, field=max((one.model.card.field for one in wanted), default=0.0) or FIELD, note=note,
+        )  # fmt: skip
+    except NoCutoutsError as error:
+        if options.models or not any(_on_columns(one) for one in wanted):
+            raise
+        return NoCutouts(), error
+    return source, None
+
+
+def choose(
+    options: PredictOptions, catalog: Catalog, source: CutoutSource, wanted: list[Choice],
+    note: Callable[[str], None], why: NoCutoutsError | None = None,
+) -> list[Choice]:  # fmt: skip
+    """The models asked for (a misfit is an error), or every default model that fits, with their fronts and columns.
+
+    Default models that need no pixels run only where there are no cutouts, ``why`` telling what was looked for.
 
     Raises
     ------
     InputError, ModelError, UsageError
-        If a model that was asked for does not fit the cutouts, or no default model does.
+        If a model that was asked for does not fit cutouts and catalogue, or no default model does.
     """
+    _require_front(options, wanted)
+    mapped = _mapped(options, wanted)
     asked = bool(options.models)
-    fronts = dict.fromkeys(front.name for one in wanted for front in one.model.card.fronts)
-    if fronts and options.front is not None and options.front not in fronts:
-        raise UsageError(f"no model has a front {options.front!r}", f"their fronts are {', '.join(fronts)}")
-    chosen, misfits = [], []
+    if not asked:
+        wanted = [one for one in wanted if _on_columns(one) == isinstance(source, NoCutouts)]
+    chosen: list[Choice] = []
+    misfits: list[str] = []
+    lacking: list[str] = []
     for one in wanted:
         card = one.model.card
-        if card.columns or card.inputs:
-            misfits.append(
-                f"{one.model.name} wants catalogue columns, which this version does not feed" if card.columns else
-                f"{one.model.name} is fed by another model, not by cutouts"
-            )  # fmt: skip
+        if card.inputs:
+            misfits.append(f"{one.model.name} is fed by another model, not by cutouts")
+            if asked:
+                hint = "use a model that works on pixels; it runs those that it feeds (see `galcli models list`)"
+                raise ModelError(misfits[0], hint)
             continue
+        told = misfits
         try:
-            front = choose_front(card, source.kind, source.bands, source.survey, options.front)
+            front = choose_front(card, source.kind, source.bands, source.survey, options.front) if one.sees else 0
+            told = lacking
+            wants = bind_columns(card, catalog, mapped) if card.columns else None
         except (InputError, UsageError) as error:
             if asked:
                 raise
-            misfits.append(error.message)
+            told.append(error.message)
         else:
-            chosen.append(replace(one, front=front))
-    if asked and misfits:
-        raise ModelError(
-            misfits[0], "use a model that works on pixels; it runs those that it feeds (see `galcli models list`)"
-        )
-    if not chosen and not misfits:
-        raise ModelError(
+            chosen.append(replace(one, front=front, wants=wants))
+    if not chosen:
+        raise _nothing_fits(options, source, [*misfits, *lacking], why)
+    for message in lacking:
+        note(f"note: a default model is left out: {message}")
+    if why is not None:
+        names = ", ".join(one.model.name for one in chosen)
+        note(f"note: {why.message}; so only models of catalogue columns run: {names}")
+    return chosen
+
+
+def _on_columns(one: Choice) -> bool:
+    """Whether a model needs the catalogue and nothing else."""
+    return bool(one.model.card.columns) and not one.sees
+
+
+def _require_front(options: PredictOptions, wanted: list[Choice]) -> None:
+    fronts = dict.fromkeys(front.name for one in wanted for front in one.model.card.fronts)
+    if wanted and options.front is not None and options.front not in fronts:
+        raise UsageError(f"no model has a front {options.front!r}", f"their fronts are {', '.join(fronts) or 'none'}")
+
+
+def _mapped(options: PredictOptions, wanted: list[Choice]) -> dict[str, str]:
+    """Catalogue columns that the user names, by the models' own names in capitals.
+
+    Raises
+    ------
+    UsageError
+        If no model has a column of that name, or one is named twice.
+    """
+    names = dict.fromkeys(column.name for one in wanted for column in one.model.card.columns)
+    known = {name.upper() for name in names}
+    mapped: dict[str, str] = {}
+    for name, column in options.mapped:
+        if name.upper() not in known:
+            raise UsageError(
+                f"--map {name}={column}: no model takes a column {name}", f"theirs are {', '.join(names) or 'none'}"
+            )
+        if mapped.setdefault(name.upper(), column) != column:
+            raise UsageError(f"--map names two columns for {name}", "name one")
+    return mapped
+
+
+def _nothing_fits(
+    options: PredictOptions, source: CutoutSource, misfits: list[str], why: NoCutoutsError | None
+) -> InputError | ModelError:
+    if not misfits:
+        return ModelError(
             "no model is installed with this galcli", "name a model file with --model PATH, or install galcli again"
         )
-    if not chosen:
-        raise InputError(
-            f"no default model fits these cutouts ({source.describe()}): " + "; ".join(misfits),
-            f"{'check --bands' if options.bands else 'give cutouts with these bands'}, "
-            "or choose a model with --model (see `galcli models list`)",
+    told = "; ".join(misfits)
+    if why is not None:
+        return NoCutoutsError(
+            f"{why.message}; and without cutouts, {told}",
+            f"{why.hint}, or where columns are called otherwise, name them with --map",
         )
-    return chosen
+    return InputError(
+        f"no default model fits these cutouts ({source.describe()}): {told}",
+        f"{'check --bands' if options.bands else 'give cutouts with these bands'}, "
+        "or choose a model with --model (see `galcli models list`)",
+    )
 
 
 def without_blind(chosen: list[Choice], source: CutoutSource, note: Callable[[str], None]) -> list[Choice]:

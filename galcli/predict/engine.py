@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from galcli import interrupts
 from galcli.cutouts.batch import CutoutRequest, CutoutSource, Failures, PixelBatch
 from galcli.cutouts.coadds import CoaddSource
 from galcli.cutouts.parallel import cores
-from galcli.cutouts.resolve import FIELD, find_source
+from galcli.cutouts.resolve import FIELD
 from galcli.errors import DeviceMemoryError, UsageError
 from galcli.models.bound import Lane, next_power_of_two
 from galcli.models.devices import Device, find_device
 from galcli.models.int8 import int8_device
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session, open_resampler
-from galcli.predict.choice import candidates, choose, tell_of_float32, told_of_blind, without_blind
+from galcli.predict.choice import (
+    Choice,
+    candidates,
+    choose,
+    find_cutouts,
+    tell_of_float32,
+    told_of_blind,
+    without_blind,
+)
 from galcli.predict.feeding import chained_file, require_bindings
-from galcli.predict.job import Job
+from galcli.predict.job import Job, RowJob
 from galcli.predict.options import PredictOptions
 from galcli.predict.rowwise import Rowwise, works_rowwise
 from galcli.predict.runner import Columns, ModelRunner, Taken, bind_outputs
@@ -74,8 +85,46 @@ class Engine:
     elsewhere: tuple[Device, str | None] | None = None
     _halving: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def seeing(self) -> tuple[ModelRunner, ...]:
+        """The models that take pixels."""
+        return tuple(runner for runner in self.runners if runner.sees)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Catalogue columns that the cutouts or the models want."""
+        wanted = (name for runner in self.runners if runner.wants is not None for name in runner.wants.needs)
+        return tuple(dict.fromkeys([*self.source.needs, *wanted]))
+
+    def predict_rows(self, numbers: NDArray[np.int64], catalog: Mapping[str, NDArray[Any]], table: Columns) -> None:
+        """Write what the models that take no pixels say of all rows of a tile into the columns of a table.
+
+        Parameters
+        ----------
+        numbers : ndarray (N,), int64
+            Rows of the catalogue.
+        catalog : mapping of str to ndarray (N, ...)
+            The columns of `needs`.
+        table : dict of str to ndarray (N, ...)
+
+        Raises
+        ------
+        ModelError
+            If a model fails on every one of many rows.
+        Interrupted
+            After a signal.
+        """
+        runners = [runner for runner in self.runners if not runner.sees]
+        for start in range(0, len(numbers) if runners else 0, TILE_ROWS):
+            interrupts.check()
+            job = RowJob(numbers, np.arange(start, min(start + TILE_ROWS, len(numbers))), catalog)
+            for runner in runners:
+                runner.run_rows(job, table)
+
     def predict(self, request: CutoutRequest, table: Columns) -> Iterator[PixelBatch | Failures]:
-        """Read the rows of a request and write their predictions into the columns of a table.
+        """Read the cutouts of a request and write what models say of them into the columns of a table.
+
+        Where no model takes pixels, nothing is read.
 
         Yields
         ------
@@ -88,19 +137,21 @@ class Engine:
         DeviceMemoryError
             If memory does not hold a single cutout.
         """
+        if not self.seeing:
+            return
         items = self.source.read(request, self.batch_size)
         # On one core a thread that is all Python would only hand the interpreter's lock to and fro.
         if self.lanes or cores() > 1 or not self.source.all_python:
             items = prefetch(items)
         if self.lanes:
-            yield from side_by_side(items, lambda item, lane: self._work(item, table, lane), self.lanes)
+            yield from side_by_side(items, lambda item, lane: self._work(item, request, table, lane), self.lanes)
             return
         for item in items:
-            self._work(item, table, None)
+            self._work(item, request, table, None)
             yield item
 
-    def _work(self, item: PixelBatch | Failures, table: Columns, lane: Lane | None) -> None:
-        """Run all models on a batch, in parts where it is larger than memory holds."""
+    def _work(self, item: PixelBatch | Failures, request: CutoutRequest, table: Columns, lane: Lane | None) -> None:
+        """Run all models of pixels on a batch, in parts where it is larger than memory holds."""
         if isinstance(item, Failures):
             return
         waiting = [item]
@@ -109,8 +160,8 @@ class Engine:
             size = len(batch)
             try:
                 if size <= self.batch_size:
-                    job = Job(batch, lane)
-                    for runner in self.runners:
+                    job = Job(batch, lane, request.columns)
+                    for runner in self.seeing:
                         runner.run(job, table)
                     continue
             except DeviceMemoryError:
@@ -136,11 +187,8 @@ class Engine:
 
     def all_runners(self) -> Iterator[ModelRunner]:
         """Every model that writes columns, each after the model that feeds it."""
-        waiting = list(self.runners)
-        while waiting:
-            runner = waiting.pop(0)
-            yield runner
-            waiting = [child for child, _ in runner.children] + waiting
+        for runner in self.runners:
+            yield from runner.family()
 
 
 def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: Callable[[str], None]) -> Engine:
@@ -166,20 +214,16 @@ def open_engine(options: PredictOptions, catalog: Catalog, taken: Taken, note: C
     wanted = candidates(options)
     if any(one.model.card.precision == "int8" for one in wanted):
         options = replace(options, device=int8_device(options.device))
-    source = find_source(
-        catalog, options.cutouts, bands=options.bands, zeropoint=options.zeropoint, pixel_scale=options.pixel_scale,
-        bricks=options.bricks, field=max((one.model.card.field for one in wanted), default=0.0) or FIELD,
-        note=note,
-    )  # fmt: skip
+    source, why = find_cutouts(options, catalog, wanted, note)
     device = find_device(options.device)
-    chosen = choose(options, source, wanted)
+    chosen = choose(options, catalog, source, wanted, note, why)
     chosen = told_of_blind(chosen, source, note) if options.models else without_blind(chosen, source, note)
     if isinstance(source, CoaddSource):  # no larger stamps than these models want
         source.field = max(one.model.card.field for one in chosen) or FIELD
     if options.precision == "int8":
         tell_of_float32(chosen, note)
     opener = _Opener(options, open_resampler(options.device, options.threads), taken)
-    runners = [opener.open(one.model, one.front, one.fed) for one in chosen]
+    runners = [opener.open_chosen(one) for one in chosen]
     tile = tile_gb(TILE_ROWS, [column for runner in runners for column in runner.columns])
     engine = Engine(source, tuple(runners), _share_memory(options, source, device, BASE_GB + tile), note=note)
     _require_groups(options.groups, engine.all_runners())
@@ -214,14 +258,20 @@ class _Opener:
     resampler: Graph
     taken: Taken
 
-    def open(self, model: ModelFile, front: int = 0, fed: tuple[ModelFile, ...] = ()) -> ModelRunner:
-        """Open a model and those that it feeds: by its card, and ``fed`` by theirs."""
+    def open_chosen(self, one: Choice) -> ModelRunner:
+        """Open a model of the run."""
+        runner = self.open(one.model, one.fed, pixels=one.sees)
+        runner.front, runner.wants = one.front, one.wants
+        return runner
+
+    def open(self, model: ModelFile, fed: tuple[ModelFile, ...] = (), *, pixels: bool) -> ModelRunner:
+        """Open a model and those that it feeds: by its card, and ``fed`` by theirs; ``pixels``: what comes has some."""
         options, card = self.options, model.card
         # Models without a twin, and what a twin is chained to, stay in float32 beside int8.
         precision = "auto" if options.precision == "int8" != card.precision else options.precision
         session = Session(model, options.device, precision, options.threads)
         rowwise, threads = Rowwise(session), options.threads or cores()
-        if works_rowwise(card) and threads > 1 and not session.device.gpu:
+        if (works_rowwise(card) or not pixels) and threads > 1 and not session.device.gpu:
             rowwise = Rowwise(session, Session(model, "cpu", precision, 1), threads)
         outputs, status, tables = bind_outputs(model, options.groups, self.taken)
         asked = [link for link in card.chain if link.group is None or link.group in options.groups]
@@ -229,10 +279,10 @@ class _Opener:
         below += [(other, other.card.backbone.bindings) for other in fed if other.card.backbone]
         children = []
         for other, bindings in below:
-            child = self.open(other)
+            child = self.open(other, pixels=pixels)
             require_bindings(session, child.session, bindings)
             children.append((child, dict(bindings)))
-        return ModelRunner(model, rowwise, self.resampler, front, outputs, status, tables, tuple(children))
+        return ModelRunner(model, rowwise, self.resampler, 0, outputs, status, tables, tuple(children))
 
 
 def batches_gb(source: CutoutSource, batch_size: int, lanes: int, cutout_gb: float) -> float:

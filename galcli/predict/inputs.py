@@ -67,8 +67,11 @@ def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress
     progress.note(f"catalogue {catalog.where}: {catalog.nrows:,} rows; cutouts: {engine.source.describe()}")
     for runner in engine.runners:
         card = runner.model.card
-        front = card.fronts[runner.front].name if card.fronts else "columns"
-        progress.note(f"model {card.name} {card.version} ({runner.model.sha256[:12]}), pixels as {front}")
+        what = [f"pixels as {runner.front_name}"] if runner.sees else []
+        what += [f"columns {', '.join(column.name for column in card.columns)}"] if card.columns else []
+        progress.note(f"model {card.name} {card.version} ({runner.model.sha256[:12]}), {'; '.join(what)}")
+        if runner.wants is not None and (changes := runner.wants.changes()):
+            progress.note(f"  {', '.join(changes)}")
         for child in (child.model for child, _ in runner.children if child.model.card.backbone):
             progress.note(f"model {child.name} {child.card.version} ({child.sha256[:12]}), fed by {card.name}")
     if catalog.id_name is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,29 @@ class Usable:
     valid: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class RowJob:
+    """Rows of a tile on their way through the models that need no pixels.
+
+    Attributes
+    ----------
+    numbers : ndarray (rows of the tile,), int64
+        Rows of the catalogue.
+    index : ndarray (N,), int64
+        Rows of the tile that are worked on.
+    catalog : mapping of str to ndarray (rows of the tile, ...)
+        Catalogue columns that the models want.
+    """
+
+    numbers: NDArray[np.int64]
+    index: NDArray[np.int64]
+    catalog: Mapping[str, NDArray[Any]]
+
+    def rows_of(self, names: Collection[str]) -> dict[str, NDArray[Any]]:
+        """Catalogue columns of the rows."""
+        return {name: self.catalog[name][self.index] for name in names}
+
+
 @dataclass
 class Job:
     """One batch, and where it is computed.
@@ -47,14 +70,21 @@ class Job:
     batch : PixelBatch
     lane : Lane or None
         Memory on the GPU; None on the CPU, which takes the arrays as they are.
+    catalog : mapping of str to ndarray (rows of the request, ...)
+        Catalogue columns that the models want.
     """
 
     batch: PixelBatch
     lane: Lane | None = None
+    catalog: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     _grids: dict[Any, Usable] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.batch)
+
+    def rows_of(self, names: Collection[str]) -> dict[str, NDArray[Any]]:
+        """Catalogue columns of the batch."""
+        return {name: self.catalog[name][self.batch.index] for name in names}
 
     def on_grid(self, card: Card, front: Front, resampler: Graph) -> Usable:
         """The batch on a model's grid, made once for all models with that grid."""

@@ -31,7 +31,7 @@ class PredictOptions:
     bricks : Path or None
         Table of survey bricks whose images lie in ``cutouts``.
     models : tuple of str
-        Names or paths; empty: every default model whose input the cutouts satisfy.
+        Names or paths; empty: every default model whose input the cutouts and the catalogue satisfy.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``cuda:N,M`` or ``tensorrt``.
     precision : str
@@ -62,6 +62,8 @@ class PredictOptions:
         Pixel front to use, instead of the one chosen from bands and survey.
     groups : tuple of str
         Optional output groups (``--with``).
+    mapped : tuple of (str, str)
+        Column that a model wants, and the catalogue column that it is (``--map``).
     shard : (int, int) or None
         Take tiles I mod N, then free tiles of others; leave the merge to ``galcli merge``.
     restart, overwrite, keep_tiles : bool
@@ -96,6 +98,7 @@ class PredictOptions:
     pixel_scale: float | None = None
     front: str | None = None
     groups: tuple[str, ...] = ()
+    mapped: tuple[tuple[str, str], ...] = ()
     shard: tuple[int, int] | None = None
     restart: bool = False
     overwrite: bool = False

@@ -138,7 +138,7 @@ def make_plan(options: PredictOptions, catalog: Catalog, engine: Engine, layout:
     try:
         if options.restart:
             _clear(paths)
-        fields = tuple(dict.fromkeys([*(f for f in layout.copied.values() if f not in _BASE), *engine.source.needs]))
+        fields = tuple(dict.fromkeys([*(f for f in layout.copied.values() if f not in _BASE), *engine.needs]))
         stat = _stat(catalog) | {"fields": list(fields), "limit": options.limit}
         before = read_record(paths)
         if before is not None and before.catalog == stat:
@@ -251,7 +251,8 @@ def describe_models(engine: Engine) -> Identity:
             "name": runner.model.name,
             "version": runner.model.card.version,
             "sha256": runner.model.sha256,
-            "front": runner.model.card.fronts[runner.front].name if runner.model.card.fronts else "chained",
+            "front": runner.front_name,
+            **({"columns": runner.wants.identity()} if runner.wants is not None else {}),
             **_arithmetic(engine, runner.session),
         }
         for runner in engine.all_runners()

@@ -1,8 +1,9 @@
-"""One model at work: cutouts in, finished table columns out."""
+"""One model at work: cutouts or catalogue columns in, finished table columns out."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,9 +14,10 @@ from galcli.cutouts.batch import PixelBatch
 from galcli.errors import ModelError
 from galcli.models.bound import Value
 from galcli.models.card import Output
+from galcli.models.columns import CatalogColumns
 from galcli.models.library import ModelFile
 from galcli.models.session import Graph, Session
-from galcli.predict.job import Job
+from galcli.predict.job import Job, RowJob
 from galcli.predict.rowwise import Rowwise, works_rowwise
 from galcli.tables.columns import Column, from_output, renamed, status_column
 from galcli.tables.status import NULL_BITS, ModelStatus
@@ -89,6 +91,8 @@ class ModelRunner:
     children : tuple of (ModelRunner, dict)
         Models that this one feeds, by its card or by theirs, with their bindings: tensor of this model -> input of the
         child.
+    wants : CatalogColumns or None
+        Catalogue columns that it takes.
     """
 
     model: ModelFile
@@ -99,11 +103,24 @@ class ModelRunner:
     status: Column
     tables: dict[str, str]
     children: tuple[tuple[ModelRunner, dict[str, str]], ...] = field(default=())
+    wants: CatalogColumns | None = None
 
     @property
     def session(self) -> Session:
         """What computes a batch."""
         return self.rowwise.session
+
+    @property
+    def front_name(self) -> str:
+        """How it takes pixels; ``columns`` or ``chained`` where it takes none."""
+        if self.sees:
+            return self.model.card.fronts[self.front].name
+        return "chained" if self.wants is None else "columns"
+
+    @property
+    def sees(self) -> bool:
+        """Whether it takes pixels."""
+        return bool(self.model.card.fronts)
 
     @property
     def columns(self) -> list[Column]:
@@ -120,6 +137,12 @@ class ModelRunner:
     def _passed_on(self) -> set[str]:
         """Tensors that feed other models."""
         return {tensor for _, bindings in self.children for tensor in bindings}
+
+    def family(self) -> Iterator[ModelRunner]:
+        """The model and those that it feeds, each after the one that feeds it."""
+        yield self
+        for child, _ in self.children:
+            yield from child.family()
 
     def run(self, job: Job, table: Columns) -> None:
         """Predict a batch and write the values into the tile's columns.
@@ -140,9 +163,16 @@ class ModelRunner:
         card = self.model.card
         seen = job.on_grid(card, card.fronts[self.front], self.resampler)
         status, good = seen.grid.status.copy(), seen.rows
+        feeds: dict[str, Value] = {"pixels": seen.pixels, "valid": seen.valid}
+        if self.wants is not None:
+            columns, lacking = self.wants.take(job.rows_of(self.wants.needs))
+            status[lacking] |= int(ModelStatus.MISSING_COLUMN)
+            if lacking[good].any():
+                feeds = {name: values[~lacking[good]] for name, values in feeds.items()}
+                good = good[~lacking[good]]
+            feeds["columns"] = columns[good]
         if good.size:
-            front = np.full(good.size, self.front, np.int64)
-            feeds: dict[str, Value] = {"pixels": seen.pixels, "valid": seen.valid, "front": front}
+            feeds["front"] = np.full(good.size, self.front, np.int64)
             unit = job.batch.pixel_scale if card.native else 1.0
             arcsec = np.where(seen.grid.has_scale, unit, np.nan)
             middle = _middle(job.batch) if card.native else np.zeros((len(job), 2))
@@ -152,6 +182,19 @@ class ModelRunner:
         table[self.status.name][job.batch.index] = status
         self._pass_on(job.batch.index, table)
 
+    def run_rows(self, job: RowJob, table: Columns) -> None:
+        """Predict rows from the catalogue alone; arguments and errors are those of `run`."""
+        assert self.wants is not None
+        columns, lacking = self.wants.take(job.rows_of(self.wants.needs))
+        status = np.where(lacking, int(ModelStatus.MISSING_COLUMN), 0).astype(np.int32)
+        good = np.flatnonzero(~lacking)
+        if good.size:
+            rows = Rows(job.index[good], np.ones(good.size), np.zeros((good.size, 2)), status[good])
+            self._predict({"columns": columns[good]}, rows, table, job)
+            status[good] = rows.status
+        table[self.status.name][job.index] = status
+        self._pass_on(job.index, table)
+
     def _pass_on(self, index: NDArray[np.int64], table: Columns) -> None:
         """Tell the models that this one feeds why they got nothing for some of these rows."""
         status = table[self.status.name][index]
@@ -160,33 +203,42 @@ class ModelRunner:
             table[child.status.name][index[nothing]] = status[nothing]
             child._pass_on(index, table)
 
-    def _run_fed(self, feeds: dict[str, Value], rows: Rows, table: Columns, job: Job) -> None:
+    def _run_fed(self, feeds: dict[str, Value], rows: Rows, table: Columns, job: Job | RowJob) -> None:
         """Predict from another model's tensors; what that model met in a row holds for this one too."""
         if rows.index.size:
             self._predict(feeds, rows, table, job)
             table[self.status.name][rows.index] = rows.status
 
-    def _predict(self, feeds: dict[str, Value], rows: Rows, table: Columns, job: Job) -> None:
+    def _predict(self, feeds: dict[str, Value], rows: Rows, table: Columns, job: Job | RowJob) -> None:
         """Compute, write the values, and add to the status of the rows."""
-        results, failed = self._infer(feeds, job)
+        results, failed = self._infer(feeds, rows, job)
         rows.status[failed] |= int(ModelStatus.MODEL_ERROR)
         if not failed.all():
             self._store(results, ~failed, rows, table, job)
 
-    def _infer(self, feeds: dict[str, Value], job: Job) -> tuple[dict[str, Value], NDArray[np.bool_]]:
+    def _infer(
+        self, feeds: dict[str, Value], rows: Rows, job: Job | RowJob
+    ) -> tuple[dict[str, Value], NDArray[np.bool_]]:
         """Run the session; if the batch fails, find the rows that make it fail.
 
         A row that came alone fails as it would among others: there are no results then. A larger batch of which
-        nothing works shows that the model does not. On the CPU some models take row by row (`works_rowwise`).
+        nothing works shows that the model does not. On the CPU some models take row by row (`works_rowwise`), and rows
+        without pixels are taken in blocks of one size.
         """
-        n = len(feeds["front"]) if "front" in feeds else len(next(iter(feeds.values())))
-        if job.lane is not None or not works_rowwise(self.model.card):
-            try:
+        n = len(rows.index)
+        try:
+            if isinstance(job, RowJob):
+                whole = self.rowwise.run_blocks(feeds, job.numbers[rows.index], self._tensors)
+                return dict(whole), np.zeros(n, bool)
+            if job.lane is not None or not works_rowwise(self.model.card):
                 return job.run(self.session, feeds, self._tensors, self._passed_on), np.zeros(n, bool)
-            except ModelError:
-                if n == 1:
-                    return {}, np.ones(1, bool)
-        parts = self.rowwise.run(feeds, n, self._tensors)
+        except ModelError:
+            if n == 1:
+                return {}, np.ones(1, bool)
+        if isinstance(job, RowJob):
+            parts = self.rowwise.run_alone(feeds, job.numbers[rows.index], self._tensors)
+        else:
+            parts = self.rowwise.run(feeds, n, self._tensors)
         worked = [part for part in parts if part is not None]
         if not worked and n == 1:
             return {}, np.ones(1, bool)
@@ -199,7 +251,9 @@ class ModelRunner:
         joined: dict[str, Value] = {name: np.concatenate([part[name] for part in filled]) for name in worked[0]}
         return joined, np.array([part is None for part in parts])
 
-    def _store(self, results: dict[str, Value], kept: NDArray[np.bool_], rows: Rows, table: Columns, job: Job) -> None:
+    def _store(
+        self, results: dict[str, Value], kept: NDArray[np.bool_], rows: Rows, table: Columns, job: Job | RowJob
+    ) -> None:
         """Write finite results; rows with any value that is not finite become nulls with MODEL_ERROR."""
         arrays: Columns = {bound.output.tensor: results[bound.output.tensor][:] for bound in self.outputs}
         for bound in self.outputs:

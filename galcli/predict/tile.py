@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,19 +92,16 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     InputError
         If another run has taken the place of this one.
     """
-    rows = plan.rows[tile.start : tile.stop]
+    rows = plan.rows[tile.start : tile.stop].astype(np.int64)
     catalog = plan.catalog[rows]
+    columns = {name: catalog[name] for name in engine.needs}
     counted, known = Counter(engine.source.counters()), engine.source.files()
     table = _without_predictions(plan, tile)
-    status = np.zeros(len(rows), np.int32)
+    status = _first_status(tile)
     reasons: dict[int, str] = {}
-    if tile.order < 0:
-        status |= int(RowStatus.BAD_COORD)
-    else:
-        request = CutoutRequest(
-            catalog["id"], catalog["ra"], catalog["dec"], rows.astype(np.int64),
-            {name: catalog[name] for name in engine.source.needs}, provisional=True,
-        )  # fmt: skip
+    engine.predict_rows(rows, columns, table)  # whatever becomes of their cutouts, and wherever they lie
+    if tile.order >= 0:
+        request = CutoutRequest(catalog["id"], catalog["ra"], catalog["dec"], rows, columns, provisional=True)
         for item in engine.predict(request, table):
             interrupts.check()
             if isinstance(item, Failures):
@@ -113,7 +110,9 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
                 _take_back(item.index, engine, table)
     with_pixels = np.flatnonzero(status == 0)
     table["STATUS"][...] = _mark_unpredicted(status, engine, table)
-    lost = [*reasons.items(), *_model_problems(engine.runners, with_pixels, table)]
+    lost = list(reasons.items())
+    for runner in engine.runners:
+        lost += _model_problems(runner, with_pixels if runner.sees else np.arange(len(rows)), table)
     problems = [(int(rows[row]), reason) for row, reason in lost]
     _commit(plan, tile, table, problems)
     return TileReport(
@@ -132,9 +131,14 @@ def give_up_tile(plan: Plan, engine: Engine, tile: Tile, reason: str) -> None:
         If the tile file cannot be written.
     """
     table = _without_predictions(plan, tile)
-    table["STATUS"][...] = _mark_unpredicted(np.zeros(len(tile), np.int32), engine, table)
+    table["STATUS"][...] = _mark_unpredicted(_first_status(tile), engine, table)
     rows: list[int] = plan.rows[tile.start : tile.stop].tolist()
     _commit(plan, tile, table, [(row, reason) for row in rows])
+
+
+def _first_status(tile: Tile) -> NDArray[np.int32]:
+    """Status of the rows of a tile before anything is read."""
+    return np.full(len(tile), int(RowStatus.BAD_COORD) if tile.order < 0 else 0, np.int32)
 
 
 def _without_predictions(plan: Plan, tile: Tile) -> Columns:
@@ -149,7 +153,7 @@ def _without_predictions(plan: Plan, tile: Tile) -> Columns:
 
 def _take_back(index: NDArray[np.int64], engine: Engine, table: Columns) -> None:
     """Forget what models said of rows whose pixels were damaged, as their file's checksum tells afterwards."""
-    for runner in engine.runners:
+    for runner in engine.seeing:
         for column in runner.columns:
             table[column.name][index] = column.blank(len(index))
 
@@ -157,25 +161,25 @@ def _take_back(index: NDArray[np.int64], engine: Engine, table: Columns) -> None
 def _mark_unpredicted(status: NDArray[np.int32], engine: Engine, table: Columns) -> NDArray[np.int32]:
     """Settle the model status of rows no model saw, and set NO_PREDICTION where any model gave nulls."""
     without_pixels = status != 0
-    for runner in engine.all_runners():
-        model_status = table[runner.status.name]
-        not_run = model_status == runner.status.null
-        model_status[not_run & without_pixels] = int(ModelStatus.MISSING_BAND)
-        model_status[not_run & ~without_pixels] = int(ModelStatus.MODEL_ERROR)
-        status[(model_status & int(NULL_BITS)) != 0] |= int(RowStatus.NO_PREDICTION)
+    for top in engine.runners:
+        for runner in top.family():
+            model_status = table[runner.status.name]
+            not_run = model_status == runner.status.null
+            model_status[not_run] = int(ModelStatus.MODEL_ERROR)
+            if top.sees:
+                model_status[not_run & without_pixels] = int(ModelStatus.MISSING_BAND)
+            status[(model_status & int(NULL_BITS)) != 0] |= int(RowStatus.NO_PREDICTION)
     return status
 
 
-def _model_problems(
-    runners: Iterable[ModelRunner], rows: NDArray[np.int64], table: Columns
-) -> Iterator[tuple[int, str]]:
-    """Why models gave nothing for rows of the tile that they were fed, and chained models after them: row, reason."""
-    for runner in runners:
-        found = table[runner.status.name][rows] & int(NULL_BITS)
-        for row, bits in zip(rows[found != 0].tolist(), found[found != 0].tolist(), strict=True):
-            meaning = "; ".join(text for bit, text in MODEL_STATUS_MEANING.items() if bits & bit)
-            yield row, f"{runner.model.name}: {meaning}"
-        yield from _model_problems((child for child, _ in runner.children), rows[found == 0], table)
+def _model_problems(runner: ModelRunner, rows: NDArray[np.int64], table: Columns) -> Iterator[tuple[int, str]]:
+    """Why a model gave nothing for rows of the tile that it was fed, and chained models after it: row, reason."""
+    found = table[runner.status.name][rows] & int(NULL_BITS)
+    for row, bits in zip(rows[found != 0].tolist(), found[found != 0].tolist(), strict=True):
+        meaning = "; ".join(text for bit, text in MODEL_STATUS_MEANING.items() if bits & bit)
+        yield row, f"{runner.model.name}: {meaning}"
+    for child, _ in runner.children:
+        yield from _model_problems(child, rows[found == 0], table)
 
 
 def _commit(plan: Plan, tile: Tile, table: Columns, problems: list[tuple[int, str]]) -> None:

@@ -36,7 +36,7 @@ class RuleBook:
     """
 
     def __init__(self, table: FitsTable, cards: Sequence[Card]) -> None:
-        self._rules = [*_row_rules(), *_text_rules(table), *_model_rules(table, cards)]
+        self._rules = [*_row_rules(cards), *_text_rules(table), *_model_rules(table, cards)]
         self._columns = list(_columns(table, cards))
         self._broken: dict[str, int] = {}
         self._first: dict[str, str] = {}
@@ -121,23 +121,27 @@ def cards_of(path: Path) -> list[Card]:
     return [parse_card(text.decode("ascii", "replace"), str(path)) for text in cards]
 
 
-def _row_rules() -> list[Rule]:
+def _row_rules(cards: Sequence[Card]) -> list[Rule]:
     def has(rows: Rows, bits: int) -> NDArray[np.bool_]:
         return np.asarray(rows["STATUS"] & bits != 0, bool)
 
     known = int(np.bitwise_or.reduce([int(bit) for bit in RowStatus]))
-    return [
+    rules: list[Rule] = [
         ("HPX is not the pixel of RA and DEC", lambda rows: pixel(rows["RA"], rows["DEC"]) != rows["HPX"]),
         (
             "BAD_COORD and HPX contradict each other",
             lambda rows: has(rows, RowStatus.BAD_COORD) != (rows["HPX"] == -1),
         ),
         ("STATUS has unknown bits", lambda rows: has(rows, ~known)),
-        (
-            "a row without pixels lacks NO_PREDICTION",
-            lambda rows: has(rows, int(NO_PIXELS)) & ~has(rows, RowStatus.NO_PREDICTION),
-        ),
     ]
+    if not cards or any(card.fronts for card in cards):  # others may predict such a row from the catalogue
+        rules.append(
+            (
+                "a row without pixels lacks NO_PREDICTION",
+                lambda rows: has(rows, int(NO_PIXELS)) & ~has(rows, RowStatus.NO_PREDICTION),
+            )
+        )
+    return rules
 
 
 def _text_rules(table: FitsTable) -> Iterator[Rule]:

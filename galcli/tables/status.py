@@ -36,7 +36,7 @@ NULL_BITS = (
     | ModelStatus.MISSING_COLUMN
 )
 
-#: Bits of RowStatus that leave a row without pixels: no model can say anything.
+#: Bits of RowStatus that leave a row without pixels: no model that takes some can say anything.
 NO_PIXELS = RowStatus.BAD_COORD | RowStatus.MISSING_CUTOUT | RowStatus.CORRUPT_CUTOUT | RowStatus.CONSTANT
 
 ROW_STATUS_MEANING: dict[RowStatus, str] = {

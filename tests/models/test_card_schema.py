@@ -41,11 +41,17 @@ def tensor(name):
     [
         ({"fronts": []}, "at least one front"),
         ({"inputs": [tensor("z")]}, "neither fronts"),
-        ({"fronts": [], "columns": [{"name": "m", "quantity": "mag"}], "inputs": [tensor("z")]}, "neither fronts"),
+        (
+            {"fronts": [], "columns": [{"name": "m", "quantity": "mag", "system": "AB"}], "inputs": [tensor("z")]},
+            "neither fronts",
+        ),
         ({"fronts": [], "inputs": [tensor("z"), tensor("z")]}, "same name"),
         ({"fronts": [], "inputs": [tensor("z") | {"dtype": "f8"}]}, "dtype"),
         ({"backbone": BACKBONE}, "feeds input tensors of a float32 model"),
-        ({"fronts": [], "columns": [{"name": "m", "quantity": "mag"}], "backbone": BACKBONE}, "feeds input tensors"),
+        (
+            {"fronts": [], "columns": [{"name": "m", "quantity": "mag", "system": "AB"}], "backbone": BACKBONE},
+            "feeds input tensors",
+        ),
         (
             {"fronts": [], "inputs": [tensor("z")], "backbone": BACKBONE, "precision": "int8", "twin_of": "0" * 64},
             "of a float32 model",

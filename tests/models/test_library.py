@@ -153,7 +153,7 @@ def test_tensors_that_feed_a_model_must_be_those_of_its_graph(build, fields, tmp
     [
         ({"size": [64, 64]}, "input pixels"),
         ({"fronts": [{"name": "flux:g", "bands": ["g"]}]}, "input pixels"),
-        ({"columns": [{"name": "MAG", "quantity": "mag"}]}, "inputs"),
+        ({"columns": [{"name": "MAG", "quantity": "mag", "system": "AB"}]}, "inputs"),
         ({"fronts": [], "inputs": [tensor("pixels", (3, 32, 32))]}, "inputs"),
         ({"outputs": [{"tensor": "x", "column": "X", "dtype": "f4", "description": ""}]}, "no output x"),
         ({"outputs": [{"tensor": "mean", "column": "X", "dtype": "i4", "null": -1, "description": ""}]}, "float32"),

@@ -271,13 +271,6 @@ def test_forced_front_leaves_out_default_models_that_lack_it(survey: Survey, gal
     assert "flux:grz, display, flux:zrg" in refused.hint
 
 
-def test_model_that_wants_catalogue_columns_is_refused(survey: Survey, galcli: Run) -> None:
-    card = card_of("sums", "SUM", [output("sum", "SUM")], columns=[{"name": "mag", "quantity": "mag"}] * 2, **NO_PIXELS)
-    node = onnx.helper.make_node("ReduceSum", ["columns", "axis"], ["sum"], keepdims=0)
-    path = save(survey.root / "sums.onnx", [node], {"sum": (TensorProto.FLOAT, [])}, {"axis": np.array([1])}, card)
-    assert "wants catalogue columns" in galcli(*predict(survey, path), code=5).error
-
-
 def test_model_that_another_one_feeds_is_refused_alone(
     survey: Survey, galcli: Run, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,337 @@
+"""Columns of a card in a catalogue: which one is taken, and what becomes of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import fitsio
+import numpy as np
+import pytest
+from astropy.table import Table
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from galcli.errors import InputError
+from galcli.models.card import Card
+from galcli.models.card_columns import InputColumn
+from galcli.models.columns import CatalogColumns, bind_columns
+from galcli.models.units import AB_JANSKY, Mismatch, factor_between, photometric
+from galcli.sky.catalog import open_catalog
+from tests.survey import write_catalog
+from tests.tiny_models import input_column
+
+MAG = input_column("m")
+NANOMAGGY = {"quantity": "flux", "unit": "nanomaggy"}
+#: m_AB - m_Vega of the band W1 (Jarrett et al. 2011).
+W1 = 2.699
+
+
+def card_with(fields: Callable[..., dict[str, Any]], columns: Sequence[dict[str, Any]]) -> Card:
+    return Card.model_validate(fields(fronts=[], size=None, pixel_scale=None, columns=list(columns)))
+
+
+@pytest.fixture
+def bind(fields: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., Any]:
+    """Bind columns of a card to a catalogue of the columns given: what they are, and the first of them, float32."""
+
+    def make(
+        columns: dict[str, Any] | Sequence[dict[str, Any]], units: dict[str, str] | None = None,
+        mapped: dict[str, str] | None = None, **data: Any,
+    ) -> tuple[CatalogColumns, NDArray[np.float32], NDArray[np.bool_]]:  # fmt: skip
+        count = len(next(iter(data.values())))
+        path = write_catalog(tmp_path / "cat.fits", units, RA=np.zeros(count), DEC=np.zeros(count), **data)
+        return of_file(path, columns, mapped)
+
+    def of_file(path: Path, columns: Any, mapped: dict[str, str] | None = None) -> Any:
+        card = card_with(fields, [columns] if isinstance(columns, dict) else columns)
+        with open_catalog(path) as catalog:
+            bound = bind_columns(card, catalog, {key.upper(): value for key, value in (mapped or {}).items()})
+            rows = np.concatenate(list(catalog.chunks(bound.needs)))
+        taken, lacking = bound.take({name: rows[name] for name in bound.needs})
+        assert taken.dtype == np.float32
+        assert taken.flags.c_contiguous
+        return bound, taken[:, 0] if isinstance(columns, dict) else taken, lacking
+
+    make.of_file = of_file  # type: ignore[attr-defined]
+    return make
+
+
+@pytest.mark.parametrize(
+    ("column", "unit", "values", "expected"),
+    [
+        # m = 22.5 - 2.5 log10(f / nanomaggy): 100 nanomaggies are five magnitudes brighter than one.
+        (MAG, "nanomaggy", [100.0, 1.0, 1e-2], [17.5, 22.5, 27.5]),
+        (MAG, "nanomaggies", [100.0], [17.5]),
+        (MAG, "maggies", [1.0], [0.0]),
+        (MAG, "1e-9 maggy", [100.0], [17.5]),
+        # m_AB = -2.5 log10(f / Jy) + 8.90 (8.9000 for 48.6 exactly).
+        (MAG, "Jy", [3630.7805477], [0.0]),
+        (MAG, "mJy", [3.6307805477], [15.0]),
+        (MAG, "uJy", [3.6307805477], [22.5]),
+        (MAG, "erg/s/cm2/Hz", [3.6307805477e-20], [0.0]),
+        (MAG, "mag", [17.25], [17.25]),
+        (MAG, "mmag", [17250.0], [17.25]),
+        (MAG, "mag(AB)", [17.25], [17.25]),
+        (MAG, "", [17.25], [17.25]),
+        (MAG, "who knows", [17.25], [17.25]),
+        # m_AB = m_Vega + 2.699
+        (input_column("m", ab_minus_vega=W1), "mag(Vega)", [10.0], [12.699]),
+        (input_column("m", system="Vega", ab_minus_vega=W1), "AB mag", [10.0], [7.301]),
+        (input_column("m", system="Vega", ab_minus_vega=W1), "mag", [10.0], [10.0]),
+        # Maggies are AB where nothing says otherwise, whatever the magnitudes are that the model takes.
+        (input_column("m", system="Vega", ab_minus_vega=W1), "nanomaggy", [100.0], [17.5 - W1]),
+        (input_column("m", system="Vega", ab_minus_vega=W1), "Vega nanomaggies", [100.0], [17.5]),
+        (input_column("m", system="Vega", ab_minus_vega=W1), "uJy", [363.07805477], [17.5 - W1]),
+        (input_column("m", "flux", unit="nanomaggy", system="AB"), "mag", [17.5, 22.5], [100.0, 1.0]),
+        (input_column("m", "flux", unit="maggy", system="AB"), "mag", [0.0], [1.0]),
+        (input_column("m", "flux", unit="nanomaggy", system="AB"), "uJy", [3.6307805477], [1.0]),
+        (input_column("m", "flux", unit="uJy", system="AB"), "nanomaggy", [1.0, -2.0], [3.6307805, -7.2615611]),
+        (input_column("m", "flux", unit="nanomaggy", system="AB"), "", [-3.0, 0.0], [-3.0, 0.0]),
+        (input_column("m", "flux", unit="nanomaggy", system="Vega", ab_minus_vega=2.5), "uJy", [3.6307805477], [10.0]),
+        (input_column("m", "flux", unit="nanomaggy", system="Vega", ab_minus_vega=2.5), "AB mag", [22.5], [10.0]),
+        (input_column("m", "value", unit="arcsec"), "deg", [0.5], [1800.0]),
+        (input_column("m", "value", unit="mag"), "mags", [0.5], [0.5]),
+        (input_column("m", "value"), "km/s", [0.5], [0.5]),
+        (input_column("m", "value", unit="kpc"), "", [0.5], [0.5]),
+        (input_column("m", "value", unit="log(solMass)"), "dex", [10.5], [10.5]),
+    ],
+)  # fmt: skip
+def test_known_conversions(
+    bind: Any, column: dict[str, Any], unit: str, values: list[float], expected: list[float]
+) -> None:
+    _, taken, lacking = bind(column, {"m": unit}, m=np.array(values))
+    np.testing.assert_allclose(taken, expected, rtol=2e-7, atol=1e-6)
+    assert not lacking.any()
+
+
+def test_magnitudes_are_those_of_astropy(bind: Any) -> None:
+    flux = np.random.default_rng(0).uniform(1e-3, 1e4, 200)
+    _, taken, _ = bind(MAG, {"m": "uJy"}, m=flux)
+    np.testing.assert_allclose(taken, (flux * u.uJy).to_value(u.ABmag), atol=3e-6)
+    assert pytest.approx((0 * u.ABmag).to_value(u.Jy), rel=1e-9) == AB_JANSKY
+
+
+def test_what_has_no_value_is_nan(bind: Any) -> None:
+    """And a row without a value that the model cannot do without is told."""
+    column = input_column("m", limit=9000)
+    values = np.array([17.0, np.nan, np.inf, -9999.0, 9999.0, -9000.0, 8999.0])
+    _, taken, lacking = bind(column, m=values)
+    missing = np.array([False, True, True, True, True, True, False])
+    np.testing.assert_array_equal(np.isnan(taken), missing)
+    np.testing.assert_array_equal(lacking, missing)
+    _, taken, lacking = bind(column | {"missing": "nan"}, m=values)
+    np.testing.assert_array_equal(np.isnan(taken), missing)
+    assert not lacking.any()
+
+
+def test_light_that_is_none_has_no_magnitude(bind: Any) -> None:
+    _, taken, lacking = bind(MAG, {"m": "nanomaggy"}, m=np.array([0.0, -1.0, -9999.0, np.nan, 1.0], np.float32))
+    np.testing.assert_array_equal(np.isnan(taken), [True, True, True, True, False])
+    np.testing.assert_array_equal(lacking, np.isnan(taken))
+
+
+def test_limit_is_of_the_columns_own_quantity(bind: Any) -> None:
+    """A flux of 10^4 nanomaggies is a galaxy of 12.5 mag."""
+    column = input_column("m", limit=9000)
+    _, taken, _ = bind(column, {"m": "nanomaggy"}, m=np.array([1e4]))
+    np.testing.assert_allclose(taken, [12.5])
+    _, taken, _ = bind(input_column("m", "flux", unit="nanomaggy", system="AB", limit=9000), m=np.array([1e4, 8e3]))
+    np.testing.assert_array_equal(taken, [np.nan, 8e3])
+    _, taken, _ = bind(input_column("m", "flux", unit="nanomaggy", system="AB"), {"m": "mag"}, m=np.array([-9999.0]))
+    assert np.isnan(taken).all()
+
+
+def test_numbers_beyond_float32_are_missing(bind: Any) -> None:
+    _, taken, lacking = bind(input_column("m", "value"), m=np.array([1e39, -1e300, 1.0]))
+    np.testing.assert_array_equal(taken, [np.nan, np.nan, 1.0])
+    assert lacking.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("kind", [">i2", ">i4", "<i8", "u1"])
+def test_integers_and_their_null(bind: Any, tmp_path: Path, kind: str) -> None:
+    values = np.array([1, 7, 99, 3], kind)
+    path = tmp_path / "integers.fits"
+    table = Table({"RA": np.zeros(4), "DEC": np.zeros(4), "m": values.astype(values.dtype.newbyteorder("="))})
+    table.write(path)
+    with fitsio.FITS(str(path), "rw") as file:
+        file[1].write_key("TNULL3", 99)
+    _, taken, lacking = bind.of_file(path, input_column("m", "value"))
+    np.testing.assert_array_equal(taken, [1, 7, np.nan, 3])
+    assert lacking.tolist() == [False, False, True, False]
+
+
+def test_big_endian_floats(bind: Any) -> None:
+    _, taken, _ = bind(MAG, m=np.array([17.5, 18.25], ">f8"))
+    np.testing.assert_array_equal(taken, np.array([17.5, 18.25], np.float32))
+
+
+def test_values_are_rounded_once(bind: Any) -> None:
+    """float64 inside: a shift in float32 would lose a digit."""
+    values = np.array([12.3456789])
+    _, taken, _ = bind(input_column("m", system="Vega", ab_minus_vega=W1), {"m": "AB mag"}, m=values)
+    assert taken[0] == np.float32(values[0] - W1)
+
+
+ALIASED = MAG | {"aliases": [{"name": "second"}, {"name": "flux", "quantity": "flux", "unit": "nanomaggy"}]}
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [(["flux", "second", "m"], "m"), (["flux", "second"], "second"), (["FLUX"], "FLUX"), (["M", "flux"], "M")],
+)
+def test_the_first_name_that_the_catalogue_has(bind: Any, names: list[str], taken: str) -> None:
+    bound, values, _ = bind(ALIASED, **{name: np.array([20.0 + i]) for i, name in enumerate(names)})
+    assert bound.bound[0].name == taken
+    number = 20.0 + names.index(taken)
+    expected = number if taken.lower() != "flux" else 22.5 - 2.5 * np.log10(number)
+    np.testing.assert_allclose(values, [expected], rtol=1e-7)
+
+
+def test_what_is_mapped_comes_first(bind: Any) -> None:
+    bound, values, _ = bind(ALIASED, mapped={"M": "other"}, m=np.array([1.0]), Other=np.array([17.0]))
+    assert values.tolist() == [17.0]
+    assert bound.identity() == {"m": "Other [mag, AB]"}
+    assert bound.changes() == ["m from Other [mag, AB]"]
+    # Called as one of the aliases, it is what the card says of that.
+    _, values, _ = bind(ALIASED, mapped={"m": "FLUX"}, m=np.array([1.0]), flux=np.array([100.0]))
+    assert values.tolist() == [17.5]
+    with pytest.raises(InputError, match="no column absent"):
+        bind(ALIASED, mapped={"m": "absent"}, m=np.array([1.0]))
+
+
+def test_only_changes_are_told(bind: Any) -> None:
+    columns = [
+        MAG,
+        input_column("v", system="Vega", ab_minus_vega=0.5),
+        input_column("z", "value", aliases=[{"name": "zz"}]),
+    ]
+    bound, taken, _ = bind(columns, {"M": "mag", "v": "AB mag"}, M=np.ones(2), v=np.ones(2), zz=np.ones(2))
+    assert bound.changes() == ["v from v [AB mag]", "z from zz"]
+    np.testing.assert_allclose(taken, [[1, 0.5, 1]] * 2)
+    assert bound.identity() == {"m": "M [mag, AB]", "v": "v [AB mag]", "z": "zz"}
+
+
+def test_one_catalogue_column_may_serve_two(bind: Any) -> None:
+    columns = [MAG, input_column("f", "flux", unit="nanomaggy", system="AB")]
+    bound, taken, _ = bind(columns, {"m": "mag"}, mapped={"f": "m"}, m=np.array([17.5]))
+    np.testing.assert_allclose(taken, [[17.5, 100.0]], rtol=1e-6)
+    assert bound.needs == ("m",)
+
+
+def test_columns_called_like_a_rows_own_fields(bind: Any, tmp_path: Path) -> None:
+    path = tmp_path / "cat.csv"
+    path.write_text("id,ra,dec\n7,1.5,2.5\n8,3.5,4.5\n")
+    columns = [input_column("RA", "value", unit="deg"), input_column("x", "value", aliases=[{"name": "ID"}])]
+    _, taken, _ = bind.of_file(path, columns)
+    np.testing.assert_array_equal(taken, [[1.5, 7], [3.5, 8]])
+
+
+@pytest.mark.parametrize(
+    ("column", "unit", "words"),
+    [
+        (MAG, "arcsec", "column m is in arcsec, but .* takes m in magnitudes"),
+        (MAG, "nanomaggies/arcsec^2", "nanomaggies/arcsec"),
+        (MAG, "erg/s/cm2/Angstrom", "magnitudes"),
+        (input_column("m", "flux", unit="uJy", system="AB"), "deg", "column m is in deg, .* in fluxes"),
+        (input_column("m", "value", unit="arcsec"), "mag", "column m is in mag, but .* takes m in arcsec"),
+        (MAG, "mag(Vega)", "column m is in mag.Vega. .Vega., its card does not tell"),
+        (input_column("m", system="Vega"), "uJy", "its card does not tell how far that is from Vega"),
+    ],
+)
+def test_a_unit_that_contradicts_is_refused(bind: Any, column: dict[str, Any], unit: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as error:
+        bind(column, {"m": unit}, m=np.array([1.0]))
+    assert "--map m=COLUMN" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.array([b"17.5", b"faint"]), "column m, which .* takes for m, holds text"),
+        (np.ones((2, 5)), "no single number"),
+    ],
+)
+def test_a_column_of_no_numbers_is_refused(bind: Any, values: NDArray[Any], words: str) -> None:
+    with pytest.raises(InputError, match=words) as error:
+        bind(MAG, m=values)
+    assert "--map m=COLUMN" in error.value.hint
+
+
+def test_all_that_is_absent_is_named(bind: Any) -> None:
+    with pytest.raises(InputError) as error:
+        bind([ALIASED, input_column("here"), input_column("w1")], here=np.ones(1))
+    assert error.value.message.endswith("needs columns m (or second, flux), w1")
+    assert error.value.hint == "where it is called otherwise, name it with --map m=COLUMN"
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ({"name": "m", "quantity": "mag"}, "has a system"),
+        ({"name": "m", "quantity": "flux", "unit": "nanomaggy"}, "has a system"),
+        ({"name": "m", "quantity": "flux", "system": "AB"}, "whose unit is one of nanomaggy"),
+        ({"name": "m", "quantity": "flux", "system": "Vega", "unit": "Jy"}, "AB by definition"),
+        ({"name": "m", "quantity": "mag", "system": "AB", "unit": "Jy"}, "cannot be in Jy"),
+        ({"name": "m", "quantity": "value", "system": "AB"}, "no photometric system"),
+        ({"name": "m", "quantity": "value", "ab_minus_vega": 1.0}, "no ab_minus_vega"),
+        (MAG | {"aliases": [{"name": "M"}]}, "differ in capitals only"),
+        (MAG | {"aliases": [{"name": "f", "quantity": "flux"}]}, "whose unit is one of"),
+        (MAG | {"aliases": [{"name": "f", "quantity": "value"}]}, "cannot become a mag"),
+        (MAG | {"aliases": [{"name": "f", "system": "Vega"}]}, "ab_minus_vega is missing"),
+        ({"name": "z", "quantity": "value", "aliases": [{"name": "f", "system": "Vega"}]}, "no photometric system"),
+        (MAG | {"limit": 0}, "greater than 0"),
+        (MAG | {"limit": float("nan")}, "finite"),
+        (MAG | {"ab_minus_vega": float("inf")}, "finite"),
+        (MAG | {"name": " m"}, "pattern"),
+        (MAG | {"colour": 1}, "Extra inputs"),
+    ],
+)  # fmt: skip
+def test_columns_that_contradict_themselves_are_refused(column: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        InputColumn.model_validate(column)
+
+
+def test_two_columns_of_one_name_are_refused(fields: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(ValidationError, match="two catalogue columns have the same name"):
+        card_with(fields, [MAG, MAG | {"name": "M"}])
+
+
+def test_an_alias_is_as_the_column_where_it_says_nothing() -> None:
+    column = InputColumn.model_validate(
+        {"name": "f", "quantity": "flux", "unit": "uJy", "system": "AB",
+         "aliases": [{"name": "g"}, {"name": "m", "quantity": "mag"}, {"name": "n", "unit": "nanomaggy"}]}
+    )  # fmt: skip
+    told = [(way.name, way.quantity, way.system, way.unit) for way in column.ways]
+    assert told == [
+        ("f", "flux", "AB", "uJy"), ("g", "flux", "AB", "uJy"), ("m", "mag", "AB", "mag"),
+        ("n", "flux", "AB", "nanomaggy"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[mag]", ("mag", None, 1.0)), ("ABmag", ("mag", "AB", 1.0)), ("mag (Vega)", ("mag", "Vega", 1.0)),
+        ("luptitudes", ("mag", None, 1.0)), ("nMgy", ("flux", None, 1.0)), ("nmgy", ("flux", None, 1.0)),
+        ("AB nanomaggies", ("flux", "AB", 1.0)), ("nJy", ("flux", "AB", 1e-9 * 1e9 / 3630.780547701014)),
+        ("", None), ("1", None), ("log(Msun)", None), ("AB", None), ("Vega", None),
+    ],
+)  # fmt: skip
+def test_units_of_photometry(text: str, expected: Any) -> None:
+    found = photometric(text)
+    if expected is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found[:2] == expected[:2]
+        assert found.factor == pytest.approx(expected[2], rel=1e-12)
+
+
+def test_factors_between_units() -> None:
+    assert factor_between("arcmin", "arcsec") == pytest.approx(60)
+    assert factor_between("", "arcsec") is factor_between("arcsec", None) is factor_between("what", "arcsec") is None
+    with pytest.raises(Mismatch):
+        factor_between("kpc", "arcsec")
