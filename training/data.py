@@ -57,7 +57,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
-        return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+        return type(self)(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules of the published runs (models.md 0.1, 0.2 and 5.3)."""
+"""Optimisers and learning-rate schedules of the published runs (models.md 0.1, 0.2, 2.3 and 5.3)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BETAS = (0.95, 0.99)
 _SCALE = "rate_scale"
 #: (lr, beta1) at step 0 ... T-1 of T.
 Schedule = Callable[[int, int], tuple[float, float]]
-ScheduleName = Literal["one_cycle", "flat_cos", "warm_cosine"]
-OptimizerName = Literal["ranger", "adamw", "relative_adamw"]
+ScheduleName = Literal["one_cycle", "flat_cos", "warm_cosine", "third"]
+OptimizerName = Literal["ranger", "adamw", "relative_adamw", "adam"]
 #: Part of the steps in which the rate of ``warm_cosine`` rises: 5 of 80 epochs (models.md 5.3).
 WARM_UP = 1 / 16
 
@@ -84,10 +84,16 @@ def relative_adamw(module: nn.Module, lr: float, weight_decay: float = 0.01) -> 
     return torch.optim.AdamW(groups, lr=lr)
 
 
+def adam(module: nn.Module, lr: float, weight_decay: float = 0.0) -> torch.optim.Adam:
+    """Adam (beta 0.9 and 0.999, epsilon 1e-8; models.md 2.3); arguments as for `ranger`, all weights decay alike."""
+    return torch.optim.Adam(module.parameters(), lr=lr, weight_decay=weight_decay)
+
+
 OPTIMIZERS: dict[OptimizerName, Callable[[nn.Module, float, float], torch.optim.Optimizer]] = {
     "ranger": ranger,
     "adamw": adamw,
     "relative_adamw": relative_adamw,
+    "adam": adam,
 }
 
 
@@ -137,10 +143,20 @@ def warm_cosine(lr: float, end: float = 1e-6) -> Schedule:
     return at
 
 
+def third(lr: float) -> Schedule:
+    """Constant for the first third of steps, then a fifth of it (models.md 2.3); beta1 stays 0.9."""
+
+    def at(step: int, total: int) -> tuple[float, float]:
+        return (lr if 3 * step < total else lr / 5), 0.9
+
+    return at
+
+
 SCHEDULES: dict[ScheduleName, Callable[[float], Schedule]] = {
     "one_cycle": one_cycle,
     "flat_cos": flat_cos,
     "warm_cosine": warm_cosine,
+    "third": third,
 }
 
 

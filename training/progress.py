@@ -75,7 +75,7 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Print one line, above the bar where there is one."""
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def say(line: str) -> None:

@@ -25,6 +25,7 @@ Labels = dict[str, NDArray[np.float32]]
 MOCK_SURVEYS: dict[str, tuple[str | Survey, ...]] = {
     "flux:gri": ("sdss",),
     "flux:grz": ("legacy",),
+    "flux:ugriz": ("sdss",),
     "flux:grizy": ("ps1", "ps1", UGRIZY),  # Pan-STARRS, and a third of the galaxies as deep as DES or Rubin see them
 }
 #: Generating parameters kept beside the labels: the sizes that display images are framed by.

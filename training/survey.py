@@ -87,10 +87,9 @@ class SurveyStamps:
         option: str = "--label-columns",
     ) -> None:  # fmt: skip
         self.reading = how = reading or Reading()
-        self._option = option
         self.catalog: Catalog = open_catalog(catalog, how.hdu, how.id_column, how.ra_column, how.dec_column)
         try:
-            labels = self._read_labels(columns)
+            labels = read_labels(self.catalog, columns, option)[0]
             self.rows = np.flatnonzero(select(labels))[:limit]
             if not len(self.rows):
                 raise InputError(
@@ -173,20 +172,47 @@ class SurveyStamps:
         number = np.full(len(rows), front, np.int8)
         return cache.Chunk(pixels, number, labels, healpix.pixel(table["ra"], table["dec"]))
 
-    def _read_labels(self, columns: Mapping[str, str]) -> Labels:
-        """Label columns of all rows, NaN where there is no value."""
-        try:
-            found = {name: self.catalog.find(column) for name, column in columns.items()}
-        except InputError as error:
-            hint = f"tell with {self._option} where to find {', '.join(columns)}, in this order"
-            raise InputError(error.message, hint) from error
-        parts = list(self.catalog.chunks(list(dict.fromkeys(found.values()))))
-        labels = {}
-        for name, column in found.items():
-            null = self.catalog.column_meta(column).null
-            values = [_numbers(part[column], null, column, self._option) for part in parts]
-            labels[name] = np.concatenate(values) if values else np.zeros(0, np.float32)
-        return labels
+
+def read_labels(
+    catalog: Catalog, columns: Mapping[str, str], option: str = "--label-columns", limit: int | None = None
+) -> tuple[Labels, NDArray[np.int64]]:  # fmt: skip
+    """Columns of numbers, and where the rows are.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    columns : mapping of str to str
+        Label name to catalogue column.
+    option : str
+        Where columns are named, for messages.
+    limit : int, optional
+        First rows only.
+
+    Returns
+    -------
+    labels : dict of str to ndarray (N,), float32
+        NaN where there is no value.
+    healpix : ndarray (N,), int64
+        NESTED order-29 pixel; -1 where there is no position.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or it does not hold one number per row.
+    """
+    try:
+        found = {name: catalog.find(column) for name, column in columns.items()}
+    except InputError as error:
+        hint = f"tell with {option} where to find {', '.join(columns)}, in this order"
+        raise InputError(error.message, hint) from error
+    stop = catalog.nrows if limit is None else min(limit, catalog.nrows)
+    parts = list(catalog.chunks(list(dict.fromkeys(found.values())), stop=stop))
+    labels, places = {}, [healpix.pixel(part["ra"], part["dec"]) for part in parts]
+    for name, column in found.items():
+        null = catalog.column_meta(column).null
+        values = [_numbers(part[column], null, column, option) for part in parts]
+        labels[name] = np.concatenate(values) if values else np.zeros(0, np.float32)
+    return labels, np.concatenate(places) if places else np.zeros(0, np.int64)
 
 
 def catalogue_rows(path: Path, reading: Reading) -> NDArray[Any]:

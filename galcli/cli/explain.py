@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from galcli.cli import options as shared
+from galcli.cli import training_options as training
 from galcli.cli.extras import need_training
 from galcli.cli.stoppable import stoppable
 from galcli.errors import UsageError
@@ -167,4 +168,77 @@ def sae(model: str, catalog: Path | None, concepts: int, out: Path, **reading: A
             catalog = unpack(Path(folder) / "sample")
         options = make_options((catalog,), Path(folder) / "predictions.fits", **reading)
         page = write_report(out, options, Asked(model, name, concepts), choose_progress(as_json=False))
+    click.echo(f"report: {page}")
+
+
+@command.command("mass")
+@click.option(
+    "--causal", is_flag=True, help="Does the mass still go with a column, where the network takes galaxies for alike?"
+)
+@click.option(
+    "--information", is_flag=True, help="What do two inputs tell of the mass, each alone, both alike, and together?"
+)
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path),
+    help="Galaxies with masses (default: mock galaxies, drawn on the fly).",
+)
+@click.option("--cutouts", type=click.Path(path_type=Path), help="Their cutouts (default: found beside the catalogue).")
+@click.option(
+    "--target", metavar="COLUMN", default="lgm_tot_p50", show_default=True, help="Column of log10 masses [Msun]."
+)
+@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
+@click.option(
+    "--model", metavar="NAME|PATH", help="causal: model with SCL_LATENT, of `galcli train mass --contrastive`.  [default: mass-photometry]",
+)  # fmt: skip
+@click.option(
+    "--query", "queries", multiple=True, metavar="COLUMN",
+    help="causal: column, ratio a/b or difference a-b of two; repeat for more (default: structure, colours, redshift).",
+)  # fmt: skip
+@click.option(
+    "--condition", "conditions", multiple=True, metavar="COLUMN",
+    help="causal: what is held fixed meanwhile, in the same words; repeat for more.",
+)  # fmt: skip
+@click.option("--neighbours", type=click.IntRange(min=10), help="causal: galaxies of a neighbourhood.  [default: 100]")
+@click.option(
+    "--include-self", is_flag=True, default=None, help="causal: test the galaxies of the neighbourhoods too, each its own neighbour, as published.",
+)  # fmt: skip
+@click.option(
+    "--graph/--no-graph", default=None, help="causal: also a graph by causal-learn.  [default: where installed]"
+)
+@click.option(
+    "--pair", "pairs", multiple=True, metavar="A:B",
+    help="information: two inputs, such as optical:infrared, optical:shapes, phot[g]:phot[urizw1w2w3], petroMag_r:images[gr]; "
+    "published: the 29 of the paper; repeat for more.  [default: optical:infrared]",
+)  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), help="information: trainings of each network.  [default: 3]")
+@click.option(
+    "--preset", type=click.Choice(["default", "published", "quick"]), help="information: of `galcli train mass`.  [default: default]",
+)  # fmt: skip
+@click.option(
+    "--epochs", type=click.FloatRange(min=0, min_open=True), help="information: epochs, instead of the preset's."
+)
+@click.option(
+    "--networks", type=click.Path(path_type=Path, file_okay=False),
+    help="information: folder of trained networks, which are used again.  [default: OUT-networks]",
+)  # fmt: skip
+@click.option("--seed", type=shared.SEED, help="Of mock galaxies, weights and permutations.  [default: 256]")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("mass-report"), show_default=True,
+    help="Folder for index.html, its pictures, metrics.json and a FITS table.",
+)  # fmt: skip
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where it runs."
+)
+@shared.map_option
+@training.reading_options
+@stoppable()
+def mass(causal: bool, information: bool, out: Path, **arguments: Any) -> None:
+    """Show what the estimate of stellar mass rests on: --causal tests dependences, --information splits what inputs tell."""
+    need_training("galcli explain")
+    if causal == information:
+        raise UsageError("--causal and --information are two reports", "give one of them")
+    from galcli.cli import explain_mass
+
+    page = (explain_mass.causal if causal else explain_mass.information)(out, arguments)
     click.echo(f"report: {page}")

@@ -246,6 +246,58 @@ def sae(
     click.echo(f"next: galcli predict CATALOG --model {model}")
 
 
+@command.command("mass")
+@click.option(
+    "--inputs",
+    type=click.Choice(["photometry+images", "optical", "optical+ir", "images", "images+ir", "images+ir+z"]),
+    default="photometry+images", show_default=True,
+    help="What is known of a galaxy. optical: magnitudes in ugriz and their errors; ir: W1 to W3; z: redshift; images in "
+    "ugriz, normalised where the photometry is known too. E(B-V) always.",
+)  # fmt: skip
+@training.out_option("mass")
+@click.option(
+    "--catalog", type=click.Path(path_type=Path), help="Survey with masses (default: the mock survey, made on the fly)."
+)
+@training.cutouts_option
+@click.option(
+    "--target", metavar="COLUMN", default="lgm_tot_p50", show_default=True, help="Its column of log10 masses [Msun]."
+)
+@shared.map_option
+@training.reading_options
+@training.preset_option("default", "published", "quick")
+@click.option(
+    "--contrastive", is_flag=True, help="Also learn the representation of causal tests (SCL_LATENT), from all inputs."
+)
+@training.seed_option
+@training.resume_option
+@training.minutes_option
+@training.epochs_option
+@training.objects_option()
+@training.split_option
+@training.cache_option
+@training.device_option
+@stoppable()
+def mass(
+    inputs: str, out: Path, seed: int, objects: int | None, cache: Path | None, catalog: Path | None,
+    cutouts: Path | None, target: str, mapped: tuple[tuple[str, str], ...], **arguments: Any,
+) -> None:  # fmt: skip
+    """Train networks for the stellar mass and export them: its posterior, and what each part of the inputs tells.
+
+    One network sees all inputs; where these have two parts, each has a network of its own. Without --catalog they train on
+    the mock survey and say so.
+    """
+    need_training("galcli train")
+    from galcli.training.recipes.mass_data import Source
+    from galcli.training.recipes.mass_export import train_and_export
+    from galcli.training.recipes.mass_plan import SETS
+
+    reading = training.reading_of(arguments)
+    source = Source(cache or out / "cache", seed, objects, catalog, cutouts, target, mapped, reading)
+    model = train_and_export(out, source, SETS[inputs], **arguments)
+    click.echo(f"model: {model}")
+    click.echo(f"next: galcli predict CATALOG --model {model}")
+
+
 @command.command("int8")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(

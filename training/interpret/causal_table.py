@@ -1,0 +1,140 @@
+"""The tables of dependence given a representation: all pairs and strata, the latents, and single galaxies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from galcli.tables.columns import Column
+from galcli.tables.fits import TableHDU
+from galcli.training.interpret.causal_numbers import ALL, MASS, Line, Result
+from galcli.training.interpret.causal_seen import Sample
+from galcli.training.interpret.causal_variables import NONE
+from galcli.training.interpret.dependence import Dependence, Score
+from galcli.training.recipes.mass_plan import REDSHIFT
+
+Header = list[tuple[str, Any, str]]
+Cell = tuple[str, str, Any, str]
+#: Bytes of the table of single galaxies beyond which it is left out.
+MOST = 256 << 20
+
+
+def dependence_hdu(tested: Sequence[Result], header: Header) -> TableHDU:
+    """DEPENDENCE: one row per query, condition and stratum."""
+    rows = [_line(number, one, line) for number, one in enumerate(tested) for line in one.lines]
+    return _table("DEPENDENCE", rows, header)
+
+
+def latent_hdu(latents: Sequence[Dependence], header: Header) -> TableHDU:
+    """LATENTS: one row per latent of s, tested as if it were a query."""
+    rows = [
+        [("LATENT", "i4", number, "number in SCL_LATENT, from 0"),
+         ("GALAXIES", "i8", one.galaxies, "tested galaxies with a test"), *_scores(one)]
+        for number, one in enumerate(latents)
+    ]  # fmt: skip
+    return _table("LATENTS", rows, header)
+
+
+def galaxy_hdu(sample: Sample, tested: Sequence[Result], header: Header) -> TableHDU | None:
+    """GALAXIES: one row per tested galaxy, vectors with one element per pair in the order of PAIR; None: too large."""
+    if 5 * 4 * len(tested) * len(sample.tested) > MOST:
+        return None
+    columns, data = [], {}
+
+    def add(name: str, values: NDArray[Any], dtype: str, description: str, **more: Any) -> None:
+        array = values.astype(np.dtype(dtype))
+        columns.append(Column(name, dtype, array.shape[1:], description=description, **more))
+        data[name] = array
+
+    add("ROW", sample.tested, "i8", "row of the sample, 0-based", ucd="meta.record")
+    add(MASS, sample.galaxies.target[sample.tested], "f4", "log10 of the mass in Msun", scale="dex", ucd="phys.mass")
+    if sample.redshift is not None:
+        add(REDSHIFT, sample.redshift, "f4", "redshift", ucd="src.redshift")
+    each = ", one element per pair in the order of PAIR in DEPENDENCE"
+    for name, values, meaning in (
+        ("R", [one.tests.r for one in tested], "Pearson's r of query and mass among the neighbours"),
+        (
+            "R_PERM",
+            [one.tests.r_permuted[:, 0] for one in tested],
+            "the same with masses permuted among the neighbours",
+        ),
+        ("EFF", [one.tests.efficiency for one in tested], "predictive efficiency among the neighbours"),
+        ("EFF_PERM", [one.tests.efficiency_permuted[:, 0] for one in tested], "the same with masses permuted"),
+    ):
+        add(name, np.stack(values, 1), "f4", meaning + each)
+    add("MEMBERS", np.stack([one.tests.members for one in tested], 1), "i4",
+        "neighbours with all values" + each, null=-1)  # fmt: skip
+    return TableHDU("GALAXIES", columns, data, list(header))
+
+
+def rows_of(table: TableHDU) -> list[dict[str, Any]]:
+    """Rows of a table as JSON has them: None where a number is none."""
+    names = [column.name for column in table.columns]
+    return [
+        {name: _plain(value) for name, value in zip(names, row, strict=True)}
+        for row in zip(*(table.data[name] for name in names), strict=True)
+    ]
+
+
+def _line(number: int, one: Result, line: Line) -> list[Cell]:
+    against, stratum = line.comparison, line.stratum
+    whole = stratum.variable == ALL
+    return [
+        ("PAIR", "i4", number, "number of query and condition: their element in the vectors of GALAXIES"),
+        ("QUERY", "A", one.query.name, "query variable q"),
+        ("CONDITION", "A", NONE if one.condition is None else one.condition.name, "condition c, beside s"),
+        ("STRATUM", "A", stratum.variable, f"{ALL} galaxies, or variable of the bin"),
+        ("LOW", "f8", stratum.low, "lower edge of the bin"),
+        ("HIGH", "f8", stratum.high, "upper edge of the bin"),
+        ("GALAXIES", "i8", against.galaxies, "tested galaxies with a test"),
+        ("MEMBERS", "f8", line.members, "mean number of neighbours with all values"),
+        ("R_MEDIAN", "f8", line.r_median, "median of r over galaxies"),
+        ("R_ABS", "f8", against.median_r, "median of |r|"),
+        ("R_ABS_PERM", "f8", against.median_r_permuted, "median of |r| with masses permuted in each neighbourhood"),
+        ("R_SPREAD", "f8", against.spread_ratio, "standard deviation of r over that of the permuted ones"),
+        ("KS", "f8", against.ks, "Kolmogorov-Smirnov statistic of r and permuted r"),
+        ("KS_P", "f8", against.ks_p, "its probability as if neighbourhoods did not overlap: far too small, a rank only"),
+        ("EFF_PERM", "f8", against.efficiency - against.efficiency_excess,
+         "mean efficiency with masses permuted in each neighbourhood"),
+        *_scores(line.dependence),
+        ("R2_PADJ", "f8", one.p_r if whole else np.nan, "R2_P corrected for all pairs (Benjamini and Hochberg)"),
+        ("EFF_PADJ", "f8", one.p_efficiency if whole else np.nan, "EFF_P corrected for all pairs"),
+    ]  # fmt: skip
+
+
+def _scores(one: Dependence) -> list[Cell]:
+    return [*_score("R2", "r squared", one.r), *_score("EFF", "predictive efficiency", one.efficiency)]
+
+
+def _score(name: str, meaning: str, one: Score) -> list[Cell]:
+    return [
+        (name, "f8", one.statistic, f"mean {meaning} over galaxies"),
+        (f"{name}_NULL", "f8", one.null_mean, "mean of the same with masses permuted, for all neighbourhoods alike"),
+        (f"{name}_NULL_STD", "f8", one.null_spread, "standard deviation of the same"),
+        (f"{name}_Z", "f8", one.z, f"({name} - {name}_NULL) / {name}_NULL_STD"),
+        (f"{name}_P", "f8", one.p, f"(1 + permutations that reach {name}) / (1 + permutations)"),
+    ]
+
+
+def _table(name: str, rows: Iterable[list[Cell]], header: Header) -> TableHDU:
+    """A table out of rows that all have the same columns; text gets the width that it needs."""
+    columns: list[Column] = []
+    data: dict[str, NDArray[Any]] = {}
+    for cells in zip(*rows, strict=True):
+        title, dtype, _, meaning = cells[0]
+        values = [value.encode("ascii", "replace") if dtype == "A" else value for _, _, value, _ in cells]
+        array = np.array(values, np.bytes_ if dtype == "A" else np.dtype(dtype))
+        dtype = f"A{max(1, array.itemsize)}" if dtype == "A" else dtype
+        columns.append(Column(title, dtype, description=meaning, null=-1 if dtype[0] == "i" else None))
+        data[title] = array
+    return TableHDU(name, columns, data, list(header))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("ascii")
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value

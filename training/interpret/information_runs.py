@@ -1,0 +1,300 @@
+"""Networks whose cross-entropies tell information: each trained once, kept by its content, and only loaded thereafter."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from galcli.errors import InputError, Interrupted, ModelError
+from galcli.training import checkpoint
+from galcli.training.devices import pick_device
+from galcli.training.experiments.runs import run_all
+from galcli.training.fit import STATE
+from galcli.training.interpret.information_pairs import Pair, has_redshifts, networks
+from galcli.training.keeping import BEST
+from galcli.training.progress import say
+from galcli.training.recipes.asked import lookup
+from galcli.training.recipes.mass import load_mass, train_mass
+from galcli.training.recipes.mass_data import TEST, VALIDATION, Galaxies, Source, gather
+from galcli.training.recipes.mass_plan import BANDS, EXTINCTION, PRESETS, REDSHIFT, Inputs, Preset
+from galcli.training.recipes.mass_posterior import bins_of, scores
+from galcli.training.recipes.mass_task import Learner, MassTask
+
+Doubles = NDArray[np.float64]
+#: What a finished network said of the test galaxies: the last file that is written.
+RESULT = "test.safetensors"
+_LOG = "log.txt"
+#: Changes when the same key would stand for another training.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Training:
+    """How networks are trained, all of them alike.
+
+    Attributes
+    ----------
+    folder : Path
+        Of all networks that were ever asked for.
+    source : Source
+        Where the galaxies come from.
+    preset : str
+    plan : Preset
+        Its numbers.
+    epochs : float or None
+        Passes over the galaxies, instead of the preset's.
+    device : 'auto', 'cpu' or 'cuda'
+    processes : int
+        Networks without images trained at a time, where there is no GPU.
+    """
+
+    folder: Path
+    source: Source
+    preset: str
+    plan: Preset
+    epochs: float | None
+    device: str
+    processes: int
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one network says of the test galaxies.
+
+    Attributes
+    ----------
+    log_p : ndarray (N,), float64
+        ln of the posterior at the true bin.
+    scores : dict
+        ``mass_posterior.Scores`` of these posteriors.
+    """
+
+    log_p: Doubles
+    scores: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network, which can be sent to another process.
+
+    Attributes
+    ----------
+    words : str
+        What its inputs are called.
+    inputs : Inputs
+    seed : int
+        Of weights, order and views.
+    galaxies : Galaxies
+        With no more than what it needs.
+    training : Training
+    """
+
+    words: str
+    inputs: Inputs
+    seed: int
+    galaxies: Galaxies
+    training: Training
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"network of {self.words}, seed {self.seed}"
+
+    def facts(self) -> dict[str, Any]:
+        """Everything that determines it, JSON-able."""
+        galaxies, how = self.galaxies, self.training
+        stamps = galaxies.stamps.key if galaxies.stamps is not None else None
+        facts = {
+            "version": _VERSION, "inputs": asdict(self.inputs), "plan": how.plan.told(), "epochs": how.epochs,
+            "seed": self.seed, "galaxies": galaxies.digest(self.inputs.needed), "stamps": stamps,
+        }  # fmt: skip
+        told: dict[str, Any] = json.loads(json.dumps(facts))
+        return told
+
+    @property
+    def folder(self) -> Path:
+        """Named by its content."""
+        text = json.dumps(self.facts(), sort_keys=True)
+        return self.training.folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def done(self) -> bool:
+        """Whether it need only be loaded."""
+        return (self.folder / RESULT).exists()
+
+    def said(self) -> Said:
+        """What it says, once it is done.
+
+        Raises
+        ------
+        ModelError
+            If the file is damaged.
+        """
+        path = self.folder / RESULT
+        try:
+            tensors, info = checkpoint.load(path)
+            if info["network"] != self.facts():
+                raise ModelError(f"{path} is of another network", "")
+            return Said(tensors["log_p"].numpy().astype(np.float64), info["scores"])
+        except (ModelError, KeyError) as error:
+            told = error.message if isinstance(error, ModelError) else f"{path} holds no {error}"
+            raise ModelError(told, f"remove {self.folder}; its network is trained again") from error
+
+
+def informed(preset: str) -> Preset:
+    """Numbers of a preset with no values taken away in training: information is that of values that are there.
+
+    Raises
+    ------
+    UsageError
+        For an unknown preset.
+    """
+    return replace(lookup(PRESETS, preset, "preset"), blank=(0.0, 0.0))
+
+
+def gather_pairs(pairs: Sequence[Pair], source: Source, plan: Preset) -> Galaxies:
+    """Galaxies that have every value that any network of these pairs sees: all networks learn from the same ones.
+
+    Redshifts are read too where there are any.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    source : Source
+    plan : Preset
+        Its galaxies, where the source does not say how many.
+
+    Raises
+    ------
+    InputError
+        If the survey cannot be used, or too few galaxies have all values.
+    """
+    asked = networks(pairs)
+    columns = tuple(dict.fromkeys(name for inputs in asked for name in inputs.needed))
+    images = any(inputs.images for inputs in asked)
+    read = tuple(name for name in columns if name != EXTINCTION)
+    if REDSHIFT not in read and has_redshifts(source):
+        read += (REDSHIFT,)
+    found = gather(Inputs(read, BANDS if images else ""), plan.images if images else plan.objects, source)
+    complete = found.complete(columns)
+    fewest = min(len(complete.rows(part)) for part in (VALIDATION, TEST))
+    if fewest < 2:
+        raise InputError(f"only {fewest} validation or test galaxies of {found.name} have a mass and all values that are asked for",
+                         "give more galaxies, or pairs of columns that have values")  # fmt: skip
+    return complete
+
+
+def plan_networks(
+    pairs: Sequence[Pair], seeds: Sequence[int], galaxies: Galaxies, training: Training
+) -> dict[tuple[Inputs, int], Network]:  # fmt: skip
+    """All networks that pairs need, each once: small ones first, and all inputs of a seed before the next seed."""
+    found = {}
+    for seed in seeds:
+        for inputs, words in networks(pairs).items():
+            columns = {name: galaxies.columns[name] for name in inputs.needed}
+            given = replace(galaxies, columns=columns, stamps=galaxies.stamps if inputs.images else None)
+            found[inputs, seed] = Network(words, inputs, seed, given, training)
+    return found
+
+
+def train_all(asked: Sequence[Network]) -> None:
+    """Train what is not done yet: networks without images some at a time, others one by one.
+
+    Raises
+    ------
+    Interrupted
+        After a signal; the same command goes on.
+    GalcliError
+        Of the first network that fails, with its name.
+    """
+    todo = [network for network in asked if not network.done]
+    say(f"{len(asked)} networks, {len(asked) - len(todo)} of them trained before")
+    if not todo:
+        return
+    how = todo[0].training
+    alone = pick_device(how.device).type == "cuda" or how.processes == 1
+    try:
+        for several, processes in (
+            ([network for network in todo if not network.inputs.images], 1 if alone else how.processes),
+            ([network for network in todo if network.inputs.images], 1),
+        ):
+            if several:
+                run_all(train, several, min(processes, len(several)))
+    except Interrupted as error:
+        raise Interrupted(error.message, "give the same command again: it goes on where it was stopped") from error
+
+
+def train(network: Network) -> str:
+    """Train one network or go on with it, and keep what it says of the test galaxies; gives that in a few words."""
+    with _alone(network.folder), _heard(network.folder):
+        if not network.done:
+            say(f"training: {network.name}")
+            _train(network)
+    found = network.said().scores
+    return f"cross-entropy {found['cross_entropy']:.4f} nat on {found['objects']:,} test galaxies"
+
+
+def _train(network: Network) -> None:
+    how, out = network.training, network.folder
+    try:
+        weights = train_mass(
+            out, how.source, network.inputs, preset=how.preset, resume=(out / STATE).exists(), epochs=how.epochs,
+            device=how.device, given=network.galaxies, seed=network.seed, plan=how.plan,
+        )  # fmt: skip
+        learner = Learner(load_mass(weights)[0]).eval().to(pick_device(how.device))
+    except ModelError as error:  # a file of it is damaged
+        raise ModelError(error.message, f"remove {out}; its network is trained again") from error
+    rows = network.galaxies.rows(TEST)
+    truth = network.galaxies.target[rows]
+    with torch.no_grad():
+        posterior = MassTask(network.galaxies, network.inputs.needed).predict(learner, rows)
+    log_p = posterior[np.arange(len(rows)), bins_of(truth)]
+    told = {"network": network.facts(), "scores": scores(posterior, truth).told()}
+    checkpoint.save(out / RESULT, {"log_p": torch.from_numpy(log_p.copy())}, told)
+    for path in (out / STATE, *out.glob(BEST.format("*"))):  # four times the weights, and of no use any more
+        path.unlink()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep another command from training the same network; the system frees the lock of a process that dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another command trains {folder}: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _heard(folder: Path) -> Iterator[None]:
+    """Progress of one of several trainings at a time goes into a file beside it."""
+    if multiprocessing.parent_process() is None:
+        yield
+        return
+    with (folder / _LOG).open("a") as log, contextlib.redirect_stderr(log):
+        yield
+
+
+def said_by(asked: Mapping[tuple[Inputs, int], Network]) -> dict[tuple[Inputs, int], Said]:
+    """What all networks say, once they are done.
+
+    Raises
+    ------
+    ModelError
+        If a file is damaged.
+    """
+    return {key: network.said() for key, network in asked.items()}

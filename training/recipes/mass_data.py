@@ -1,0 +1,331 @@
+"""Galaxies that networks for stellar mass learn from: catalogue columns, images where wanted, and the mass."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from galcli.errors import InputError
+from galcli.models.card import Card
+from galcli.models.card_columns import InputColumn
+from galcli.models.columns import bind_columns
+from galcli.sky.catalog import Catalog, open_catalog
+from galcli.training import data
+from galcli.training.data import Batch, Looks, Stamps, split_by_seed, split_by_tile
+from galcli.training.progress import say
+from galcli.training.recipes import mass_card
+from galcli.training.recipes.mass_plan import (
+    EXTINCTION,
+    FRONT,
+    GRID,
+    INFRARED,
+    MASSES,
+    MORPHOLOGY,
+    NONE_FROM,
+    OPTICAL,
+    REDSHIFT,
+    TARGET,
+    Inputs,
+)
+from galcli.training.seeds import generator
+from galcli.training.sources import Choice, every, mock_labels, mock_stamps
+from galcli.training.survey import USABLE, Reading, SurveyStamps, read_labels
+
+Singles = NDArray[np.float32]
+#: Columns that the mock survey is asked for, always the same ones, so that its stamps are made once.
+KNOWN = (*OPTICAL, EXTINCTION, *INFRARED, REDSHIFT, *MORPHOLOGY, TARGET)
+#: Where a galaxy is: learned from, looked at on the way, or kept for the figures; `UNUSED`: no mass, or no pixels.
+TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the galaxies come from.
+
+    Attributes
+    ----------
+    cache : Path
+        Folder in which stamps are kept.
+    seed : int
+        Seed of the mock survey.
+    objects : int or None
+        Galaxies at most; None: as the preset or the catalogue has them.
+    catalog, cutouts : Path or None
+        A real survey; the mock survey without a catalogue.
+    target : str
+        Column of log10 stellar masses.
+    mapped : tuple of (str, str)
+        Names of other columns, and the catalogue columns that they are.
+    reading : Reading
+        How the survey is read.
+    """
+
+    cache: Path
+    seed: int
+    objects: int | None = None
+    catalog: Path | None = None
+    cutouts: Path | str | None = None
+    target: str = TARGET
+    mapped: tuple[tuple[str, str], ...] = ()
+    reading: Reading = field(default_factory=Reading)
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """Galaxies with their columns, and images where wanted.
+
+    Attributes
+    ----------
+    columns : dict of str to ndarray (N,), float32
+        NaN where there is no value.
+    target : ndarray (N,), float32
+        log10 of the stellar mass [Msun]; NaN where unknown.
+    part : ndarray (N,), int8
+        `TRAIN`, `VALIDATION`, `TEST` or `UNUSED`.
+    stamps : Stamps or None
+        In the five bands of `mass_plan.BANDS`.
+    mock : bool
+        Whether they are simulated.
+    name : str
+        What the sample is called.
+    """
+
+    columns: dict[str, Singles]
+    target: Singles
+    part: NDArray[np.int8]
+    stamps: Stamps | None
+    mock: bool
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def rows(self, part: int) -> NDArray[np.int64]:
+        """Rows of a part."""
+        return np.flatnonzero(self.part == part)
+
+    def matrix(self, names: tuple[str, ...]) -> Singles:
+        """Columns (N, K) in an order."""
+        return np.stack([self.columns[name] for name in names], 1)
+
+    def complete(self, names: tuple[str, ...]) -> Galaxies:
+        """The same, rows that lack a value unused."""
+        lacking = ~np.isfinite(self.matrix(names)).all(1)
+        return replace(self, part=np.where(lacking, np.int8(UNUSED), self.part))
+
+    def digest(self, names: tuple[str, ...]) -> str:
+        """What they teach: other values of the same size must not go on with a training."""
+        digest = hashlib.sha256(self.part.tobytes())
+        for values in (self.target, *(self.columns[name] for name in names)):
+            digest.update(np.nan_to_num(values, nan=-1.0).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def gather(inputs: Inputs, objects: int, source: Source, split: str = "seed") -> Galaxies:
+    """Galaxies of the survey given, or of the mock survey.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        What must be known of them.
+    objects : int
+        Of the mock survey, where the source does not say.
+    source : Source
+    split : 'seed' or 'tile'
+        Held out are galaxies at random, or whole HEALPix tiles.
+
+    Raises
+    ------
+    InputError
+        If the survey cannot be used.
+    """
+    if source.catalog is None:
+        return _mock(inputs, source.objects or objects, source, split)
+    return _given(inputs, source, split)
+
+
+def _mock(inputs: Inputs, n: int, source: Source, split: str) -> Galaxies:
+    choice, stamps = Choice(KNOWN, every), None
+    if inputs.images:
+        stamps = mock_stamps(source.cache, n, *GRID, source.seed, (FRONT,), choice, say, (FRONT,))
+        assert stamps.healpix is not None
+        columns, healpix = stamps.labels, stamps.healpix
+        stamps = replace(stamps, model_scale=GRID[1])
+    else:
+        columns, healpix = mock_labels(n, source.seed, choice)
+    return _parted(columns, stamps, healpix, split, TARGET, mock=True, name="mock survey")
+
+
+def _given(inputs: Inputs, source: Source, split: str) -> Galaxies:
+    path, how, target = source.catalog, source.reading, {TARGET: source.target}
+    assert path is not None
+    with contextlib.closing(open_catalog(path, how.hdu, how.id_column, how.ra_column, how.dec_column)) as catalog:
+        columns = read_columns(catalog, inputs.needed, source.mapped, source.objects)
+        labels, healpix = read_labels(catalog, target, "--target", source.objects)
+        mock = catalog.mock
+    if not inputs.images:
+        return _parted(columns | labels, None, healpix, split, source.target, mock, path.name)
+    with SurveyStamps(path, source.cutouts, target, _any, source.objects, how, "--target") as survey:
+        stamps = survey.stamps(source.cache, [mass_card.front()], *GRID, say, "mass")
+    labels[TARGET] = np.where(np.isfinite(stamps.labels[USABLE]), labels[TARGET], np.float32(np.nan))
+    stamps = replace(stamps, model_scale=GRID[1])
+    return _parted(columns | labels, stamps, healpix, split, source.target, mock, path.name)
+
+
+def _any(labels: dict[str, Singles]) -> NDArray[np.bool_]:
+    """All rows, so that stamps and columns stand side by side."""
+    return np.ones(len(next(iter(labels.values()))), np.bool_)
+
+
+def read_columns(
+    catalog: Catalog, names: tuple[str, ...], mapped: tuple[tuple[str, str], ...] = (), limit: int | None = None
+) -> dict[str, Singles]:  # fmt: skip
+    """Columns (N,) of a catalogue as models for stellar mass take them: the same names, units and missing values.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    names : tuple of str
+    mapped : tuple of (str, str)
+        Name, and the catalogue column that it is.
+    limit : int, optional
+        First rows only.
+
+    Raises
+    ------
+    InputError
+        If the catalogue lacks a column, or has it in a unit that cannot be used.
+    """
+    wanted = tuple(InputColumn(**mass_card.column(name)) for name in names)
+    card = Card.model_construct(name="the network", columns=wanted)
+    bound = bind_columns(card, catalog, {name.upper(): column for name, column in mapped})
+    stop = catalog.nrows if limit is None else min(limit, catalog.nrows)
+    parts = [
+        bound.take({name: rows[name] for name in bound.needs})[0] for rows in catalog.chunks(bound.needs, stop=stop)
+    ]
+    matrix = np.concatenate(parts) if parts else np.zeros((0, len(names)), np.float32)
+    return {name: matrix[:, number].copy() for number, name in enumerate(names)}
+
+
+def _parted(
+    columns: dict[str, Singles], stamps: Stamps | None, healpix: NDArray[np.int64], split: str, target: str, mock: bool,
+    name: str,
+) -> Galaxies:  # fmt: skip
+    """Missing values as NaN, and the split: a fifth is held out, one half of it for the figures."""
+    columns = {key: _known(values) for key, values in columns.items()}
+    mass = columns.pop(TARGET)
+    usable = np.isfinite(mass) & (mass > MASSES[0]) & (mass < MASSES[1])
+    part, rows = np.full(len(mass), UNUSED, np.int8), np.flatnonzero(usable)
+    if not len(rows):
+        raise InputError(f"no galaxy of {name} has a mass in {target} between {MASSES[0]:g} and {MASSES[1]:g}",
+                         "name the column of log10 masses with --target")  # fmt: skip
+    held = split_by_seed(len(rows)) if split == "seed" else split_by_tile(healpix[rows])
+    part[rows] = TRAIN
+    last = np.flatnonzero(held)
+    part[rows[last]] = VALIDATION
+    part[rows[np.random.default_rng(0).permutation(last)[: len(last) // 2]]] = TEST
+    return Galaxies(columns, mass, part, stamps, mock, name)
+
+
+def _known(values: Singles) -> Singles:
+    """Values with NaN for the sentinels of catalogues."""
+    return np.where(np.abs(values) >= NONE_FROM, np.float32(np.nan), values).astype(np.float32)
+
+
+@dataclass
+class MassBatch(Batch):
+    """A batch with catalogue columns.
+
+    Attributes
+    ----------
+    columns : Tensor (N, K), float32
+        NaN is a missing value.
+    """
+
+    columns: Tensor
+
+
+@dataclass
+class MassFeed:
+    """Training batches.
+
+    Attributes
+    ----------
+    galaxies : Galaxies
+    names : tuple of str
+        Columns, in the order of the batches.
+    rows : ndarray (n,), int64
+        Galaxies to learn from.
+    batch_size : int
+    seed : int
+    blank : (float, float)
+        As in ``mass_plan.Preset``.
+    """
+
+    galaxies: Galaxies
+    names: tuple[str, ...]
+    rows: NDArray[np.int64]
+    batch_size: int
+    seed: int
+    blank: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        self._matrix = torch.from_numpy(self.galaxies.matrix(self.names))
+        self._target = self.galaxies.target[:, None]
+        stamps = self.galaxies.stamps
+        self._images = None
+        if stamps is not None:
+            looks = Looks(1.0, display=0.0)
+            self._images = data.Feed(stamps, self.rows, self._target, self.batch_size, self.seed, looks)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in one pass."""
+        return len(self.rows) // self.batch_size
+
+    def batch(self, step: int) -> MassBatch:
+        """The batch of a step; depends on (seed, step) alone."""
+        plain = self._images.batch(step) if self._images is not None else self._without_images(step)
+        columns = self._blanked(self._matrix[plain.rows], generator(self.seed, 4, step))
+        return MassBatch(**vars(plain), columns=columns)
+
+    def _without_images(self, step: int) -> Batch:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = torch.randperm(len(self.rows), generator=generator(self.seed, epoch)).numpy()
+        return bare(self._target, self.rows[order[position * self.batch_size : (position + 1) * self.batch_size]])
+
+    def _blanked(self, columns: Tensor, random: torch.Generator) -> Tensor:
+        """Columns of which some values are taken away."""
+        together, single = self.blank
+        if not together and not single:
+            return columns
+        infrared = torch.tensor([name in INFRARED for name in self.names])
+        gone = torch.rand(columns.shape, generator=random) < single
+        gone |= (torch.rand(len(columns), 1, generator=random) < together) & infrared
+        return torch.where(gone, torch.nan, columns)
+
+
+def bare(target: Singles, rows: NDArray[np.int64]) -> Batch:
+    """A batch without pixels."""
+    n, none = len(rows), torch.zeros(len(rows), 0, 1, 1)
+    return Batch(none, torch.ones(n, 1, 1, 1), torch.zeros(n, dtype=torch.int64), torch.from_numpy(target[rows]),
+                 torch.from_numpy(rows))  # fmt: skip
+
+
+def batches(galaxies: Galaxies, names: tuple[str, ...], rows: NDArray[np.int64], size: int) -> Any:
+    """All of some rows as they are, in order, batch by batch."""
+    matrix, target = torch.from_numpy(galaxies.matrix(names)), galaxies.target[:, None]
+    for first in range(0, len(rows), size):
+        some = rows[first : first + size]
+        plain = bare(target, some)
+        if galaxies.stamps is not None:
+            plain.pixels, plain.valid, plain.front = data.take(galaxies.stamps, some)
+        yield MassBatch(**vars(plain), columns=matrix[some])

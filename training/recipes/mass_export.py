@@ -1,0 +1,235 @@
+"""From trained networks to a model file for stellar mass: rounded, proved, calibrated, measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from galcli.models.card import Card
+from galcli.models.session import Graph
+from galcli.training import calibrate, export, proof
+from galcli.training.fit import STATE
+from galcli.training.interpret.information import empirical_prior
+from galcli.training.progress import say
+from galcli.training.recipes import mass_card
+from galcli.training.recipes.asked import lookup
+from galcli.training.recipes.mass import load_mass, train_mass
+from galcli.training.recipes.mass_data import TEST, TRAIN, VALIDATION, Galaxies, Source, batches, gather
+from galcli.training.recipes.mass_graph import ExportedColumns, ExportedImages, ExportedMass, Posterior
+from galcli.training.recipes.mass_measure import metrics
+from galcli.training.recipes.mass_plan import PRESETS, Inputs, Parts
+from galcli.training.recipes.mass_posterior import bins_of, centres, log_softmax
+
+#: Training galaxies that fix the domain.
+REFERENCE = 4_000
+_BATCH = 64
+#: Logarithms of the temperatures that are tried.
+_TEMPERATURES = (-1.5, 1.5)
+
+Values = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Files of the networks of a model.
+
+    Attributes
+    ----------
+    both : Path
+        From all inputs.
+    parts : tuple of Path
+        From each of two parts, or none.
+    representation : Path or None
+        Of the contrastive stage.
+    """
+
+    both: Path
+    parts: tuple[Path, ...] = ()
+    representation: Path | None = None
+
+
+def export_mass(weights: Weights, galaxies: Galaxies, parts: Parts, out: Path) -> Card:
+    """Write a model file.
+
+    Parameters
+    ----------
+    weights : Weights
+    galaxies : Galaxies
+        Those of the training: error bars come from the validation galaxies, metrics from the test galaxies.
+    parts : Parts
+        What the networks see.
+    out : Path
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    ModelError
+        If torch and onnxruntime differ, or the weights are others.
+    """
+    names = parts.both.needed
+    module, info = _assemble(weights, galaxies, names)
+    sample = _Sample(galaxies, names)
+    probe = sample.probe
+    export.freeze(module, probe(2))
+    draft = export.to_onnx(module, probe(2), module.output_names())
+    say(f"rounded network: torch and onnxruntime differ by at most {proof.prove(module, draft, probe):.1e}")
+    trained, held = sample.measure(draft, TRAIN, REFERENCE), sample.measure(draft, VALIDATION)
+    truth = galaxies.target[galaxies.rows(VALIDATION)]
+    temperatures = _set_temperatures(module, held, truth)
+    domain, conformal = _calibrate(trained, held, temperatures[0], truth)
+    module.calibrated.set(domain, conformal)
+    graph = export.to_onnx(module, probe(2), module.output_names())
+    error = proof.prove(module, graph, probe)
+    test = sample.measure(graph, TEST)
+    figures, told = metrics(test, galaxies, parts)
+    found = {
+        "metrics": figures,
+        "calibration": told | {
+            "method": conformal.method, "level": calibrate.LEVEL, "objects": conformal.objects,
+            "width_depends_on_object": bool(conformal.local[0]), "temperatures": [round(one, 4) for one in temperatures],
+            "domain_components": len(domain.std), "torch_onnxruntime_difference": float(f"{error:.3g}"),
+        },
+    }  # fmt: skip
+    latents = 0 if module.representation is None else module.representation.network.estimator.latents
+    card = Card.model_validate(mass_card.fields(info, parts, latents) | found)
+    export.save(graph, card, out)
+    say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return card
+
+
+def _assemble(
+    weights: Weights, galaxies: Galaxies, names: tuple[str, ...]
+) -> tuple[ExportedColumns | ExportedImages, dict[str, Any]]:  # fmt: skip
+    both, inputs, info = load_mass(weights.both, names)
+    parts = [Posterior(load_mass(path, names)[0]) for path in weights.parts]
+    representation = None if weights.representation is None else load_mass(weights.representation, names)[0]
+    prior = empirical_prior(bins_of(galaxies.target[galaxies.rows(TRAIN)])).log_p
+    kind = ExportedImages if inputs.images else ExportedColumns
+    return kind(Posterior(both), parts, prior.tolist(), representation), info
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Inputs of the graph out of galaxies."""
+
+    galaxies: Galaxies
+    names: tuple[str, ...]
+
+    def feeds(self, rows: NDArray[np.int64]) -> Iterator[dict[str, Tensor]]:
+        """Batch by batch."""
+        for batch in batches(self.galaxies, self.names, rows, _BATCH):
+            columns = {"columns": batch.columns}
+            if self.galaxies.stamps is None:
+                yield columns
+            else:
+                yield {"pixels": batch.pixels, "valid": batch.valid, "front": batch.front} | columns
+
+    def probe(self, count: int) -> dict[str, Tensor]:
+        """Real galaxies for the comparison of torch and onnxruntime."""
+        batch = next(self.feeds(self.galaxies.rows(VALIDATION)))
+        rows = torch.arange(count) % len(batch["columns"])
+        return {name: value[rows] for name, value in batch.items()}
+
+    def measure(self, model: onnx.ModelProto, part: int, most: int | None = None) -> Values:
+        """All outputs for the galaxies of a part, through onnxruntime as in `galcli predict`."""
+        graph = Graph(model.SerializeToString(deterministic=True), "exported graph", "cpu")
+        feeds = self.feeds(self.galaxies.rows(part)[:most])
+        found = [graph.run({name: value.numpy() for name, value in batch.items()}) for batch in feeds]
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+
+
+def _set_temperatures(module: ExportedMass, held: Values, truth: NDArray[np.float32]) -> list[float]:
+    """Bring each posterior to the temperature at which the true masses are most probable."""
+    bins = bins_of(truth)
+    found = []
+    for posterior, name in zip([module.both, *module.parts], ("inner/log12", "inner/log1", "inner/log2"), strict=False):
+        assert isinstance(posterior, Posterior)
+        temperature = _temperature(held[name].astype(np.float64), bins)
+        posterior.temperature.fill_(temperature)
+        found.append(temperature)
+    return found
+
+
+def _temperature(log_posterior: NDArray[np.float64], bins: NDArray[np.int64]) -> float:
+    rows = np.arange(len(bins))
+
+    def entropy(log_temperature: float) -> float:
+        scaled = log_posterior / math.exp(log_temperature)
+        top = scaled.max(1)
+        return float((top + np.log(np.exp(scaled - top[:, None]).sum(1)) - scaled[rows, bins]).mean())
+
+    return math.exp(float(minimize_scalar(entropy, bounds=_TEMPERATURES, method="bounded").x))
+
+
+def _calibrate(
+    trained: Values, held: Values, temperature: float, truth: NDArray[np.float32]
+) -> tuple[calibrate.Domain, calibrate.Conformal]:  # fmt: skip
+    features = held["inner/features"].astype(np.float64)
+    front = np.zeros(len(features), np.int64)
+    domain = calibrate.fit_domain(trained["inner/features"].astype(np.float64), features, front, 1)
+    mean = np.exp(log_softmax((held["inner/log12"] / temperature).astype(np.float32)).astype(np.float64)) @ centres()
+    residual = (mean - truth)[:, None]
+    return domain, calibrate.fit_conformal(residual, domain.scores(features), front, 1)
+
+
+def train_and_export(
+    out: Path, source: Source, parts: Parts, *, contrastive: bool = False, resume: bool = False,
+    minutes: float | None = None, preset: str = "default", split: str = "seed", **how: Any,
+) -> Path:  # fmt: skip
+    """Train the networks of a model, and write its file.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the model file, and a folder of each network.
+    source : Source
+    parts : Parts
+        What the networks see.
+    contrastive : bool
+        Also train the representation of causal tests (of all inputs).
+    resume, minutes, preset, split, **how
+        As for ``train_mass``; the time is shared by the networks with images, or by all where there are none.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    GalcliError
+        As ``train_mass`` and ``export_mass``.
+    """
+    plan = lookup(PRESETS, preset, "preset")
+    galaxies = gather(parts.both, plan.images if parts.both.images else plan.objects, source, split)
+    networks: dict[str, Inputs] = {"both": parts.both}
+    if parts.second is not None:
+        networks |= {"first": parts.first, "second": parts.second}
+    if contrastive:
+        networks["representation"] = parts.both
+    sharing = sum(inputs.images == parts.both.images for inputs in networks.values())
+    files = {}
+    for name, inputs in networks.items():
+        folder = out / name
+        say(f"network {name}: {', '.join(inputs.seen)}{f' and images in {inputs.bands}' if inputs.images else ''}")
+        share = minutes / sharing if minutes is not None and inputs.images == parts.both.images else None
+        files[name] = train_mass(
+            folder, source, inputs, kind="scl" if name == "representation" else "mi", preset=preset, split=split,
+            resume=resume and (folder / STATE).exists(), minutes=share, given=galaxies, **how,
+        )  # fmt: skip
+    model = out / f"{mass_card.name_of(parts.both)}.onnx"
+    told = tuple(files[name] for name in ("first", "second") if name in files)
+    export_mass(Weights(files["both"], told, files.get("representation")), galaxies, parts, model)
+    return model
