@@ -113,7 +113,7 @@ def build(folder: Path, recipe: Recipe, make: Callable[[int, int], Chunk], say: 
     place = folder / f"{recipe.name}-{recipe.n}x{recipe.size}-{recipe.key}"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with _alone(place, say):
+        with alone(place, say):
             arrays = _arrays(place, recipe, make, say)
     except OSError as error:
         need = recipe.n * recipe.bands * recipe.size**2 * 2 / 1e9
@@ -129,8 +129,8 @@ def build(folder: Path, recipe: Recipe, make: Callable[[int, int], Chunk], say: 
 
 
 @contextlib.contextmanager
-def _alone(place: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Keep other trainings from making the same stamps; the system frees the lock of a process that dies."""
+def alone(place: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep others from making what this folder holds; the system frees the lock of a process that dies."""
     with (place / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from galcli.errors import InputError, Interrupted, ModelError
 from galcli.training import checkpoint
+from galcli.training.cache import alone
 from galcli.training.devices import pick_device
 from galcli.training.experiments.runs import run_all
 from galcli.training.fit import STATE
@@ -237,7 +237,8 @@ def train_all(asked: Sequence[Network]) -> None:
 
 def train(network: Network) -> str:
     """Train one network or go on with it, and keep what it says of the test galaxies; gives that in a few words."""
-    with _alone(network.folder), _heard(network.folder):
+    network.folder.mkdir(parents=True, exist_ok=True)
+    with alone(network.folder, say), _heard(network.folder):
         if not network.done:
             say(f"training: {network.name}")
             _train(network)
@@ -264,19 +265,6 @@ def _train(network: Network) -> None:
     checkpoint.save(out / RESULT, {"log_p": torch.from_numpy(log_p.copy())}, told)
     for path in (out / STATE, *out.glob(BEST.format("*"))):  # four times the weights, and of no use any more
         path.unlink()
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep another command from training the same network; the system frees the lock of a process that dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another command trains {folder}: waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager
