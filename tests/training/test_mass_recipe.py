@@ -299,3 +299,22 @@ def test_seeds_of_weights_and_galaxies_are_two(source: Source, tmp_path: Path) -
     assert first.read_bytes() == third.read_bytes()
     assert first.read_bytes() != second.read_bytes()
     assert mix(1, 1) != mix(2, 1)
+
+
+def test_columns_are_found_and_converted_as_in_predict(tmp_path: Path) -> None:
+    """By other names, by the user's own, and from fluxes; a model must learn from what it will be fed with."""
+    draw = np.random.default_rng(0)
+    n = 100
+    columns = {name: draw.normal(17, 1, n) for name in OPTICAL if name not in ("petroMag_g", "petroMag_i")}
+    flux = draw.uniform(10, 100, n)
+    flux[7] = -1.0
+    write_catalog(tmp_path / "c.fits", OBJECT_ID=np.arange(n), RA=draw.uniform(0, 360, n), DEC=draw.uniform(-60, 60, n),
+                  lgm_tot_p50=draw.uniform(9, 11, n), petroFlux_g=flux, MY_I=columns["petroMag_r"] + 1,
+                  E_BV=np.full(n, 0.02), **columns)  # fmt: skip
+    mapped = (("petroMag_i", "MY_I"),)
+    galaxies = gather(Inputs(OPTICAL), 0, Source(tmp_path / "cache", 5, catalog=tmp_path / "c.fits", mapped=mapped))
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(galaxies.columns["petroMag_g"], 22.5 - 2.5 * np.log10(flux), rtol=1e-6)
+    assert np.isnan(galaxies.columns["petroMag_g"]).nonzero()[0].tolist() == [7]
+    np.testing.assert_allclose(galaxies.columns["petroMag_i"], columns["petroMag_r"] + 1, rtol=1e-6)
+    np.testing.assert_allclose(galaxies.columns["EBV"], 0.02, rtol=1e-6)
