@@ -58,7 +58,8 @@ class BoundColumn:
         if self.null is not None:
             missing |= values == self.null
         if self.wanted.limit is not None and self.found.quantity == self.wanted.quantity:
-            missing |= np.abs(numbers) >= self.wanted.limit
+            # Sentinels stand as they are in any unit; values are told from them in the unit of the card.
+            missing |= np.abs(numbers * min(1.0, self.factor / self.wanted_factor)) >= self.wanted.limit
         with np.errstate(all="ignore"):  # what has no logarithm, or is no float32, is missing
             taken = np.where(missing, np.nan, self._converted(numbers)).astype(np.float32)
         taken[~np.isfinite(taken)] = np.nan

@@ -49,9 +49,9 @@ def pixels(rows: int) -> int:
 
 
 def row_bytes() -> int:
-    """Bytes of a row of the output: identifier, place, status, and what the default models say."""
+    """Bytes of a row of the output: identifier, place, status, and what the default models of pixels say."""
     columns = [dictionary()[name] for name in ("RA", "DEC", "HPX", "STATUS", "CATALOG_ROW")]
-    models = [model.card for model in library.default_models()]
+    models = [model.card for model in library.default_models() if model.card.fronts]
     columns += [from_output(output) for card in models for output in card.outputs if output.group is None]
     columns += [status_column(card.prefix, card.name) for card in models]
     return 8 + sum(column.numpy.itemsize * math.prod(column.shape) for column in columns)

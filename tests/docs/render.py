@@ -92,6 +92,8 @@ def metrics() -> str:
 def _metrics(model: ModelFile) -> str:
     """Figures of what a model writes itself or through the models that it feeds; '' without any."""
     card = model.card
+    if card.system == "mass":
+        return _listed(model, card.metrics)
     fronts = [front.name for front in card.fronts] or [None]
     cards = [card, *(library.find(link.name).card for link in card.chain)]
     outputs = [output for one in cards for output in one.outputs]
@@ -122,14 +124,19 @@ def _dictionary(model: ModelFile) -> str:
     card = model.card
     measured = [metric for metric in card.metrics if metric.name != "redundancy: mean largest cosine between atoms"]
     (same,) = (metric.value for metric in card.metrics if metric not in measured)
+    return _listed(model, measured, f" The mean largest cosine between two of its atoms is {same:.2f}.")
+
+
+def _listed(model: ModelFile, measured: Sequence[Metric], more: str = "") -> str:
+    """All figures of a model."""
+    card = model.card
     fronts = list(dict.fromkeys(metric.front for metric in measured))
-    found = {(metric.name, metric.front): f"{metric.value:.3g}" for metric in measured}
+    found = {(one.name, one.front): f"{one.value:.3g} {one.unit or ''}".strip() for one in measured}
     rows = [(name, *(found[name, front] for front in fronts)) for name in dict.fromkeys(one.name for one in measured)]
     heads = [_head(measured, front, "galaxies") for front in fronts]
     text = (
         f"**{card.name}** {card.version}, {model.size / 1e6:.3g} MB. Learned from: {card.training.data}, "
-        f"{card.training.length}. Measured on {card.metrics[0].sample}. "
-        f"The mean largest cosine between two of its atoms is {same:.2f}."
+        f"{card.training.length}. Measured on {card.metrics[0].sample}.{more}"
     )
     return f"{text}\n\n{table(('figure', *heads), rows)}"
 

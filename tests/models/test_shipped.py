@@ -43,6 +43,8 @@ def feeds_of(model: ModelFile) -> dict[str, NDArray[Any]]:
         fronts = model.card.fronts
         return galaxies((max(len(front.bands) for front in fronts), *(model.card.size or NATIVE)), len(fronts))
     draw = np.random.default_rng(5)
+    if model.card.columns:
+        return {"columns": draw.normal(17, 2, (ROWS, len(model.card.columns))).astype(np.float32)}
     return {tensor.name: draw.normal(0, 2, (ROWS, *tensor.shape)).astype(tensor.dtype) for tensor in model.card.inputs}
 
 
@@ -64,8 +66,9 @@ def test_rows_do_not_depend_on_their_batch(model: ModelFile, threads: int) -> No
 
 def test_there_are_shipped_models_and_they_are_whole() -> None:
     sfnet, spectra = {"sfnet-metallicity", "sfnet-lines"}, {"spectra", "spectra-vae-decoder", "spectra-vae-encoder"}
-    assert {model.name for model in library.shipped()} == sfnet | spectra | {"dmagnet", "sae-fno", "sae-sfnet"}
-    assert {model.name for model in library.default_models()} == sfnet | {"spectra"}
+    others = {"dmagnet", "sae-fno", "sae-sfnet", "mass-photometry"}
+    assert {model.name for model in library.shipped()} == sfnet | spectra | others
+    assert {model.name for model in library.default_models()} == sfnet | {"spectra", "mass-photometry"}
     assert {model.name for model in library.shipped("int8")} == sfnet
     assert set(library.verify().values()) == {""}
     assert sum(model.size for model in MODELS) <= 260e6

@@ -41,7 +41,7 @@ def test_every_column_is_described(name: str) -> None:
 
 def test_dictionary_knows_base_columns_and_shipped_models() -> None:
     sfnet, spectra = {"sfnet-metallicity", "sfnet-lines"}, {"spectra", "spectra-vae-decoder"}
-    assert set(column_models().values()) == {"", "dmagnet", "sae-fno"} | sfnet | spectra
+    assert set(column_models().values()) == {"", "dmagnet", "sae-fno", "mass-photometry"} | sfnet | spectra
     assert {"RA", "DEC", "HPX", "STATUS", "Z_GAS", "Z_GAS_ERR", "LOG_HA_6564_ERR", "SFL_DY"} < set(dictionary())
     assert dictionary()["SFZ_STATUS"] == status_column("SFZ", "sfnet-metallicity")
     assert dictionary()["SFZ_IDX"].shape == (4,)

@@ -5,14 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from galcli.training.networks.mass import BINS, LOWEST, STEP
-from galcli.training.recipes.mass_plan import BANDS, EXTINCTION, FRONT, GRID, NONE_FROM, REDSHIFT, Inputs, Parts
+from galcli.training.recipes.mass_plan import (
+    BANDS,
+    EXTINCTION,
+    FRONT,
+    GRID,
+    INFRARED,
+    NONE_FROM,
+    OPTICAL,
+    REDSHIFT,
+    Inputs,
+    Parts,
+)
 
 VERSION, PREFIX = "1", "MASS"
 #: Group of the posterior in all its bins.
 PDF = "pdf"
 CITATION = "Lin et al. 2025, A&A, arXiv:2509.23901; built by galcli"
-#: Magnitude that must be known; all others may be missing.
-_ANCHOR = "petroMag_r"
+#: Magnitudes, their errors and redshifts of this size or larger mean none: 99, -99, -999 and -9999 alike.
+_NONE_FROM = 90.0
+_LIMITED = frozenset((*OPTICAL, *INFRARED, EXTINCTION, REDSHIFT))
 #: m_AB - m_Vega of WISE (Jarrett et al. 2011, ApJ 735, 112).
 _WISE = {"w1mpro": 2.699, "w2mpro": 3.339, "w3mpro": 5.174}
 _SURVEYS = ("sdss",)
@@ -28,9 +40,17 @@ def front() -> dict[str, Any]:
     return {"name": FRONT, "bands": tuple(BANDS), "surveys": _SURVEYS}
 
 
-def column(name: str) -> dict[str, Any]:
-    """How the card describes a catalogue column."""
-    common = {"name": name, "limit": NONE_FROM, "missing": "null" if name == _ANCHOR else "nan"}
+def column(name: str, optional: bool = False) -> dict[str, Any]:
+    """How the card describes a catalogue column.
+
+    Parameters
+    ----------
+    name : str
+    optional : bool
+        Whether the network learned to do without it.
+    """
+    limit = _NONE_FROM if name in _LIMITED else NONE_FROM
+    common = {"name": name, "limit": limit, "missing": "nan" if optional else "null"}
     if name.startswith("petroMag_"):
         band = name[-1]
         flux = [{"name": f"petroFlux_{band}", "quantity": "flux", "unit": "nanomaggy"},
@@ -78,7 +98,8 @@ def fields(info: dict[str, Any], parts: Parts, contrastive: int) -> dict[str, An
     return pixels | {
         "name": name_of(inputs), "version": VERSION, "system": "mass", "prefix": PREFIX,
         "description": f"Stellar mass from {seen}: posterior, and what each of them tells",
-        "columns": [column(name) for name in inputs.needed], "outputs": outputs(parts, contrastive),
+        "columns": [column(name, optional=name in INFRARED and info["preset"] != "published") for name in inputs.needed],
+        "outputs": outputs(parts, contrastive),
         "training": training, "domain": {"column": f"{PREFIX}_OOD"}, "licence": "BSD-3-Clause", "citation": CITATION,
     }  # fmt: skip
 
@@ -116,5 +137,5 @@ def outputs(parts: Parts, contrastive: int) -> list[dict[str, Any]]:
                   "description": "distance from the training sample; 99 % of similar galaxies lie below 1"})  # fmt: skip
     if contrastive:
         found.append({"tensor": "scl_latent", "column": "SCL_LATENT", "dtype": "f4", "shape": (contrastive,),
-                      "ucd": "stat.param", "description": "representation that tells the mass and nothing else"})  # fmt: skip
+                      "ucd": "stat.param", "description": "representation that was contrasted to tell the mass; causal tests look for neighbours in it"})  # fmt: skip
     return found

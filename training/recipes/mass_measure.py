@@ -57,7 +57,7 @@ def _of_posterior(found: Scores, test: Values, truth: NDArray[np.float32]) -> It
     yield "posterior CRPS", found.crps, "dex"
     yield "posterior cross-entropy", found.cross_entropy, "nat"
     for level, part in zip(LEVELS, found.coverage, strict=True):
-        yield f"posterior coverage of the {level:.0%} interval", part, None
+        yield f"posterior coverage of the {100 * level:.0f} % interval", part, None
     yield "posterior largest deviation of the PIT from 0.1", max(abs(part - 0.1) for part in found.pit), None
     yield "inside the domain", float(np.mean(test["ood"] <= 1)), None
 
