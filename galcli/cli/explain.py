@@ -222,7 +222,11 @@ def sae(model: str, catalog: Path | None, concepts: int, out: Path, **reading: A
     "--networks", type=click.Path(path_type=Path, file_okay=False),
     help="information: folder of trained networks, which are used again.  [default: OUT-networks]",
 )  # fmt: skip
-@click.option("--seed", type=shared.SEED, help="Of mock galaxies, weights and permutations.  [default: 256]")
+@click.option(
+    "--seed",
+    type=shared.SEED,
+    help="Of mock galaxies, weights and permutations.  [default: 256; mock galaxies of --causal 8, which no model learned from]",
+)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("mass-report"), show_default=True,
     help="Folder for index.html, its pictures, metrics.json and a FITS table.",

@@ -158,8 +158,8 @@ def choose(
             told = lacking
             wants = bind_columns(card, catalog, mapped) if card.columns else None
         except (InputError, UsageError) as error:
-            if asked:
-                raise
+            if asked or any(column.name.upper() in mapped for column in card.columns):
+                raise  # whoever names a column of a model wants that model
             told.append(error.message)
         else:
             chosen.append(replace(one, front=front, wants=wants))

@@ -454,6 +454,10 @@ def test_default_models_of_columns_run_without_cutouts_only(
     assert rows["COL_SEEN"].tobytes() == stacked(photometry(48)).tobytes()
     # Cutouts that are named must be there.
     galcli("predict", alone, "-o", tmp_path / "q.fits", "--cutouts", tmp_path / "none", code=4)
+    # And so must columns, of which nobody would notice that the model is left out.
+    for catalog in (mixed.catalog, alone):
+        mistyped = galcli("predict", catalog, "-o", tmp_path / "q.fits", "--map", "petroMag_r=TYPO", code=4)
+        assert "TYPO" in mistyped.error
 
 
 def test_a_default_model_whose_columns_are_missing_is_left_out(

@@ -318,3 +318,15 @@ def test_columns_are_found_and_converted_as_in_predict(tmp_path: Path) -> None:
     assert np.isnan(galaxies.columns["petroMag_g"]).nonzero()[0].tolist() == [7]
     np.testing.assert_allclose(galaxies.columns["petroMag_i"], columns["petroMag_r"] + 1, rtol=1e-6)
     np.testing.assert_allclose(galaxies.columns["EBV"], 0.02, rtol=1e-6)
+
+
+def test_one_mass_is_estimated_from_another(tmp_path: Path) -> None:
+    """The column that is the target elsewhere is a column like others where another is asked for."""
+    draw = np.random.default_rng(3)
+    n = 100
+    write_catalog(tmp_path / "c.fits", OBJECT_ID=np.arange(n), RA=draw.uniform(0, 360, n), DEC=draw.uniform(-60, 60, n),
+                  EBV=np.zeros(n), lgm_tot_p50=np.full(n, 9.0), MASS=np.linspace(9, 11, n))  # fmt: skip
+    source = Source(tmp_path / "cache", 5, catalog=tmp_path / "c.fits", target="MASS")
+    galaxies = gather(Inputs(("lgm_tot_p50",)), 0, source)
+    np.testing.assert_allclose(galaxies.target, np.linspace(9, 11, n), rtol=1e-6)
+    np.testing.assert_array_equal(galaxies.columns["lgm_tot_p50"], 9.0)

@@ -140,7 +140,7 @@ def write_report(folder: Path, asked: Asked, progress: Progress) -> Path:
     """
     require_replaceable(folder)
     if asked.include_self and not asked.everyone:
-        raise UsageError("only galaxies of the pool can be their own neighbours", "test them too, with --everyone")
+        raise UsageError("only galaxies of the pool can be their own neighbours", "test these galaxies too (everyone)")
     if asked.graph:
         graphs.require()
     model = find_model(asked.model)

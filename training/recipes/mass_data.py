@@ -161,7 +161,9 @@ def _mock(inputs: Inputs, n: int, source: Source, split: str) -> Galaxies:
         stamps = replace(stamps, model_scale=GRID[1])
     else:
         columns, healpix = mock_labels(n, source.seed, choice)
-    return _parted(columns, stamps, healpix, split, TARGET, mock=True, name="mock survey")
+    columns = dict(columns)
+    mass = columns.pop(TARGET)
+    return _parted(columns, mass, stamps, healpix, split, TARGET, mock=True, name="mock survey")
 
 
 def _given(inputs: Inputs, source: Source, split: str) -> Galaxies:
@@ -170,14 +172,15 @@ def _given(inputs: Inputs, source: Source, split: str) -> Galaxies:
     with contextlib.closing(open_catalog(path, how.hdu, how.id_column, how.ra_column, how.dec_column)) as catalog:
         columns = read_columns(catalog, inputs.needed, source.mapped, source.objects)
         labels, healpix = read_labels(catalog, target, "--target", source.objects)
+        mass = labels[TARGET]
         mock = catalog.mock
     if not inputs.images:
-        return _parted(columns | labels, None, healpix, split, source.target, mock, path.name)
+        return _parted(columns, mass, None, healpix, split, source.target, mock, path.name)
     with SurveyStamps(path, source.cutouts, target, _any, source.objects, how, "--target") as survey:
         stamps = survey.stamps(source.cache, [mass_card.front()], *GRID, say, "mass")
-    labels[TARGET] = np.where(np.isfinite(stamps.labels[USABLE]), labels[TARGET], np.float32(np.nan))
+    mass = np.where(np.isfinite(stamps.labels[USABLE]), mass, np.float32(np.nan))
     stamps = replace(stamps, model_scale=GRID[1])
-    return _parted(columns | labels, stamps, healpix, split, source.target, mock, path.name)
+    return _parted(columns, mass, stamps, healpix, split, source.target, mock, path.name)
 
 
 def _any(labels: dict[str, Singles]) -> NDArray[np.bool_]:
@@ -216,12 +219,11 @@ def read_columns(
 
 
 def _parted(
-    columns: dict[str, Singles], stamps: Stamps | None, healpix: NDArray[np.int64], split: str, target: str, mock: bool,
-    name: str,
+    columns: dict[str, Singles], mass: Singles, stamps: Stamps | None, healpix: NDArray[np.int64], split: str,
+    target: str, mock: bool, name: str,
 ) -> Galaxies:  # fmt: skip
     """Missing values as NaN, and the split: a fifth is held out, one half of it for the figures."""
-    columns = {key: _known(values) for key, values in columns.items()}
-    mass = columns.pop(TARGET)
+    columns, mass = {key: _known(values) for key, values in columns.items()}, _known(mass)
     usable = np.isfinite(mass) & (mass > MASSES[0]) & (mass < MASSES[1])
     part, rows = np.full(len(mass), UNUSED, np.int8), np.flatnonzero(usable)
     if not len(rows):
