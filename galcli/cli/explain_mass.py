@@ -44,7 +44,7 @@ def information(out: Path, given: dict[str, Any]) -> Path:
 
 def _beside(out: Path) -> Path:
     """Where networks and stamps are kept: not in the report, which is replaced."""
-    return out.with_name(f"{out.name}-networks")
+    return Path(f"{out.absolute()}-networks")  # `.` and `/` have no name
 
 
 def _own(given: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -19,7 +19,9 @@ _MAGGIES = re.compile(r"\b(nano|micro|milli|n|u|m)?(?:maggies|maggy|mgy)\b", re.
 _MAGNITUDES = re.compile(r"\b(?:magnitudes?|mags?|luptitudes?)\b", re.IGNORECASE)
 _PREFIXES = {"": "", "n": "n", "nano": "n", "u": "u", "micro": "u", "m": "m", "milli": "m"}
 #: A photometric system before or after a unit.
-_SYSTEM = re.compile(r"^(?:(AB|Vega)[\s_]*(?=(?:n|nano)?mag|mgy))?(.*?)(?:[\s_]*\(?\b(AB|Vega)\)?)?$", re.IGNORECASE)
+_SYSTEM = re.compile(
+    r"^(?:(AB|Vega)[\s_]*(?=(?:n|nano)?mag|mgy))?(.*?)(?:(?:[\s_\[(]+|(?<=mag)|\b)(AB|Vega)[\])]?)?$", re.IGNORECASE
+)
 
 
 class Mismatch(ValueError):  # noqa: N818 - the name says what is wrong

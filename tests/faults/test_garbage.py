@@ -67,6 +67,8 @@ def cheap(path: tuple[str, ...], survey: Survey, folder: Path) -> list[str]:
         ("explain", "dmagnet"): ["--model", survey.model, "-o", folder / "morphology"],
         ("train", "sae"): ["--catalog", folder / "none.fits", "-o", folder / "sae"],
         ("explain", "sae"): ["--model", survey.model, "-o", folder / "concepts"],
+        ("train", "mass"): ["--catalog", survey.catalog, "-o", folder / "mass"],  # which has no masses
+        ("explain", "mass"): ["--causal", "--model", survey.model, "-o", folder / "causes"],
         ("experiment", "dmagnet-table"): ["--catalog", survey.catalog, "-o", folder / "classes"],
         ("explain", "spectra"): ["--model", survey.model, "-o", folder / "report"],
         ("experiment", "spectra-table1"): ["--vae", folder, "-o", folder / "table"],

@@ -77,6 +77,8 @@ def bind(fields: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[...,
         (MAG, "mag(AB)", [17.25], [17.25]),
         (MAG, "", [17.25], [17.25]),
         (MAG, "who knows", [17.25], [17.25]),
+        *((input_column("m", system="Vega", ab_minus_vega=W1), unit, [10.0], [7.301])
+          for unit in ("mag_AB", "mag [AB]", "[mag AB]", "magAB", "ABmag", "AB_mag", "mag(AB)")),
         # m_AB = m_Vega + 2.699
         (input_column("m", ab_minus_vega=W1), "mag(Vega)", [10.0], [12.699]),
         (input_column("m", system="Vega", ab_minus_vega=W1), "AB mag", [10.0], [7.301]),

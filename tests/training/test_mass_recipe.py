@@ -166,6 +166,10 @@ def test_killed_and_resumed_trainings_end_in_the_same_bits(
 
 
 def test_trainings_refuse_what_contradicts(source: Source, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="target given without a catalogue"):
+        gather(Inputs(OPTICAL), 0, replace(source, target="MASS"))
+    with pytest.raises(UsageError, match="map given without a catalogue"):
+        gather(Inputs(OPTICAL), 0, replace(source, mapped=(("EBV", "E"),)))
     with pytest.raises(UsageError, match="epochs"):
         train_mass(tmp_path / "a", source, Inputs(OPTICAL), epochs=1.0, minutes=1.0)
     with pytest.raises(InputError, match="left to learn from"):

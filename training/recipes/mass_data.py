@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galcli.errors import InputError
+from galcli.errors import InputError, UsageError
 from galcli.models.card import Card
 from galcli.models.card_columns import InputColumn
 from galcli.models.columns import bind_columns
@@ -76,6 +76,19 @@ class Source:
     target: str = TARGET
     mapped: tuple[tuple[str, str], ...] = ()
     reading: Reading = field(default_factory=Reading)
+
+    def check(self) -> None:
+        """Refuse words on how to read a survey that is not given.
+
+        Raises
+        ------
+        UsageError
+        """
+        told = list(self.reading.told)
+        told += [name for name, value in (("cutouts", self.cutouts), ("map", self.mapped)) if value]
+        told += ["target"] if self.target != TARGET else []
+        if self.catalog is None and told:
+            raise UsageError(f"{', '.join(told)} given without a catalogue", "name the survey with --catalog")
 
 
 @dataclass(frozen=True)
@@ -147,6 +160,7 @@ def gather(inputs: Inputs, objects: int, source: Source, split: str = "seed") ->
     InputError
         If the survey cannot be used.
     """
+    source.check()
     if source.catalog is None:
         return _mock(inputs, source.objects or objects, source, split)
     return _given(inputs, source, split)
