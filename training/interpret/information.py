@@ -261,28 +261,6 @@ def profile(variable: NDArray[np.floating], i1: Doubles, i2: Doubles, i12: Doubl
     return Profile(edges, count, _binned(variable[inside].astype(np.float64), bins, count)[0], mean, error)
 
 
-def table_information(joint: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-    """Exact pointwise information of a discrete joint distribution.
-
-    Parameters
-    ----------
-    joint : ndarray (A, B, C)
-        Probability of (x1, x2, y); sums to 1.
-
-    Returns
-    -------
-    i1, i2, i12, weight : ndarray (E,)
-        About y, of the E events of positive probability `weight`.
-    """
-    first, second, both = np.nonzero(joint)
-    y, x1, x2, x12 = joint.sum((0, 1)), joint.sum((1, 2)), joint.sum((0, 2)), joint.sum(2)
-    weight = joint[first, second, both]
-    prior = np.log(y[both])
-    i1 = np.log(joint.sum(1)[first, both] / x1[first]) - prior
-    i2 = np.log(joint.sum(0)[second, both] / x2[second]) - prior
-    return i1, i2, np.log(weight / x12[first, second]) - prior, weight
-
-
 def _binned(values: Doubles, bins: Bins, count: Bins) -> tuple[Doubles, Doubles]:
     """Mean (B,) and its standard error (B,) of the values in each bin."""
     nothing = np.full(len(count), np.nan)

@@ -1,4 +1,4 @@
-"""The contrastive stage: latents that tell the mass and nothing else (models.md 2.3)."""
+"""The contrastive stage: latents from which the mass is read, contrasted between galaxies (models.md 2.3)."""
 
 from __future__ import annotations
 

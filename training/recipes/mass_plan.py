@@ -22,8 +22,8 @@ MORPHOLOGY = tuple(
 )  # fmt: skip
 #: Values of this size or larger mean none.
 NONE_FROM = 9000.0
-#: Sample of the authors as far as it can be inferred (models.md 2.1): range of masses, dereddened r at most, redshift below.
-MASSES, R_MAX, Z_MAX = (6.0, 12.5), 17.8, 0.4
+#: Range of log10 masses that are learned from; the authors' cuts in magnitude and redshift are the catalogue's to make.
+MASSES = (6.0, 12.5)
 
 
 @dataclass(frozen=True)

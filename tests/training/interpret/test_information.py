@@ -23,7 +23,6 @@ from galcli.training.interpret.information import (
     over_seeds,
     profile,
     summary,
-    table_information,
 )
 from galcli.training.mock import planted
 from galcli.training.networks.mass import BINS
@@ -35,6 +34,28 @@ GATES = {
     # 0.2158 nat from either input, 0.5623 from both
     "AND": ([(a, b, a & b) for a in (0, 1) for b in (0, 1)], (0.0425, 0.1733, 0.1733, 0.1733), (0.2158, 0, 0, 0.3466)),
 }
+
+
+def table_information(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Exact pointwise information of a discrete joint distribution.
+
+    Parameters
+    ----------
+    joint : ndarray (A, B, C)
+        Probability of (x1, x2, y); sums to 1.
+
+    Returns
+    -------
+    i1, i2, i12, weight : ndarray (E,)
+        About y, of the E events of positive probability `weight`.
+    """
+    first, second, both = np.nonzero(joint)
+    y, x1, x2, x12 = joint.sum((0, 1)), joint.sum((1, 2)), joint.sum((0, 2)), joint.sum(2)
+    weight = joint[first, second, both]
+    prior = np.log(y[both])
+    i1 = np.log(joint.sum(1)[first, both] / x1[first]) - prior
+    i2 = np.log(joint.sum(0)[second, both] / x2[second]) - prior
+    return i1, i2, np.log(weight / x12[first, second]) - prior, weight
 
 
 def joint_of(events: list[tuple[int, int, int]]) -> np.ndarray:
