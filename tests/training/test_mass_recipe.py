@@ -17,9 +17,9 @@ from galcli.models.session import Graph
 from galcli.training.fit import Fit
 from galcli.training.interpret.information import empirical_prior, expected
 from galcli.training.recipes.mass import METRICS, WEIGHTS, load_mass, train_mass
-from galcli.training.recipes.mass_data import TEST, TRAIN, UNUSED, VALIDATION, MassFeed, Source, batches, gather
+from galcli.training.recipes.mass_data import TEST, TRAIN, UNUSED, VALIDATION, MassFeed, Source, batches, gather, with_gaps
 from galcli.training.recipes.mass_export import train_and_export
-from galcli.training.recipes.mass_plan import INFRARED, OPTICAL, PRESETS, SETS, Inputs
+from galcli.training.recipes.mass_plan import GAPS, INFRARED, MAGNITUDES, OPTICAL, OPTIONAL, PRESETS, SETS, Inputs
 from galcli.training.recipes.mass_posterior import bins_of, centres, cumulative, quantile
 from galcli.training.seeds import mix
 from tests.survey import write_catalog, write_stamp
@@ -43,6 +43,7 @@ class Made(NamedTuple):
 
     path: Path
     columns: NDArray[np.float32]
+    truth: NDArray[np.float32]
     says: Graph
     prior: Any
 
@@ -53,8 +54,9 @@ def made(root: Path, source: Source) -> Made:
     path = train_and_export(root / "photometry", source, parts, contrastive=True, preset="quick", epochs=20.0)
     galaxies = gather(parts.both, 0, source)
     prior = empirical_prior(bins_of(galaxies.target[galaxies.rows(TRAIN)]))
-    columns = galaxies.matrix(parts.both.needed)[galaxies.rows(TEST)]
-    return Made(path, columns, Graph(path.read_bytes(), "made", "cpu", 1), prior)
+    rows = galaxies.rows(TEST)
+    columns, truth = galaxies.matrix(parts.both.needed)[rows], galaxies.target[rows]
+    return Made(path, columns, truth, Graph(path.read_bytes(), "made", "cpu", 1), prior)
 
 
 def test_mock_galaxies_are_the_same_with_and_without_images(root: Path) -> None:
@@ -129,11 +131,15 @@ def test_survey_images_come_with_their_columns(tmp_path: Path) -> None:
 def test_values_are_taken_away_as_often_as_asked(source: Source) -> None:
     galaxies, names = gather(SETS["optical+ir"].both, 0, source), SETS["optical+ir"].both.needed
     there = np.isfinite(galaxies.matrix(names)[galaxies.rows(TRAIN)]).mean(0)
-    feed = MassFeed(galaxies, names, galaxies.rows(TRAIN), 1200, 1, (0.3, 0.1))
+    feed = MassFeed(galaxies, names, galaxies.rows(TRAIN), 1200, 1, 0.2)
     gone = torch.cat([torch.isnan(feed.batch(step).columns) for step in range(20)]).double().mean(0).numpy()
     for name, part, before in zip(names, gone, there, strict=True):
-        left = 0.9 * (0.7 if name in INFRARED else 1.0) * before
-        assert part == pytest.approx(1 - left, abs=0.015), name
+        groups = sum(name in group for group in GAPS)
+        assert part == pytest.approx(1 - 0.8**groups * before, abs=0.015), name
+    assert {name for name in names if name not in OPTIONAL} == {*MAGNITUDES, "EBV"}
+    lacking = with_gaps(galaxies, names, 0.2).matrix(names)
+    bare = np.isnan(lacking[:, [names.index(name) for name in INFRARED]]).all(1).mean()
+    assert bare == pytest.approx(0.2, abs=0.04), "what surveys lack together goes together"
     plain = MassFeed(galaxies, names, galaxies.rows(TRAIN), 1200, 1)
     rows = plain.batch(0).rows
     np.testing.assert_array_equal(plain.batch(0).columns, galaxies.matrix(names)[rows])
@@ -228,15 +234,22 @@ def test_each_part_sees_its_own_columns_alone(made: Made) -> None:
     assert (before["inner/log12"] != after["inner/log12"]).any(1).all()
 
 
-def test_missing_values_widen_the_posterior_and_stay_finite(made: Made) -> None:
+@pytest.mark.parametrize("group", [*GAPS[:6], OPTICAL + INFRARED], ids=" ".join)
+def test_missing_values_widen_the_posterior_and_stay_finite(made: Made, group: tuple[str, ...]) -> None:
+    """What networks learned to do without makes no galaxy odd, nor its interval wrong; an empty row is odd."""
     names = [column.name for column in library.find(made.path).card.columns]
     lacking = made.columns.copy()
-    lacking[:, [names.index(name) for name in INFRARED]] = np.nan
-    nothing = np.full_like(made.columns, np.nan)
-    for columns in (lacking, nothing):
-        said = made.says.run({"columns": columns})
-        assert all(np.isfinite(values).all() for values in said.values())
-        assert (said["ood"] > made.says.run({"columns": made.columns})["ood"]).mean() > 0.9
+    lacking[:, [names.index(name) for name in group]] = np.nan
+    before, after = (made.says.run({"columns": columns}) for columns in (made.columns, lacking))
+    assert all(np.isfinite(values).all() for values in after.values())
+    if not set(group) <= OPTIONAL:
+        assert (after["ood"] > 1).all()
+        return
+    assert (after["ood"] > 1).mean() < 0.05
+    width = [(said["p84"] - said["p16"]).mean() for said in (before, after)]
+    assert width[1] > width[0]
+    inside = np.mean((after["p16"] < made.truth) & (made.truth < after["p84"]))
+    assert inside == pytest.approx(0.68, abs=0.12)
 
 
 def test_rows_do_not_depend_on_their_batch(made: Made) -> None:

@@ -160,7 +160,7 @@ def informed(preset: str) -> Preset:
     UsageError
         For an unknown preset.
     """
-    return replace(lookup(PRESETS, preset, "preset"), blank=(0.0, 0.0))
+    return replace(lookup(PRESETS, preset, "preset"), blank=0.0)
 
 
 def gather_pairs(pairs: Sequence[Pair], source: Source, plan: Preset) -> Galaxies:

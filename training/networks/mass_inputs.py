@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-#: A missing value becomes this many standard deviations below the mean, where no measured one is.
-MISSING = -5.0
+#: A missing value becomes this many standard deviations from the mean. Measured ones end at `LOWEST_KNOWN`: the brightest
+#: galaxies of the sky are further from the mean of a deep sample.
+MISSING = -8.0
+LOWEST_KNOWN = -5.0
 #: Magnitude of one nanomaggy.
 _ZEROPOINT = 22.5
 
@@ -34,7 +36,8 @@ class StandardColumns(nn.Module):
         """Network input (N, K) of columns (N, K); NaN is a missing value."""
         missing = torch.isnan(columns)
         known = torch.where(missing, self.mean, columns)
-        return torch.where(missing, torch.full_like(known, MISSING), (known - self.mean) / self.std)
+        scaled = ((known - self.mean) / self.std).clamp(min=LOWEST_KNOWN)
+        return torch.where(missing, torch.full_like(known, MISSING), scaled)
 
 
 class MassPixels(nn.Module):

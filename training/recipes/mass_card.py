@@ -13,6 +13,7 @@ from galcli.training.recipes.mass_plan import (
     INFRARED,
     NONE_FROM,
     OPTICAL,
+    OPTIONAL,
     REDSHIFT,
     Inputs,
     Parts,
@@ -98,7 +99,7 @@ def fields(info: dict[str, Any], parts: Parts, contrastive: int) -> dict[str, An
     return pixels | {
         "name": name_of(inputs), "version": VERSION, "system": "mass", "prefix": PREFIX,
         "description": f"Stellar mass from {seen}: posterior, and what each of them tells",
-        "columns": [column(name, optional=name in INFRARED and info["preset"] != "published") for name in inputs.needed],
+        "columns": [column(name, name in OPTIONAL and not info["plan"]["published"]) for name in inputs.needed],
         "outputs": outputs(parts, contrastive),
         "training": training, "domain": {"column": f"{PREFIX}_OOD"}, "licence": "BSD-3-Clause", "citation": CITATION,
     }  # fmt: skip

@@ -25,6 +25,7 @@ from galcli.training.recipes import mass_card
 from galcli.training.recipes.mass_plan import (
     EXTINCTION,
     FRONT,
+    GAPS,
     GRID,
     INFRARED,
     MASSES,
@@ -42,6 +43,7 @@ from galcli.training.survey import USABLE, Reading, SurveyStamps, read_labels
 Singles = NDArray[np.float32]
 #: Columns that the mock survey is asked for, always the same ones, so that its stamps are made once.
 KNOWN = (*OPTICAL, EXTINCTION, *INFRARED, REDSHIFT, *MORPHOLOGY, TARGET)
+_GAPS_SEED = 5
 #: Where a galaxy is: learned from, looked at on the way, or kept for the figures; `UNUSED`: no mass, or no pixels.
 TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1
 
@@ -133,6 +135,12 @@ class Galaxies:
         """The same, rows that lack a value unused."""
         lacking = ~np.isfinite(self.matrix(names)).all(1)
         return replace(self, part=np.where(lacking, np.int8(UNUSED), self.part))
+
+    def without(self, names: tuple[str, ...], gone: NDArray[np.bool_]) -> Galaxies:
+        """The same, values (N, K) of some columns taken away."""
+        lacking = {name: np.where(gone[:, place], np.float32(np.nan), self.columns[name])
+                   for place, name in enumerate(names)}  # fmt: skip
+        return replace(self, columns=self.columns | lacking)
 
     def digest(self, names: tuple[str, ...]) -> str:
         """What they teach: other values of the same size must not go on with a training."""
@@ -282,7 +290,7 @@ class MassFeed:
         Galaxies to learn from.
     batch_size : int
     seed : int
-    blank : (float, float)
+    blank : float
         As in ``mass_plan.Preset``.
     """
 
@@ -291,7 +299,7 @@ class MassFeed:
     rows: NDArray[np.int64]
     batch_size: int
     seed: int
-    blank: tuple[float, float] = (0.0, 0.0)
+    blank: float = 0.0
 
     def __post_init__(self) -> None:
         self._matrix = torch.from_numpy(self.galaxies.matrix(self.names))
@@ -310,7 +318,10 @@ class MassFeed:
     def batch(self, step: int) -> MassBatch:
         """The batch of a step; depends on (seed, step) alone."""
         plain = self._images.batch(step) if self._images is not None else self._without_images(step)
-        columns = self._blanked(self._matrix[plain.rows], generator(self.seed, 4, step))
+        columns = self._matrix[plain.rows]
+        if self.blank:
+            gone = gaps(self.names, len(columns), self.blank, generator(self.seed, 4, step))
+            columns = torch.where(gone, torch.nan, columns)
         return MassBatch(**vars(plain), columns=columns)
 
     def _without_images(self, step: int) -> Batch:
@@ -318,15 +329,17 @@ class MassFeed:
         order = torch.randperm(len(self.rows), generator=generator(self.seed, epoch)).numpy()
         return bare(self._target, self.rows[order[position * self.batch_size : (position + 1) * self.batch_size]])
 
-    def _blanked(self, columns: Tensor, random: torch.Generator) -> Tensor:
-        """Columns of which some values are taken away."""
-        together, single = self.blank
-        if not together and not single:
-            return columns
-        infrared = torch.tensor([name in INFRARED for name in self.names])
-        gone = torch.rand(columns.shape, generator=random) < single
-        gone |= (torch.rand(len(columns), 1, generator=random) < together) & infrared
-        return torch.where(gone, torch.nan, columns)
+
+def gaps(names: tuple[str, ...], count: int, part: float, random: torch.Generator) -> Tensor:
+    """Which values (count, K) of some columns are taken away: each group of `GAPS` from a part of the galaxies."""
+    groups = torch.tensor([[name in group for name in names] for group in GAPS])
+    drawn = torch.rand(count, len(GAPS), generator=random) < part
+    return (drawn[:, :, None] & groups).any(1)
+
+
+def with_gaps(galaxies: Galaxies, names: tuple[str, ...], part: float) -> Galaxies:
+    """Galaxies that lack values as those do from which networks learn (see ``gaps``)."""
+    return galaxies.without(names, gaps(names, len(galaxies), part, generator(_GAPS_SEED)).numpy())
 
 
 def bare(target: Singles, rows: NDArray[np.int64]) -> Batch:

@@ -24,15 +24,18 @@ from galcli.training.progress import say
 from galcli.training.recipes import mass_card
 from galcli.training.recipes.asked import lookup
 from galcli.training.recipes.mass import load_mass, train_mass
-from galcli.training.recipes.mass_data import TEST, TRAIN, VALIDATION, Galaxies, Source, batches, gather
+from galcli.training.recipes.mass_data import TEST, TRAIN, VALIDATION, Galaxies, Source, batches, gather, with_gaps
 from galcli.training.recipes.mass_graph import ExportedColumns, ExportedImages, ExportedMass, Posterior
 from galcli.training.recipes.mass_measure import metrics
-from galcli.training.recipes.mass_plan import PRESETS, Inputs, Parts
-from galcli.training.recipes.mass_posterior import bins_of, centres, log_softmax
+from galcli.training.recipes.mass_plan import INFRARED, PRESETS, Inputs, Parts
+from galcli.training.recipes.mass_posterior import bins_of, centres, log_softmax, scores
+from galcli.training.recipes.mass_task import Learner, MassTask
 
 #: Training galaxies that fix the domain.
 REFERENCE = 4_000
 _BATCH = 64
+#: What the card tells of the training of the networks beside that from all inputs.
+_TOLD = ("inputs", "kind", "epochs")
 #: Logarithms of the temperatures that are tried.
 _TEMPERATURES = (-1.5, 1.5)
 
@@ -56,6 +59,12 @@ class Weights:
     both: Path
     parts: tuple[Path, ...] = ()
     representation: Path | None = None
+
+    @property
+    def others(self) -> dict[str, Path]:
+        """All but that from all inputs, by name."""
+        found = dict(zip(("first", "second"), self.parts, strict=False))
+        return found if self.representation is None else found | {"representation": self.representation}
 
 
 def export_mass(weights: Weights, galaxies: Galaxies, parts: Parts, out: Path) -> Card:
@@ -81,7 +90,8 @@ def export_mass(weights: Weights, galaxies: Galaxies, parts: Parts, out: Path) -
     """
     names = parts.both.needed
     module, info = _assemble(weights, galaxies, names)
-    sample = _Sample(galaxies, names)
+    lacking = with_gaps(galaxies, names, info["plan"]["blank"])  # what is missing has its place in domain and error bars
+    sample = _Sample(lacking, names)
     probe = sample.probe
     export.freeze(module, probe(2))
     draft = export.to_onnx(module, probe(2), module.output_names())
@@ -93,8 +103,7 @@ def export_mass(weights: Weights, galaxies: Galaxies, parts: Parts, out: Path) -
     module.calibrated.set(domain, conformal)
     graph = export.to_onnx(module, probe(2), module.output_names())
     error = proof.prove(module, graph, probe)
-    test = sample.measure(graph, TEST)
-    figures, told = metrics(test, galaxies, parts)
+    figures, told = _metrics(graph, module, galaxies, parts)
     found = {
         "metrics": figures,
         "calibration": told | {
@@ -114,11 +123,34 @@ def _assemble(
     weights: Weights, galaxies: Galaxies, names: tuple[str, ...]
 ) -> tuple[ExportedColumns | ExportedImages, dict[str, Any]]:  # fmt: skip
     both, inputs, info = load_mass(weights.both, names)
-    parts = [Posterior(load_mass(path, names)[0]) for path in weights.parts]
-    representation = None if weights.representation is None else load_mass(weights.representation, names)[0]
+    others = {name: load_mass(path, names) for name, path in weights.others.items()}
+    info["networks"] = {name: {key: told[key] for key in _TOLD} for name, (_, _, told) in others.items()}
+    networks = {name: network for name, (network, _, _) in others.items()}
+    representation = networks.pop("representation", None)
+    parts = [Posterior(network) for network in networks.values()]
     prior = empirical_prior(bins_of(galaxies.target[galaxies.rows(TRAIN)])).log_p
     kind = ExportedImages if inputs.images else ExportedColumns
     return kind(Posterior(both), parts, prior.tolist(), representation), info
+
+
+def _metrics(
+    graph: onnx.ModelProto, module: ExportedMass, galaxies: Galaxies, parts: Parts
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:  # fmt: skip
+    """Metrics and calibration of the card: on test galaxies as they are, without infrared, and of the representation."""
+    names = parts.both.needed
+    test = _Sample(galaxies, names).measure(graph, TEST)
+    infrared = np.array([name in INFRARED for name in names])
+    bare = None
+    if infrared.any() and not infrared[[name in parts.both.columns for name in names]].all():
+        gone = np.broadcast_to(infrared, (len(galaxies), len(names)))
+        bare = _Sample(galaxies.without(names, gone), names).measure(graph, TEST)
+    latent = None
+    if module.representation is not None:
+        rows = galaxies.rows(TEST)
+        with torch.inference_mode():
+            log_posterior = MassTask(galaxies, names).predict(Learner(module.representation), rows)
+        latent = scores(log_posterior, galaxies.target[rows])
+    return metrics(test, bare, latent, galaxies, parts)
 
 
 @dataclass(frozen=True)
@@ -214,6 +246,8 @@ def train_and_export(
     """
     plan = lookup(PRESETS, preset, "preset")
     galaxies = gather(parts.both, plan.images if parts.both.images else plan.objects, source, split)
+    if plan.published:
+        galaxies = galaxies.complete(parts.both.needed)
     networks: dict[str, Inputs] = {"both": parts.both}
     if parts.second is not None:
         networks |= {"first": parts.first, "second": parts.second}

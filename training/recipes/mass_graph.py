@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from galcli.training.networks.calibrated import LANES, Calibrated
 from galcli.training.networks.mass import BINS, LOWEST, STEP, centres
+from galcli.training.networks.mass_inputs import MISSING
 from galcli.training.recipes.mass_network import Prepared
 
 #: Log posterior of the idle bins that fill registers, in which nothing is.
@@ -103,7 +104,8 @@ class ExportedMass(nn.Module):
         """All outputs, in the order of ``output_names``."""
         images, numbers = self.both.prepared.prepare(pixels, valid, columns)
         log, features = self.both(images, numbers)
-        features = torch.cat([numbers, features], 1)
+        there = torch.where(numbers == MISSING, torch.zeros_like(numbers), numbers)
+        features = torch.cat([there, features], 1)  # lacking what it learned to do without makes no galaxy odd
         error, distance = self.calibrated(features, front)
         p = log.exp()
         below = p[:, :BINS].cumsum(1)

@@ -15,16 +15,25 @@ from galcli.training.recipes.mass_plan import FRONT, Parts
 from galcli.training.recipes.mass_posterior import LEVELS, Scores, bins_of, scores
 
 Values = dict[str, NDArray[Any]]
+_RMSE, _COVERAGE, _INSIDE = "LOGM_MEAN rmse", "LOGM_MEAN coverage of the 68 % interval", "inside the domain"
+#: Figures that are told of galaxies without infrared, too.
+_BARE = frozenset((_RMSE, _COVERAGE, _INSIDE))
 _LOGS = ("inner/log1", "inner/log2", "inner/log12")
 
 
-def metrics(test: Values, galaxies: Galaxies, parts: Parts) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def metrics(
+    test: Values, bare: Values | None, latent: Scores | None, galaxies: Galaxies, parts: Parts
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:  # fmt: skip
     """Metrics of the card, and what its calibration tells beside.
 
     Parameters
     ----------
     test : dict of str to ndarray (N, ...)
         Outputs of the graph for the test galaxies.
+    bare : dict of str to ndarray (N, ...), or None
+        The same of these galaxies without their infrared values.
+    latent : Scores or None
+        Of the posterior from the representation of causal tests.
     galaxies : Galaxies
     parts : Parts
 
@@ -37,6 +46,12 @@ def metrics(test: Values, galaxies: Galaxies, parts: Parts) -> tuple[list[dict[s
     truth = galaxies.target[galaxies.rows(TEST)]
     found = scores(test["inner/log12"], truth)
     figures = list(_of_posterior(found, test, truth))
+    if bare is not None:
+        of_bare = _of_posterior(scores(bare["inner/log12"], truth), bare, truth)
+        figures += [(f"{name} without infrared", value, unit) for name, value, unit in of_bare if name in _BARE]
+    if latent is not None:
+        figures += [("SCL_LATENT cross-entropy", latent.cross_entropy, "nat"),
+                    ("SCL_LATENT sigma_mad", latent.sigma_mad, "dex")]  # fmt: skip
     if parts.second is not None:
         figures += _of_information(test, galaxies, truth)
     common: dict[str, Any] = {"sample": f"test galaxies of the {galaxies.name}", "objects": len(truth)}
@@ -48,18 +63,18 @@ def metrics(test: Values, galaxies: Galaxies, parts: Parts) -> tuple[list[dict[s
 
 def _of_posterior(found: Scores, test: Values, truth: NDArray[np.float32]) -> Iterator[tuple[str, float, str | None]]:
     residual = test["mean"].astype(np.float64) - truth
-    yield "LOGM_MEAN rmse", float(np.sqrt(np.mean(residual**2))), "dex"
+    yield _RMSE, float(np.sqrt(np.mean(residual**2))), "dex"
     yield "LOGM_MEAN rmse of the mean", float(truth.std()), "dex"
     yield "LOGM_MEAN bias", found.bias, "dex"
     yield "LOGM_MEAN sigma_mad", found.sigma_mad, "dex"
     yield "LOGM_MEAN outliers beyond 3 sigma_mad", found.outliers, None
-    yield "LOGM_MEAN coverage of the 68 % interval", calibrate.coverage(residual, test["err"]), None
+    yield _COVERAGE, calibrate.coverage(residual, test["err"]), None
     yield "posterior CRPS", found.crps, "dex"
     yield "posterior cross-entropy", found.cross_entropy, "nat"
     for level, part in zip(LEVELS, found.coverage, strict=True):
         yield f"posterior coverage of the {100 * level:.0f} % interval", part, None
     yield "posterior largest deviation of the PIT from 0.1", max(abs(part - 0.1) for part in found.pit), None
-    yield "inside the domain", float(np.mean(test["ood"] <= 1)), None
+    yield _INSIDE, float(np.mean(test["ood"] <= 1)), None
 
 
 def _of_information(

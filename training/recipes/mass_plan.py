@@ -14,12 +14,20 @@ FRONT = "flux:ugriz"
 GRID = (64, 0.396)
 #: Columns of SDSS, MPA-JHU and AllWISE. The errors of W3 are left out, as published.
 MAGNITUDES = tuple(f"petroMag_{band}" for band in BANDS)
-OPTICAL = (*MAGNITUDES, *(f"petroMagErr_{band}" for band in BANDS))
 INFRARED = ("w1mpro", "w2mpro", "w3mpro", "w1sigmpro", "w2sigmpro")
+ERRORS = tuple(f"petroMagErr_{band}" for band in BANDS)
+OPTICAL = (*MAGNITUDES, *ERRORS)
 EXTINCTION, REDSHIFT, TARGET = "EBV", "Z", "lgm_tot_p50"
 MORPHOLOGY = tuple(
     f"{name}_{band}" for name in ("Sersic_n", "expAB", "petroR50", "petroR90") for band in BANDS
 )  # fmt: skip
+#: Columns that surveys lack together: networks learn to do without each of these groups, and without several at once.
+GAPS = (
+    INFRARED, ("w1mpro", "w1sigmpro"), ("w2mpro", "w2sigmpro"), ("w3mpro",), ("w1sigmpro", "w2sigmpro"),
+    ERRORS, *((name,) for name in ERRORS),
+)  # fmt: skip
+#: What a network can do without.
+OPTIONAL = frozenset(name for group in GAPS for name in group)
 #: Values of this size or larger mean none.
 NONE_FROM = 9000.0
 #: Range of log10 masses that are learned from; the authors' cuts in magnitude and redshift are the catalogue's to make.
@@ -139,22 +147,22 @@ class Preset:
         keep their size, and the epoch is kept whose validation galaxies had the most probable masses.
     iterations : int or None
         Steps, instead of epochs.
-    blank : tuple of (float, float)
-        Parts of the galaxies of which, in training, all infrared values are taken away, and any other value.
+    blank : float
+        Part of the galaxies from which, in training and in calibration, a group of `GAPS` is taken; each group by itself.
     """
 
     objects: int
     images: int
     batch: tuple[int, int] = (128, 64)
     contrastive: int = 64
-    epochs: tuple[float, float] = (60.0, 4.0)
+    epochs: tuple[float, float] = (60.0, 3.0)
     lr: tuple[float, float] = (1e-3, 5e-4)
     schedule: ScheduleName = "warm_cosine"
     optimizer: OptimizerName = "adamw"
     weight_decay: float = 1e-2
     published: bool = False
     iterations: int | None = None
-    blank: tuple[float, float] = (0.05, 0.02)
+    blank: float = 0.04
 
     def length(self, images: bool) -> float:
         """Passes over the galaxies."""
@@ -168,6 +176,6 @@ class Preset:
 PRESETS = {
     "default": Preset(65_536, 40_960),
     "published": Preset(393_219, 393_219, (128, 128), lr=(1e-4, 1e-4), schedule="third", optimizer="adam",
-                        weight_decay=0.0, published=True, iterations=180_000, blank=(0.0, 0.0)),
+                        weight_decay=0.0, published=True, iterations=180_000, blank=0.0),
     "quick": Preset(8_192, 1_024, epochs=(12.0, 2.0)),
 }  # fmt: skip
