@@ -111,7 +111,7 @@ class Running:
 
     def end(self) -> tuple[int, str]:
         """Exit code, and what was said."""
-        _, err = self.process.communicate(timeout=120)
+        _, err = self.process.communicate(timeout=300)
         return self.process.returncode, err
 
 

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing.connection
 import os
 import re
 import shlex
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from galcli import interrupts
 from galcli.errors import DeviceError, OutputError
 from galcli.predict.engine import Engine
 from galcli.predict.options import PredictOptions
 from galcli.predict.plan import Plan
+from galcli.predict.process import ENDING, Process, without_signals, work_apart
 from galcli.predict.sites import Site
 from galcli.predict.tile import TileReport
-from galcli.predict.worker import Assignment, make_tile, work
+from galcli.predict.worker import Assignment, make_tile
 from galcli.sky.tiles import Tile
 
 #: Tiles handed to a site for each of its workers: one in work, one on its way.
@@ -37,8 +34,6 @@ AHEAD = 2
 HEARTBEAT, SILENCE = 2, 60
 #: Seconds after which Parsl asks for the first jobs, and between two looks at what has become of them.
 LOOK = 1
-#: Seconds in which a process of this machine has to end once it is told to.
-ENDING = 2.0
 #: Characters of Parsl's messages that are shown, the last ones: they hold the output of whole jobs.
 _SHOWN = 300
 
@@ -135,9 +130,9 @@ class PoolCrew:
             for number in range(workers)
         ]
         self.slots = workers
-        self._all = [_Process(assignment) for assignment in assignments]
+        self._all = [Process(assignment) for assignment in assignments]
         self._idle = deque(self._all)
-        self._busy: dict[Future[TileReport], _Process] = {}
+        self._busy: dict[Future[TileReport], Process] = {}
 
     def submit(self, tile: Tile) -> Future[TileReport]:
         """See `Crew`."""
@@ -168,70 +163,14 @@ class PoolCrew:
             process.close(until)
 
 
-class _Process:
-    """A pool of one process, which lives as long as this process holds the other end of a pipe."""
-
-    def __init__(self, assignment: Assignment) -> None:
-        self._assignment = assignment
-        self._start()
-
-    def _start(self) -> None:
-        spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks and the GPU's state
-        self._read, self._held = spawn.Pipe(duplex=False)
-        with _without_signals(*interrupts.SIGNALS):
-            self._pool = ProcessPoolExecutor(1, spawn, initializer=_end_with, initargs=(self._read,))
-
-    def submit(self, tile: Tile) -> Future[TileReport]:
-        with _without_signals(*interrupts.SIGNALS):
-            try:
-                return self._pool.submit(work, self._assignment, tile)
-            except BrokenExecutor:  # it died with nothing to do
-                self.restart()
-                return self._pool.submit(work, self._assignment, tile)
-
-    def restart(self) -> None:
-        self.tell_to_end()
-        self.close(time.monotonic() + ENDING)
-        self._start()
-
-    def tell_to_end(self) -> None:
-        self._held.close()
-
-    def close(self, until: float) -> None:
-        # One that hangs in C code holds Python's lock, so that no thread of it sees the pipe.
-        for process in list((self._pool._processes or {}).values()):
-            if not multiprocessing.connection.wait([process.sentinel], max(until - time.monotonic(), 0)):
-                process.kill()
-        self._pool.shutdown(cancel_futures=True)
-        self._read.close()
-
-
-def _end_with(pipe: Connection) -> None:
-    """End this process when the other end of the pipe is closed: by the parent, or by its death."""
-
-    def wait() -> None:
-        try:
-            pipe.recv_bytes()
-        except (EOFError, OSError):
-            os._exit(1)
-
-    threading.Thread(target=wait, name="galcli-parent", daemon=True).start()
-
-
-@contextmanager
-def _without_signals(*numbers: int) -> Iterator[None]:
-    """Processes and threads begun here never see these signals, which this process is to obey; it gets them afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class SiteCrew:
-    """Workers that Parsl starts, here or through a batch system."""
+    """Workers that Parsl starts, here or through a batch system.
 
-    loses_answers = True  # Parsl hands them on from a thread of the worker, which is at the next tile by then
+    Each makes its tiles in a process of its own (``work_apart``): all workers of a node share Parsl's queues, which one
+    that is killed at the wrong moment leaves locked, so that none of the others would ever be heard again.
+    """
+
+    loses_answers = True  # a node or the network may be lost
 
     def __init__(self, site: Site, assignment: Assignment, folder: Path) -> None:
         import parsl.errors
@@ -253,14 +192,14 @@ class SiteCrew:
         config = Config(executors=[self._parsl], run_dir=str(self._folder), strategy_period=LOOK, usage_tracking=0)
         try:
             # Parsl itself ends its processes by SIGTERM.
-            with _without_signals(signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+            with without_signals(signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
                 self._executor: Any = ParslPoolExecutor(config=config)
         except self._failed as error:
             raise self._no_workers(error) from error
 
     def submit(self, tile: Tile) -> Future[TileReport]:
         """See `Crew`."""
-        future: Future[TileReport] = self._executor.submit(work, self._assignment, tile)
+        future: Future[TileReport] = self._executor.submit(work_apart, self._assignment, tile)
         return future
 
     def result(self, future: Future[TileReport]) -> TileReport:
