@@ -111,7 +111,7 @@ class Running:
 
     def end(self) -> tuple[int, str]:
         """Exit code, and what was said."""
-        _, err = self.process.communicate(timeout=300)
+        _, err = self.process.communicate(timeout=240)
         return self.process.returncode, err
 
 

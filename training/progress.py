@@ -80,7 +80,7 @@ class Reporter:
 
 def say(line: str) -> None:
     """Print one line to standard error."""
-    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

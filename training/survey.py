@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from galcli import interrupts
 from galcli.cutouts.batch import CutoutRequest, CutoutSource, Failures
 from galcli.cutouts.resolve import find_source
 from galcli.errors import InputError
@@ -26,6 +27,8 @@ from galcli.training.data import Stamps
 
 Labels = dict[str, NDArray[np.float32]]
 _READ = 256
+#: Catalogue rows in memory at a time.
+_ROWS = 65_536
 #: Label that is 1 where a row has usable pixels, else NaN.
 USABLE = "usable"
 
@@ -174,7 +177,8 @@ class SurveyStamps:
 
 
 def read_labels(
-    catalog: Catalog, columns: Mapping[str, str], option: str = "--label-columns", limit: int | None = None
+    catalog: Catalog, columns: Mapping[str, str], option: str = "--label-columns",
+    rows: NDArray[np.int64] | None = None,
 ) -> tuple[Labels, NDArray[np.int64]]:  # fmt: skip
     """Columns of numbers, and where the rows are.
 
@@ -185,8 +189,8 @@ def read_labels(
         Label name to catalogue column.
     option : str
         Where columns are named, for messages.
-    limit : int, optional
-        First rows only.
+    rows : ndarray (N,), int64, optional
+        Rows in ascending order; all of them by default.
 
     Returns
     -------
@@ -205,14 +209,34 @@ def read_labels(
     except InputError as error:
         hint = f"tell with {option} where to find {', '.join(columns)}, in this order"
         raise InputError(error.message, hint) from error
-    stop = catalog.nrows if limit is None else min(limit, catalog.nrows)
-    parts = list(catalog.chunks(list(dict.fromkeys(found.values())), stop=stop))
+    parts = list(stream(catalog, list(dict.fromkeys(found.values())), rows))
     labels, places = {}, [healpix.pixel(part["ra"], part["dec"]) for part in parts]
     for name, column in found.items():
         null = catalog.column_meta(column).null
         values = [_numbers(part[column], null, column, option) for part in parts]
         labels[name] = np.concatenate(values) if values else np.zeros(0, np.float32)
     return labels, np.concatenate(places) if places else np.zeros(0, np.int64)
+
+
+def stream(
+    catalog: Catalog, names: Sequence[str], rows: NDArray[np.int64] | None = None
+) -> Iterator[NDArray[Any]]:  # fmt: skip
+    """Rows of a catalogue, some thousands at a time, as `Catalog.dtype` has them.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    names : sequence of str
+        Columns.
+    rows : ndarray (N,), int64, optional
+        Rows in ascending order; all of them by default.
+    """
+    if rows is None:
+        yield from catalog.chunks(names)
+        return
+    for first in range(0, len(rows), _ROWS):
+        interrupts.check()
+        yield catalog.read(rows[first : first + _ROWS], names)
 
 
 def catalogue_rows(path: Path, reading: Reading) -> NDArray[Any]:

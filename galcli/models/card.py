@@ -157,6 +157,8 @@ class Output(_Part):
             raise ValueError(f"column {self.column} has labels, so its dtype must be A<width>")
         if self.labels is None and self.dtype[0] == "A":
             raise ValueError(f"text column {self.column} needs labels")
+        if self.shape and (min(self.shape) < 1 or self.shape == (1,)):  # FITS knows no vectors of one number
+            raise ValueError(f"column {self.column} has shape {list(self.shape)}; that of one number is []")
         if self.axis is not None and not self.sky_offset:
             raise ValueError(f"column {self.column} has an axis, so it is a sky_offset")
         if len({card.keyword for card in self.header}) < len(self.header):

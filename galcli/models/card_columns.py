@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
@@ -28,7 +29,12 @@ class Alias(BaseModel):
 
 
 class InputColumn(BaseModel):
-    """A catalogue column the model wants beside (or instead of) pixels."""
+    """A catalogue column the model wants beside (or instead of) pixels.
+
+    `low`, `high` and `limit` hold for what the graph takes, in its quantity and unit, whatever the catalogue holds.
+    Sentinels need no word in the card: -9999 and 9999 in the catalogue's own numbers, of magnitudes also 99 and 999 with
+    either sign, are none.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,17 +43,30 @@ class InputColumn(BaseModel):
     quantity: Quantity = Field(description="what the graph takes: a flux, a magnitude, or a number as it is")
     system: System | None = Field(default=None, description="of a flux or magnitude")
     unit: str | None = Field(
-        default=None, description="mag; nanomaggy, maggy, Jy, mJy, uJy or nJy; of a value any unit, or none"
+        default=None,
+        description="mag; nanomaggy, maggy, Jy, mJy, uJy or nJy; of a value any unit, '' for a number that has none "
+        "(a catalogue column in mag or km/s is refused), or null: the catalogue's unit does not matter",
     )
     missing: Literal["null", "nan"] = Field(
         default="null", description="null: a missing value nulls the row (MISSING_COLUMN); nan: the graph takes NaN"
     )
+    low: FiniteFloat | None = Field(
+        default=None, description="a number that is this or less is none: 0 for magnitudes, errors and sizes"
+    )
+    high: FiniteFloat | None = Field(default=None, description="a number that is this or more is none")
     limit: Annotated[FiniteFloat, Field(gt=0)] | None = Field(
-        default=None, description="a number whose absolute value is at least this is none (-9999 in many catalogues)"
+        default=None, description="the same as low = -limit and high = limit"
     )
     ab_minus_vega: FiniteFloat | None = Field(
         default=None, description="m_AB - m_Vega of the band, for catalogues in the other system"
     )
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """What the graph takes lies between these."""
+        limit = inf if self.limit is None else self.limit
+        low, high = -inf if self.low is None else self.low, inf if self.high is None else self.high
+        return max(low, -limit), min(high, limit)
 
     @property
     def ways(self) -> tuple[Alias, ...]:
@@ -56,7 +75,7 @@ class InputColumn(BaseModel):
 
     def _settled(self, alias: Alias) -> Alias:
         quantity = alias.quantity or self.quantity
-        unit = alias.unit or (self.unit if quantity == self.quantity else None)
+        unit = alias.unit if alias.unit is not None or quantity != self.quantity else self.unit
         system = None if quantity == "value" else alias.system or self.system
         unit = "mag" if quantity == "mag" and unit is None else unit
         return Alias(name=alias.name, quantity=quantity, system=system, unit=unit)
@@ -70,6 +89,8 @@ class InputColumn(BaseModel):
             raise ValueError(f"column {self.name} is a value, which has no photometric system")
         if self.quantity == "value" and self.ab_minus_vega is not None:
             raise ValueError(f"column {self.name} is a value, which has no ab_minus_vega")
+        if self.range[0] >= self.range[1]:
+            raise ValueError(f"column {self.name} leaves no number between low and high")
         for way in ways:
             if fault := self._fault(way):
                 raise ValueError(f"column {way.name} {fault}")

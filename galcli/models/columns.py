@@ -12,11 +12,18 @@ from numpy.typing import NDArray
 from galcli.errors import InputError
 from galcli.models.card import Card
 from galcli.models.card_columns import Alias, InputColumn
-from galcli.models.units import Mismatch, factor_between, photometric
+from galcli.models.units import Mismatch, factor_between, photometric, says_nothing
 from galcli.sky.catalog import Catalog, ColumnMeta
 
 #: Magnitude of one nanomaggy.
 ZEROPOINT = 22.5
+#: Numbers of a catalogue, with either sign, that are none in whatever unit they stand: -9999 of SDSS, MPA-JHU and GAMA,
+#: and of magnitudes 99 of SExtractor and -999 of LAMBDAR.
+SENTINELS = {"mag": (99.0, 999.0, 9999.0), "flux": (9999.0,), "value": (9999.0,)}
+#: Nothing is so bright or so faint, mag.
+NO_MAGNITUDE = 90.0
+#: Columns of one letter that are magnitudes where their neighbours stand beside them.
+_BANDS, _NEIGHBOURS = tuple("ugrizy"), "gr"
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class BoundColumn:
         The same of the unit that the card wants.
     shift : float
         What brings its magnitudes to the system that the card wants.
+    unclear : str
+        The catalogue's unit, where the column is taken as the card says because nobody understands it; else ''.
     """
 
     wanted: InputColumn
@@ -50,6 +59,7 @@ class BoundColumn:
     factor: float = 1.0
     wanted_factor: float = 1.0
     shift: float = 0.0
+    unclear: str = ""
 
     def take(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Values (N,) of the catalogue as the card wants them, float32; NaN where there are none."""
@@ -57,11 +67,14 @@ class BoundColumn:
         missing = ~np.isfinite(numbers)
         if self.null is not None:
             missing |= values == self.null
-        if self.wanted.limit is not None and self.found.quantity == self.wanted.quantity:
-            # Sentinels stand as they are in any unit; values are told from them in the unit of the card.
-            missing |= np.abs(numbers * min(1.0, self.factor / self.wanted_factor)) >= self.wanted.limit
+        missing |= np.isin(np.abs(numbers), SENTINELS[self.found.quantity or self.wanted.quantity])
+        if self.found.quantity == "mag":  # before it becomes a flux that looks like any other
+            missing |= np.abs(numbers * self.factor) >= NO_MAGNITUDE
+        low, high = self.wanted.range
         with np.errstate(all="ignore"):  # what has no logarithm, or is no float32, is missing
-            taken = np.where(missing, np.nan, self._converted(numbers)).astype(np.float32)
+            converted = self._converted(numbers)
+            missing |= (converted <= low) | (converted >= high)
+            taken = np.where(missing, np.nan, converted).astype(np.float32)
         taken[~np.isfinite(taken)] = np.nan
         return taken
 
@@ -81,16 +94,23 @@ class BoundColumn:
     @property
     def told(self) -> str:
         """Column and unit, such as ``FLUX_R [nanomaggy, AB]``."""
-        unit, system = self.found.unit or "", self.found.system or ""
-        words = ", ".join(word for word in (unit, "" if system.lower() in unit.lower() else system) if word)
-        return f"{self.name} [{words}]" if words else self.name
+        return f"{self.name} [{self._scale}]" if self._scale else self.name
 
     @property
-    def changed(self) -> bool:
-        """Whether it is called otherwise in the catalogue, or converted."""
-        return self.name.upper() != self.wanted.name.upper() or (
-            (self.found.quantity, self.factor, self.shift) != (self.wanted.quantity, self.wanted_factor, 0.0)
-        )
+    def _scale(self) -> str:
+        """Unit and system, such as ``nanomaggy, AB``."""
+        unit, system = self.found.unit or "", self.found.system or ""
+        return ", ".join(word for word in (unit, "" if system.lower() in unit.lower() else system) if word)
+
+    @property
+    def change(self) -> str:
+        """Where it comes from if the catalogue calls it otherwise, gives it otherwise or in an odd unit; else ''."""
+        if self.unclear:
+            taken = self._scale or "a number without a unit"
+            return f"{self.wanted.name} from {self.name} (unit {self.unclear!r} not understood; taken as {taken})"
+        scales = (self.found.quantity, self.factor, self.shift), (self.wanted.quantity, self.wanted_factor, 0.0)
+        same = self.name.upper() == self.wanted.name.upper() and scales[0] == scales[1]
+        return "" if same else f"{self.wanted.name} from {self.told}"
 
 
 @dataclass(frozen=True)
@@ -138,12 +158,18 @@ class CatalogColumns:
         return {column.wanted.name: column.told for column in self.bound}
 
     def changes(self) -> list[str]:
-        """The columns that the catalogue calls or gives otherwise, such as ``petroMag_r from FLUX_R [nanomaggy, AB]``."""
-        return [f"{column.wanted.name} from {column.told}" for column in self.bound if column.changed]
+        """The columns that the catalogue calls or gives otherwise, such as ``petroMag_r from FLUX_R [nanomaggy, AB]``.
+
+        And those with a unit that is not understood: ``r from R (unit 'furlong' not understood; taken as mag, AB)``.
+        """
+        return [column.change for column in self.bound if column.change]
 
 
 def bind_columns(card: Card, catalog: Catalog, mapped: Mapping[str, str]) -> CatalogColumns:
     """Find the columns of a card in a catalogue.
+
+    The catalogue's unit decides what a column is; without one, or where it is not understood, the card does. A column of
+    one letter, ``z``, beside ``g`` and ``r`` is the magnitude of a band and nothing else, unless the user names it.
 
     Parameters
     ----------
@@ -161,11 +187,10 @@ def bind_columns(card: Card, catalog: Catalog, mapped: Mapping[str, str]) -> Cat
     InputError
         If the catalogue lacks a column, or has it in a form or unit that the model cannot take.
     """
-    known = {name.upper() for name in catalog.names}
     places: list[tuple[InputColumn, Alias]] = []
     absent: list[InputColumn] = []
     for column in card.columns:
-        if way := _way(column, known, mapped.get(column.name.upper())):
+        if way := _way(column, catalog.names, mapped.get(column.name.upper())):
             places.append((column, way))
         else:
             absent.append(column)
@@ -174,12 +199,29 @@ def bind_columns(card: Card, catalog: Catalog, mapped: Mapping[str, str]) -> Cat
     return CatalogColumns(tuple(_bind(card, catalog, column, way) for column, way in places))
 
 
-def _way(column: InputColumn, known: set[str], named: str | None) -> Alias | None:
+def _way(column: InputColumn, names: Sequence[str], named: str | None) -> Alias | None:
     """What the user names or, in their order, the first name that the catalogue has, with what it holds by the card."""
     if named is None:
-        return next((way for way in column.ways if way.name.upper() in known), None)
+        return next((way for way in column.ways if _is_there(way, names)), None)
     like = next((way for way in column.ways if way.name.upper() == named.upper()), column.ways[0])
     return _called(like, named)
+
+
+def _is_there(way: Alias, names: Sequence[str]) -> bool:
+    """Whether the catalogue has a column of that name, and no magnitude of a band stands there instead of a value."""
+    name = _spelled(way.name, names)
+    return name is not None and not (way.quantity == "value" and _is_band(name, names))
+
+
+def _spelled(name: str, names: Sequence[str]) -> str | None:
+    """A column as the catalogue spells it (`Catalog.find`); None where it has none."""
+    return name if name in names else next((other for other in names if other.upper() == name.upper()), None)
+
+
+def _is_band(name: str, names: Sequence[str]) -> bool:
+    """Whether a column is called as a band, and spelled as those beside it are."""
+    beside = _NEIGHBOURS if name.islower() else _NEIGHBOURS.upper()
+    return name.lower() in _BANDS and all(other in names for other in beside)
 
 
 def _called(way: Alias, name: str) -> Alias:
@@ -190,8 +232,10 @@ def _called(way: Alias, name: str) -> Alias:
 def _absence(card: Card, catalog: Catalog, absent: Sequence[InputColumn]) -> InputError:
     """Names every column that is absent, and all names that were looked for."""
     looked = [f"{c.name} (or {', '.join(a.name for a in c.aliases)})" if c.aliases else c.name for c in absent]
+    bands = ", ".join(name for column in absent if (name := _spelled(column.name, catalog.names)))
+    told = f"; {bands} beside g and r is the magnitude of a band" if bands else ""
     return InputError(
-        f"{catalog.where}: {card.name} needs column{'s' * (len(absent) > 1)} {', '.join(looked)}",
+        f"{catalog.where}: {card.name} needs column{'s' * (len(absent) > 1)} {', '.join(looked)}{told}",
         f"where it is called otherwise, name it with --map {absent[0].name}=COLUMN",
     )
 
@@ -210,22 +254,22 @@ def _bind(card: Card, catalog: Catalog, column: InputColumn, way: Alias) -> Boun
     try:
         return _measured(bound, meta) if column.quantity == "value" else _photometric(bound, meta)
     except Mismatch as error:
-        what = {"mag": "magnitudes", "flux": "fluxes", "value": column.unit or "numbers"}[column.quantity]
+        value = f"in {column.unit}" if column.unit else "as a number without a unit"
+        what = {"mag": "in magnitudes", "flux": "in fluxes", "value": value}[column.quantity]
         raise InputError(
-            f"{catalog.where}: column {name} is in {meta.unit}{error}, but {card.name} takes {column.name} in {what}",
+            f"{catalog.where}: column {name} is in {meta.unit}{error}, but {card.name} takes {column.name} {what}",
             f"correct the unit in the catalogue, or {hint}",
         ) from error
 
 
 def _measured(bound: BoundColumn, meta: ColumnMeta) -> BoundColumn:
     """A value: its unit becomes that of the card where both are known."""
-    unit = bound.found.unit
-    factor = factor_between(meta.unit, bound.wanted.unit)
-    if factor is None:  # what the catalogue says is not understood
-        factor = factor_between(unit, bound.wanted.unit) or 1.0
-    else:
-        unit = meta.unit
-    return replace(bound, found=bound.found.model_copy(update={"unit": unit}), factor=factor)
+    unit, wanted = bound.found.unit, bound.wanted.unit
+    factor = factor_between(meta.unit, wanted)
+    if factor is not None:
+        return replace(bound, found=bound.found.model_copy(update={"unit": meta.unit}), factor=factor)
+    unclear = "" if wanted is None or says_nothing(meta.unit) or meta.unit == wanted else meta.unit
+    return replace(bound, factor=factor_between(unit, wanted) or 1.0, unclear=unclear)
 
 
 def _photometric(bound: BoundColumn, meta: ColumnMeta) -> BoundColumn:
@@ -242,7 +286,8 @@ def _photometric(bound: BoundColumn, meta: ColumnMeta) -> BoundColumn:
         if wanted.ab_minus_vega is None:
             raise Mismatch(f" ({way.system}), its card does not tell how far that is from {wanted.system}")
         shift = wanted.ab_minus_vega if wanted.system == "AB" else -wanted.ab_minus_vega
-    return replace(bound, found=way, factor=factor, wanted_factor=_factor(wanted.ways[0]), shift=shift)
+    unclear = "" if said is not None or says_nothing(meta.unit) else meta.unit
+    return replace(bound, found=way, factor=factor, wanted_factor=_factor(wanted.ways[0]), shift=shift, unclear=unclear)
 
 
 def _factor(way: Alias) -> float:

@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 #: Flux density of AB magnitude 0, Jy (Oke & Gunn 1983: m = -2.5 log10(f / (erg/s/cm2/Hz)) - 48.6).
 AB_JANSKY = 10 ** (23 - 0.4 * 48.6)
 
-#: Spellings of maggies and magnitudes that astropy does not know.
-_MAGGIES = re.compile(r"\b(nano|micro|milli|n|u|m)?(?:maggies|maggy|mgy)\b", re.IGNORECASE)
-_MAGNITUDES = re.compile(r"\b(?:magnitudes?|mags?|luptitudes?)\b", re.IGNORECASE)
+#: Spellings that astropy does not know; MJy is a million Jy, whatever else is written in capitals.
+_PREFIXED = r"\b(nano|micro|milli|n|u|m)?"
+_MAGGIES = re.compile(_PREFIXED + r"(?:maggies|maggy|mgy)\b", re.IGNORECASE)
+_JANSKYS = re.compile(r"\b((?i:nano|micro|milli)|n|u|m)?(?:[Jj]anskys?|Jy)\b")
+_MAGNITUDES = re.compile(r"\b(?:asinh[\s_]*)?(?:magnitudes?|mags?|luptitudes?)\b", re.IGNORECASE)
+_COUNTS = re.compile(r"\b(?:(?:counts?|adus?|dns?|electrons?|photons?)\b|e-)", re.IGNORECASE)
+_LOGARITHM = re.compile(r"\b(?:log(?:10)?|dex)\s*[\[(].*", re.IGNORECASE)
 _PREFIXES = {"": "", "n": "n", "nano": "n", "u": "u", "micro": "u", "m": "m", "milli": "m"}
 #: A photometric system before or after a unit.
 _SYSTEM = re.compile(
-    r"^(?:(AB|Vega)[\s_]*(?=(?:n|nano)?mag|mgy))?(.*?)(?:(?:[\s_\[(]+|(?<=mag)|\b)(AB|Vega)[\])]?)?$", re.IGNORECASE
+    r"^(?:(AB|Vega|ST)[\s_]*(?=(?:n|nano)?mag|mgy))?(.*?)(?:(?:[\s_\[(]+|(?<=mag)|\b)(AB|Vega|ST)[\])]?)?$",
+    re.IGNORECASE,
 )
+#: What stands for no unit.
+_NOTHING = re.compile(r"[-\s]*|1|none|null|n/?a|unit-?less|dimension-?less|(?:pure )?number", re.IGNORECASE)
 
 
 class Mismatch(ValueError):  # noqa: N818 - the name says what is wrong
@@ -34,6 +41,11 @@ class Photometric(NamedTuple):
     quantity: Literal["flux", "mag"]
     system: System | None
     factor: float
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a unit is blank, or a word for none."""
+    return _NOTHING.fullmatch(text.strip(" []")) is not None
 
 
 def photometric(text: str) -> Photometric | None:
@@ -52,18 +64,17 @@ def photometric(text: str) -> Photometric | None:
     Raises
     ------
     Mismatch
-        If it is the unit of something else.
+        If it is the unit of something else: counts, logarithms, magnitudes of the ST system.
     """
-    found = _SYSTEM.match(text.strip(" []"))
-    assert found is not None  # it matches any line
-    before, core, after = found.groups()
-    word = (before or after or "").upper()
-    system: System | None = {"AB": "AB", "VEGA": "Vega"}.get(word)  # type: ignore[assignment]
+    word, core = _parted(text)
     unit = _unit(core)
     if unit is None:
         return None
     from astropy import units
 
+    system: System | None = {"AB": "AB", "VEGA": "Vega"}.get(word)  # type: ignore[assignment]
+    if word == "ST":
+        raise Mismatch("")
     if unit in (units.mag, units.mmag):
         return Photometric("mag", system, float(unit.to(units.mag)))
     if unit.is_equivalent(units.Jy):
@@ -76,27 +87,46 @@ def photometric(text: str) -> Photometric | None:
 def factor_between(given: str | None, wanted: str | None) -> float | None:
     """The factor from one unit to another; None where either is not stated or not understood.
 
+    Parameters
+    ----------
+    given : str or None
+    wanted : str or None
+        '': a number without a unit.
+
     Raises
     ------
     Mismatch
         If the two measure different things.
     """
-    first, second = _unit(given or ""), _unit(wanted or "")
+    from astropy import units
+
+    first = _unit(_parted(given or "")[1])
+    second = units.dimensionless_unscaled if wanted == "" else _unit(wanted or "")
     if first is None or second is None:
         return None
-    if not first.is_equivalent(second):
+    factor = float(first.to(second)) if first.is_equivalent(second) else -1.0
+    if factor < 0:  # astropy knows that magnitudes are dex, counted the other way
         raise Mismatch("")
-    return float(first.to(second))
+    return factor
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """A photometric system in capitals, '' where none is named, and the unit without it."""
+    found = _SYSTEM.match(text.strip(" []"))
+    assert found is not None  # it matches any line
+    before, core, after = found.groups()
+    return (before or after or "").upper(), core
 
 
 def _unit(text: str) -> UnitBase | None:
     """A unit that only scales; None where it is not understood, or says nothing."""
-    if not text.strip():
+    if says_nothing(text):
         return None
     from astropy import units
 
-    spelled = _MAGNITUDES.sub("mag", text)
-    spelled = _MAGGIES.sub(lambda word: _PREFIXES[(word[1] or "").lower()] + "mgy", spelled)
+    spelled = _LOGARITHM.sub("dex", _MAGNITUDES.sub("mag", text.strip(" []")))
+    spelled = _MAGGIES.sub(lambda word: _PREFIXES[(word[1] or "").lower()] + "mgy", _COUNTS.sub("ct", spelled))
+    spelled = _JANSKYS.sub(lambda word: _PREFIXES[(word[1] or "").lower()] + "Jy", spelled)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a unit that is no longer in use is still a unit
         try:

@@ -29,6 +29,14 @@ def test_schema_accepts_a_card_and_refuses_faults(fields):
             validator.validate(good | fault)
 
 
+@pytest.mark.parametrize("shape", [(1,), (0,), (3, -1)])
+def test_shapes_that_tables_do_not_keep_are_refused(fields, shape):
+    good = fields()
+    first = dict(good["outputs"][0]) | {"shape": shape}
+    with pytest.raises(ValidationError, match="that of one number is"):
+        Card.model_validate(good | {"outputs": [first, *good["outputs"][1:]]})
+
+
 BACKBONE = {"name": "other", "sha256": "0" * 64, "bindings": {"inner/z": "z"}}
 
 

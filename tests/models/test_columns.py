@@ -97,6 +97,16 @@ def bind(fields: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[...,
         (input_column("m", "value", unit="arcsec"), "deg", [0.5], [1800.0]),
         (input_column("m", "value", unit="mag"), "mags", [0.5], [0.5]),
         (input_column("m", "value"), "km/s", [0.5], [0.5]),
+        # Spellings beside those of the standards.
+        *((MAG, unit, [3.6307805477e6], [7.5]) for unit in ("microJy", "microjansky", "uJansky")),
+        (MAG, "milliJy", [3.6307805477], [15.0]),
+        (MAG, "nanoJy", [3630.7805477], [22.5]),
+        (MAG, "MJy", [3.6307805477e-3], [-0.0]),
+        (MAG, "asinh mag", [17.25], [17.25]),
+        (input_column("m", "value", unit=""), "%", [50.0], [0.5]),
+        *((input_column("m", "value", unit=""), unit, [0.5], [0.5])
+          for unit in ("", "1", "---", "none", "dimensionless")),
+        (input_column("m", "value", unit="mag"), "mag(AB)", [0.5], [0.5]),
         (input_column("m", "value", unit="kpc"), "", [0.5], [0.5]),
         (input_column("m", "value", unit="log(solMass)"), "dex", [10.5], [10.5]),
     ],
@@ -118,7 +128,7 @@ def test_magnitudes_are_those_of_astropy(bind: Any) -> None:
 
 def test_what_has_no_value_is_nan(bind: Any) -> None:
     """And a row without a value that the model cannot do without is told."""
-    column = input_column("m", limit=9000)
+    column = input_column("m", "value", limit=9000)
     values = np.array([17.0, np.nan, np.inf, -9999.0, 9999.0, -9000.0, 8999.0])
     _, taken, lacking = bind(column, m=values)
     missing = np.array([False, True, True, True, True, True, False])
@@ -136,14 +146,50 @@ def test_light_that_is_none_has_no_magnitude(bind: Any) -> None:
 
 
 def test_limit_is_of_the_columns_own_quantity(bind: Any) -> None:
-    """A flux of 10^4 nanomaggies is a galaxy of 12.5 mag."""
-    column = input_column("m", limit=9000)
+    """A flux of 10^4 nanomaggies is a galaxy of 12.5 mag; what the graph takes is held against the limit."""
+    column = input_column("m", limit=90)
     _, taken, _ = bind(column, {"m": "nanomaggy"}, m=np.array([1e4]))
     np.testing.assert_allclose(taken, [12.5])
-    _, taken, _ = bind(input_column("m", "flux", unit="nanomaggy", system="AB", limit=9000), m=np.array([1e4, 8e3]))
+    flux = input_column("m", "flux", unit="nanomaggy", system="AB", limit=9000)
+    _, taken, _ = bind(flux, m=np.array([1e4, 8e3]))
     np.testing.assert_array_equal(taken, [np.nan, 8e3])
-    _, taken, _ = bind(input_column("m", "flux", unit="nanomaggy", system="AB"), {"m": "mag"}, m=np.array([-9999.0]))
-    assert np.isnan(taken).all()
+    _, taken, _ = bind(flux, {"m": "uJy"}, m=np.array([3.6307805477 * number for number in (8e3, 1e4)]))
+    np.testing.assert_allclose(taken, [8e3, np.nan], rtol=1e-6)
+    _, taken, _ = bind(input_column("m", "value", unit="arcsec", limit=100), {"m": "arcmin"}, m=np.array([1.0, 2.0]))
+    np.testing.assert_allclose(taken, [60, np.nan])
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mag", 1.0), ("mmag", 1e3)])
+@pytest.mark.parametrize("column", [input_column("m", low=0, high=40), input_column("m", limit=90), MAG,
+                                    input_column("m", "flux", unit="nanomaggy", system="AB")])  # fmt: skip
+def test_sentinels_of_magnitudes(bind: Any, column: dict[str, Any], unit: str, factor: float) -> None:
+    """Those of SDSS, SExtractor and LAMBDAR are none in any unit, also where a flux is wanted."""
+    values = np.array([99.0, -99, -999, 999, -9999, 9999, 17.5 * factor, 91 * factor])
+    _, taken, lacking = bind(column, {"m": unit}, m=values)
+    assert lacking.tolist() == [True] * 6 + [False, True]
+    np.testing.assert_allclose(taken[6], 17.5 if column["quantity"] == "mag" else 100, rtol=1e-6)
+
+
+def test_sentinels_of_other_numbers(bind: Any) -> None:
+    """Exactly these: a column without a range may hold larger ones."""
+    values = np.array([-9999.0, 9999, 9998, 12000, -999, 99])
+    for column in (input_column("m", "value"), input_column("m", "flux", unit="nanomaggy", system="AB")):
+        _, taken, _ = bind(column, m=values)
+        np.testing.assert_array_equal(taken, [np.nan, np.nan, *values[2:]])
+    _, taken, _ = bind(input_column("m", "value", unit="arcsec"), {"m": "mas"}, m=values[:3])
+    np.testing.assert_allclose(taken, [np.nan, np.nan, 9.998], rtol=1e-6)
+
+
+def test_numbers_lie_between_low_and_high(bind: Any) -> None:
+    """Held against what the graph takes; errors of 0 and -1 are none."""
+    error = input_column("m", "value", unit="mag", low=0, high=90)
+    _, taken, _ = bind(error, {"m": "mmag"}, m=np.array([-1.0, 0, 30, 99, 9e4]))
+    np.testing.assert_allclose(taken, [np.nan, np.nan, 0.03, 0.099, np.nan], rtol=1e-6)
+    _, taken, _ = bind(input_column("m", low=0, high=40), {"m": "nanomaggy"}, m=np.array([1e10, 1e4, 1e-8]))
+    np.testing.assert_allclose(taken, [np.nan, 12.5, np.nan])
+    redshift = input_column("m", "value", unit="", low=-0.01, high=10, limit=5)
+    _, taken, _ = bind(redshift, m=np.array([-1.0, -0.001, 0, 7, 17.8]))
+    np.testing.assert_allclose(taken, [np.nan, -0.001, 0, np.nan, np.nan], rtol=1e-6)
 
 
 def test_numbers_beyond_float32_are_missing(bind: Any) -> None:
@@ -216,6 +262,49 @@ def test_only_changes_are_told(bind: Any) -> None:
     assert bound.identity() == {"m": "M [mag, AB]", "v": "v [AB mag]", "z": "zz"}
 
 
+@pytest.mark.parametrize(
+    ("column", "unit", "taken"),
+    [
+        (MAG, "who knows", "mag, AB"),
+        (MAG, "AB", "mag, AB"),
+        (input_column("r", system="Vega"), "Jansky-ish", "mag, Vega"),
+        (input_column("r", "flux", unit="uJy", system="AB"), "nanomaggies per something", "uJy, AB"),
+        (input_column("r", "value", unit="arcsec"), "Bogen", "arcsec"),
+        (input_column("r", "value", unit=""), "redshift", "a number without a unit"),
+    ],
+)
+def test_a_unit_that_nobody_understands_is_told(bind: Any, column: dict[str, Any], unit: str, taken: str) -> None:
+    """Also where the column is called and taken as the card says."""
+    column = column | {"name": "r"}
+    bound, values, _ = bind(column, {"r": unit}, r=np.array([17.25]))
+    assert bound.changes() == [f"r from r (unit {unit!r} not understood; taken as {taken})"]
+    assert values.tolist() == [17.25]
+    for nothing in ("", "-", "none"):
+        assert bind(column, {"r": nothing}, r=np.array([17.25]))[0].changes() == []
+
+
+REDSHIFT = input_column("Z", "value", unit="", aliases=[{"name": "Z_SPEC"}])
+
+
+@pytest.mark.parametrize("names", ["ugriz", "grz", "GRZ", "griZ"])
+def test_a_band_is_no_redshift(bind: Any, names: str) -> None:
+    """A photometric catalogue calls a magnitude `z` that others call their redshift."""
+    magnitudes = {name: np.array([17.0]) for name in names}
+    if names == "griZ":  # spelled otherwise than the bands
+        assert bind(REDSHIFT, **magnitudes | {"Z": np.array([0.1])})[1] == np.float32(0.1)
+        return
+    with pytest.raises(
+        InputError, match=r"needs column Z \(or Z_SPEC\); [zZ] beside g and r is the magnitude"
+    ) as error:
+        bind(REDSHIFT, **magnitudes)
+    assert "--map Z=COLUMN" in error.value.hint
+    bound, taken, _ = bind(REDSHIFT, **magnitudes, Z_SPEC=np.array([0.1]))
+    assert (bound.bound[0].name, taken) == ("Z_SPEC", np.float32(0.1))
+    bound, taken, _ = bind(REDSHIFT, mapped={"Z": "z"}, **magnitudes)
+    assert (bound.bound[0].name.lower(), taken) == ("z", 17.0), "who names it knows"
+    assert bind(input_column(names[-1]), **magnitudes)[1] == 17.0, "the magnitude of that name is meant"
+
+
 def test_one_catalogue_column_may_serve_two(bind: Any) -> None:
     columns = [MAG, input_column("f", "flux", unit="nanomaggy", system="AB")]
     bound, taken, _ = bind(columns, {"m": "mag"}, mapped={"f": "m"}, m=np.array([17.5]))
@@ -236,6 +325,16 @@ def test_columns_called_like_a_rows_own_fields(bind: Any, tmp_path: Path) -> Non
     [
         (MAG, "arcsec", "column m is in arcsec, but .* takes m in magnitudes"),
         (MAG, "nanomaggies/arcsec^2", "nanomaggies/arcsec"),
+        *(
+            (MAG, unit, "column m is in .*, but .* takes m in magnitudes")
+            for unit in ("counts", "ct", "ADU", "adu", "DN", "DN/s", "e-/s", "log(Jy)", "dex(Jy)", "STmag", "mag(ST)")
+        ),
+        *(
+            (input_column("m", "value", unit=""), unit, "column m is in .*, but .* takes m as a number without a unit")
+            for unit in ("mag", "km/s", "Angstrom", "mag(AB)", "pix")
+        ),
+        (input_column("m", "value", unit="arcsec"), "pix", "column m is in pix, but .* takes m in arcsec"),
+        (input_column("m", "value", unit="mag"), "dex", "column m is in dex, but .* takes m in mag"),
         (MAG, "erg/s/cm2/Angstrom", "magnitudes"),
         (input_column("m", "flux", unit="uJy", system="AB"), "deg", "column m is in deg, .* in fluxes"),
         (input_column("m", "value", unit="arcsec"), "mag", "column m is in mag, but .* takes m in arcsec"),
@@ -286,6 +385,10 @@ def test_all_that_is_absent_is_named(bind: Any) -> None:
         ({"name": "z", "quantity": "value", "aliases": [{"name": "f", "system": "Vega"}]}, "no photometric system"),
         (MAG | {"limit": 0}, "greater than 0"),
         (MAG | {"limit": float("nan")}, "finite"),
+        (MAG | {"low": 5.0, "high": 5.0}, "no number between"),
+        (MAG | {"low": 90.0, "limit": 90.0}, "no number between"),
+        (MAG | {"high": float("inf")}, "finite"),
+        (MAG | {"unit": ""}, "cannot be in"),
         (MAG | {"ab_minus_vega": float("inf")}, "finite"),
         (MAG | {"name": " m"}, "pattern"),
         (MAG | {"colour": 1}, "Extra inputs"),
@@ -319,7 +422,7 @@ def test_an_alias_is_as_the_column_where_it_says_nothing() -> None:
         ("[mag]", ("mag", None, 1.0)), ("ABmag", ("mag", "AB", 1.0)), ("mag (Vega)", ("mag", "Vega", 1.0)),
         ("luptitudes", ("mag", None, 1.0)), ("nMgy", ("flux", None, 1.0)), ("nmgy", ("flux", None, 1.0)),
         ("AB nanomaggies", ("flux", "AB", 1.0)), ("nJy", ("flux", "AB", 1e-9 * 1e9 / 3630.780547701014)),
-        ("", None), ("1", None), ("log(Msun)", None), ("AB", None), ("Vega", None),
+        ("", None), ("1", None), ("none", None), ("who knows", None), ("AB", None), ("Vega", None),
     ],
 )  # fmt: skip
 def test_units_of_photometry(text: str, expected: Any) -> None:

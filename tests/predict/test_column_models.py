@@ -170,6 +170,31 @@ def test_other_names_and_units_are_told_and_converted(tmp_path: Path, seen: Path
     np.testing.assert_allclose(rows["COL_SEEN"], stacked(columns), rtol=2e-7)
 
 
+def test_a_unit_that_nobody_understands_is_told(tmp_path: Path, seen: Path, galcli: Run) -> None:
+    sky, columns = make_sky(tmp_path / "sky", 8), photometry(8)
+    write_catalog(sky.catalog, {"petroMag_r": "magn.", "w1mpro": "mag"}, RA=np.zeros(8), DEC=np.zeros(8), **columns)
+    told = galcli(*sky.predict(seen)).err
+    assert "  petroMag_r from petroMag_r (unit 'magn.' not understood; taken as mag, AB)\n" in told
+    np.testing.assert_array_equal(read_predictions(sky.out)["COL_SEEN"], stacked(columns))
+
+
+def test_a_band_is_no_redshift(tmp_path: Path, galcli: Run) -> None:
+    """Of a photometric catalogue, with units or without; the run takes the redshift of another name, or none."""
+    redshift = input_column("Z", "value", unit="", low=-0.01, high=10, aliases=[{"name": "redshift"}])
+    columns = [input_column("r"), redshift]
+    model, sky = write_columns(tmp_path / "redshift.onnx", columns), make_sky(tmp_path / "sky", 8)
+    bands = {band: np.full(8, 17.0) for band in "ugriz"}
+    for units in ({}, dict.fromkeys("ugriz", "mag")):
+        write_catalog(sky.catalog, units, RA=np.zeros(8), DEC=np.zeros(8), **bands)
+        error = galcli(*sky.predict(model), code=4).error
+        assert "needs column Z (or redshift); z beside g and r is the magnitude of a band" in error
+        write_catalog(sky.catalog, units, RA=np.zeros(8), DEC=np.zeros(8), **bands, REDSHIFT=np.full(8, 0.1))
+        told = galcli(*sky.predict(model, "--overwrite")).err
+        assert "  Z from REDSHIFT\n" in told
+        np.testing.assert_array_equal(read_predictions(sky.out)["COL_SEEN"], np.float32([[17, 0.1]] * 8))
+    assert "column z is in mag" in galcli(*sky.predict(model, "--map", "Z=z", "--overwrite"), code=4).error
+
+
 def test_rows_that_lie_nowhere_are_predicted(tmp_path: Path, seen: Path, mixed: Survey, galcli: Run) -> None:
     """Their magnitudes say as much as those of others; a model of pixels cannot know which cutout is theirs."""
     ra = np.where(np.arange(300) % 7 == 0, np.nan, 120.0)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from galcli.training.networks.inception import ImageDecoder, ImageEncoder, Inception, mean_of_four
 from galcli.training.networks.mass import BIAS, BINS, Estimator, PhotometryDecoder, PhotometryEncoder, bin_of, centres
-from galcli.training.networks.mass_inputs import MISSING, MassPixels, StandardColumns
+from galcli.training.networks.mass_inputs import LOWEST_KNOWN, MISSING, MassPixels, StandardColumns
 from galcli.training.recipes.mass_contrastive import consistency, contrast, contrastive_loss
 from galcli.training.recipes.mass_network import MassNetwork
 from galcli.training.recipes.mass_plan import BANDS, INFRARED, OPTICAL, SETS, Inputs
@@ -96,9 +96,24 @@ def test_bins_hold_their_masses() -> None:
 
 
 def test_missing_columns_are_far_from_measured_ones() -> None:
-    scale = StandardColumns([10.0, 0.0], [2.0, 1.0])
-    found = scale(torch.tensor([[14.0, 0.5], [math.nan, -1.0]]))
-    assert found.tolist() == [[2.0, 0.5], [MISSING, -1.0]]
+    scaled = StandardColumns([20.0, 17.0], [2.0, 1.0])(torch.tensor([[21.0, torch.nan], [9.0, 8.0]]))
+    assert scaled.tolist() == [[0.5, MISSING], [LOWEST_KNOWN, LOWEST_KNOWN]], (
+        "even the brightest galaxy of all is there"
+    )
+    assert LOWEST_KNOWN - MISSING > 2
+
+
+def test_magnitudes_beside_images_keep_their_digits_in_mixed_precision() -> None:
+    """In bfloat16, 17.83 would be 17.875."""
+    encoder, seen = ImageEncoder(5, 1, 16), []
+    for part in (encoder.stem, encoder.extras):
+        nn.init.zeros_(part.bias)
+    nn.init.zeros_(encoder.stem.weight)
+    nn.init.ones_(encoder.extras.weight)
+    encoder.second.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        encoder(torch.zeros(1, 5, 64, 64), torch.tensor([[17.83]]))
+    assert torch.equal(seen[0], torch.full((1, 96, 64, 64), 17.83))
 
 
 def test_pixels_are_mapped_as_published() -> None:

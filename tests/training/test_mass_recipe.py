@@ -17,7 +17,17 @@ from galcli.models.session import Graph
 from galcli.training.fit import Fit
 from galcli.training.interpret.information import empirical_prior, expected
 from galcli.training.recipes.mass import METRICS, WEIGHTS, load_mass, train_mass
-from galcli.training.recipes.mass_data import TEST, TRAIN, UNUSED, VALIDATION, MassFeed, Source, batches, gather, with_gaps
+from galcli.training.recipes.mass_data import (
+    TEST,
+    TRAIN,
+    UNUSED,
+    VALIDATION,
+    MassFeed,
+    Source,
+    batches,
+    gather,
+    with_gaps,
+)
 from galcli.training.recipes.mass_export import train_and_export
 from galcli.training.recipes.mass_plan import GAPS, INFRARED, MAGNITUDES, OPTICAL, OPTIONAL, PRESETS, SETS, Inputs
 from galcli.training.recipes.mass_posterior import bins_of, centres, cumulative, quantile
@@ -283,6 +293,13 @@ def test_model_of_one_part_tells_no_parts(root: Path, source: Source) -> None:
     columns = {output.column for output in library.find(path).card.outputs}
     assert "LOGM_MEAN" in columns
     assert not [name for name in columns if name.startswith(("MI_", "PID_", "SCL_"))]
+
+
+def test_published_model_needs_every_value(root: Path, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numbers go in as they are: no number can stand for a missing one."""
+    monkeypatch.setitem(PRESETS, "published", replace(PRESETS["published"], iterations=4, objects=OBJECTS))
+    path = train_and_export(root / "published", source, SETS["optical+ir"], preset="published")
+    assert {column.missing for column in library.find(path).card.columns} == {"null"}
 
 
 def test_model_of_images_takes_both(root: Path) -> None:

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from galcli.errors import UsageError
 from galcli.sky.catalog import open_catalog
-from galcli.training.recipes.mass_data import KNOWN, Source
-from galcli.training.recipes.mass_plan import EXTINCTION, NONE_FROM, REDSHIFT, TARGET
+from galcli.training.recipes.mass_columns import KNOWN, words
+from galcli.training.recipes.mass_data import Source
+from galcli.training.recipes.mass_plan import EXTINCTION, REDSHIFT, TARGET
 
 Doubles = NDArray[np.float64]
+#: Known columns: names, or words for them.
+Known = Sequence[str] | Mapping[str, str]
 #: Result by default: shapes of images, their change from g to r, colours, redshift and extinction.
 QUERIES = (
     "expAB_r", "Sersic_n_r", "petroR90_r/petroR50_r", "petroR50_r", "Sersic_n_g/Sersic_n_r", "petroR50_g/petroR50_r",
@@ -48,12 +51,8 @@ class Variable:
     operation: str = ""
 
     def of(self, columns: Mapping[str, NDArray[np.floating]]) -> Doubles:
-        """Values (N,) out of columns (N,) by name.
-
-        NaN where a column is missing (not finite, or a sentinel of `NONE_FROM` or more in size), and for a ratio where
-        the divisor is zero.
-        """
-        known = [_known(columns[name]) for name in self.columns]
+        """Values (N,) out of columns (N,) by name; NaN where a column is, and for a ratio where the divisor is zero."""
+        known = [columns[name].astype(np.float64) for name in self.columns]
         if not self.operation:
             return known[0]
         first, second = known
@@ -62,33 +61,34 @@ class Variable:
         return np.divide(first, second, out=np.full_like(first, np.nan), where=second != 0)
 
 
-def parse_variable(words: str, columns: Sequence[str]) -> Variable:
+def parse_variable(told: str, columns: Known) -> Variable:
     """A variable such as ``expAB_r``, ``petroMag_u-petroMag_r`` or ``petroR90_r/petroR50_r``.
 
     Parameters
     ----------
-    words : str
+    told : str
         Capitals do not matter.
-    columns : sequence of str
-        Known ones; a name that holds a sign is a column first.
+    columns : sequence of str, or mapping of str to str
+        Known ones, or words for them; a name that holds a sign is a column first.
 
     Raises
     ------
     UsageError
         Naming the known columns.
     """
-    spelled = {name.lower(): name for name in columns}
-    whole = spelled.get(words.strip().lower())
+    named = columns.items() if isinstance(columns, Mapping) else zip(columns, columns, strict=True)
+    spelled = {word.lower(): name for word, name in named}
+    whole = spelled.get(told.strip().lower())
     if whole is not None:
         return Variable(whole, (whole,))
-    for place, sign in enumerate(words):
+    for place, sign in enumerate(told):
         if sign in _OPERATIONS:
-            sides = tuple(spelled.get(side.strip().lower(), "") for side in (words[:place], words[place + 1 :]))
+            sides = tuple(spelled.get(side.strip().lower(), "") for side in (told[:place], told[place + 1 :]))
             if all(sides):
                 return Variable(sign.join(sides), sides, sign)
     raise UsageError(
-        f"unknown variable {words.strip()!r}",
-        f"give a column, or A/B or A-B of two: {_listed(words, columns)}",
+        f"unknown variable {told.strip()!r}",
+        f"give a column, or A/B or A-B of two: {_listed(told, list(columns))}",
     )
 
 
@@ -121,15 +121,15 @@ class Choice:
         return [(q, c) for q in self.queries for c in self.conditions if c != q]
 
 
-def choose_variables(queries: Sequence[str], conditions: Sequence[str], columns: Sequence[str]) -> Choice:
+def choose_variables(queries: Sequence[str], conditions: Sequence[str], columns: Known) -> Choice:
     """Variables by words; none given: the default ones that there are.
 
     Parameters
     ----------
     queries, conditions : sequence of str
         `NONE` among conditions is always understood: what holds given c is read beside what holds without it.
-    columns : sequence of str
-        Known ones.
+    columns : sequence of str, or mapping of str to str
+        As ``parse_variable`` takes them.
 
     Raises
     ------
@@ -144,36 +144,36 @@ def choose_variables(queries: Sequence[str], conditions: Sequence[str], columns:
     if not asked:
         raise UsageError(
             "none of the default query variables is in the catalogue",
-            f"name some with --query: {_listed('', columns)}",
+            f"name some with --query: {_listed('', list(columns))}",
         )
     return Choice(asked, (None, *given), tuple(dict.fromkeys(absent)))
 
 
-def known_columns(source: Source) -> tuple[str, ...]:
-    """Columns that variables can be made of, as this house spells them where it knows them; the mass is none of them.
+def known_columns(source: Source) -> dict[str, str]:
+    """Words for the columns that variables can be made of (``mass_columns.words``); the mass is none of them.
 
     Raises
     ------
     InputError
-        If the catalogue cannot be read.
+        If the catalogue cannot be read, or lacks a column that the user names.
     """
     if source.catalog is None:
-        return tuple(name for name in KNOWN if name != TARGET)
-    how, house = source.reading, {name.lower(): name for name in KNOWN}
+        return {name: name for name in KNOWN if name != TARGET}
+    how = source.reading
     with contextlib.closing(
         open_catalog(source.catalog, how.hdu, how.id_column, how.ra_column, how.dec_column)
     ) as catalog:
-        return tuple(house.get(name.lower(), name) for name in catalog.names if name.lower() != source.target.lower())
+        return words(catalog, source.mapped, source.target)
 
 
 def _several(
-    words: Sequence[str], default: Sequence[str], columns: Sequence[str], absent: list[str]
+    told: Sequence[str], default: Sequence[str], columns: Known, absent: list[str]
 ) -> tuple[Variable, ...]:  # fmt: skip
-    found = {one.name: one for one in (parse_variable(word, columns) for word in words)}
+    found = {one.name: one for one in (parse_variable(word, columns) for word in told)}
     return tuple((found or {one.name: one for one in _there(default, columns, absent)}).values())
 
 
-def _there(default: Sequence[str], columns: Sequence[str], absent: list[str]) -> Iterator[Variable]:
+def _there(default: Sequence[str], columns: Known, absent: list[str]) -> Iterator[Variable]:
     """Default variables that the catalogue has; others are told."""
     for word in default:
         try:
@@ -182,14 +182,9 @@ def _there(default: Sequence[str], columns: Sequence[str], absent: list[str]) ->
             absent.append(word)
 
 
-def _known(values: NDArray[np.floating]) -> Doubles:
-    doubles = values.astype(np.float64)
-    return np.where(np.abs(doubles) < NONE_FROM, doubles, np.nan)  # no comparison holds for NaN
-
-
-def _listed(words: str, columns: Sequence[str]) -> str:
-    """Known columns, those most like the words first where there are too many."""
+def _listed(told: str, columns: Sequence[str]) -> str:
+    """Known columns, those most like the one told first where there are too many."""
     if len(columns) <= _LISTED:
         return ", ".join(columns)
-    near = difflib.get_close_matches(words, columns, n=_LISTED, cutoff=0.0)
+    near = difflib.get_close_matches(told, columns, n=_LISTED, cutoff=0.0)
     return f"{', '.join(near)}, and {len(columns) - len(near)} more"

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from galcli.errors import InputError, UsageError
+from galcli.errors import UsageError
 from galcli.sky.catalog import Catalog, open_catalog
-from galcli.training.recipes.mass_data import KNOWN, Source
+from galcli.training.recipes.mass_columns import KNOWN, bind
+from galcli.training.recipes.mass_columns import words as words_of
+from galcli.training.recipes.mass_data import Source
 from galcli.training.recipes.mass_plan import BANDS, EXTINCTION, INFRARED, MORPHOLOGY, OPTICAL, REDSHIFT, TARGET, Inputs
 from galcli.training.survey import Reading
 
@@ -116,7 +118,7 @@ def pairs_of(words: Iterable[str], source: Source) -> tuple[Pair, ...]:
     with contextlib.ExitStack() as stack:
         find = None
         if source.catalog is not None:
-            find = _refusing(stack.enter_context(_opened(source.catalog, source.reading)).find, source.target)
+            find = _of_catalogue(stack.enter_context(_opened(source.catalog, source.reading)), source)
         found: dict[tuple[Inputs, Inputs], Pair] = {}
         for word in words:
             for pair in PUBLISHED if word == PUBLISHED_WORD else (parse_pair(word, find),):
@@ -130,13 +132,12 @@ def has_redshifts(source: Source) -> bool:
     Raises
     ------
     InputError
-        If the catalogue cannot be read.
+        If the catalogue cannot be read, or lacks a column that the user names.
     """
     if source.catalog is None:
         return True
-    with _opened(source.catalog, source.reading) as known, contextlib.suppress(InputError):
-        return bool(known.find(REDSHIFT))
-    return False
+    with _opened(source.catalog, source.reading) as catalog:
+        return REDSHIFT in words_of(catalog, source.mapped, source.target)
 
 
 def networks(pairs: Sequence[Pair]) -> dict[Inputs, str]:
@@ -195,18 +196,21 @@ def _of_the_mock(word: str) -> str:
     return column
 
 
-def _refusing(find: Callable[[str], str], target: str) -> Callable[[str], str]:
-    """Columns of a catalogue but for the mass itself, and the extinction that every network sees."""
+def _of_catalogue(catalog: Catalog, source: Source) -> Callable[[str], str]:
+    """Finds columns of a catalogue but for the mass itself, and the extinction that every network sees."""
+    known = {word.lower(): name for word, name in words_of(catalog, source.mapped, source.target).items()}
 
-    def found(word: str) -> str:
-        column = find(word)
-        if column.lower() in (target.lower(), EXTINCTION.lower()):
+    def find(word: str) -> str:
+        column = known.get(word.lower())
+        if column == EXTINCTION or word.lower() == source.target.lower():
             raise UsageError(
                 f"{word!r} is no input of its own", "the mass is what is estimated; every network sees E(B-V)"
             )
-        return column
+        if column is None and _spelled(word) in KNOWN:
+            bind(catalog, (_spelled(word),), source.mapped)  # tells what it was looked for as, or what is wrong with it
+        return catalog.find(word) if column is None else column
 
-    return found
+    return find
 
 
 def _ordered(inputs: Inputs) -> Inputs:

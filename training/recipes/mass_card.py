@@ -7,14 +7,15 @@ from typing import Any
 from galcli.training.networks.mass import BINS, LOWEST, STEP
 from galcli.training.recipes.mass_plan import (
     BANDS,
+    ERRORS,
     EXTINCTION,
     FRONT,
     GRID,
-    INFRARED,
-    NONE_FROM,
-    OPTICAL,
+    MAGNITUDES,
+    MORPHOLOGY,
     OPTIONAL,
     REDSHIFT,
+    TARGET,
     Inputs,
     Parts,
 )
@@ -23,9 +24,21 @@ VERSION, PREFIX = "1", "MASS"
 #: Group of the posterior in all its bins.
 PDF = "pdf"
 CITATION = "Lin et al. 2025, A&A, arXiv:2509.23901; built by galcli"
-#: Magnitudes, their errors and redshifts of this size or larger mean none: 99, -99, -999 and -9999 alike.
-_NONE_FROM = 90.0
-_LIMITED = frozenset((*OPTICAL, *INFRARED, EXTINCTION, REDSHIFT))
+#: What galaxies have lies between these; an end and what lies beyond it is none. An error of 0 was not estimated
+#: (SExtractor without noise), a negative one failed (-1000 and -9999 of SDSS).
+_MAGNITUDE, _ERROR = {"low": 0.0, "high": 40.0}, {"unit": "mag", "low": 0.0, "high": 90.0}
+_VALUES: dict[str, dict[str, Any]] = {
+    EXTINCTION: {"unit": "mag", "low": -0.1, "high": 90.0},
+    REDSHIFT: {"unit": "", "low": -0.01, "high": 10.0},
+    TARGET: {"low": 0.0, "high": 20.0},
+    **dict.fromkeys((*ERRORS, "w1sigmpro", "w2sigmpro"), _ERROR),
+    **{name: {"unit": "arcsec", "low": 0.0, "high": 9000.0} if name.startswith("petroR") else
+             {"unit": "", "low": 0.0, "high": 90.0} for name in MORPHOLOGY},
+}  # fmt: skip
+_ALIASES = {
+    EXTINCTION: ("E(B-V)", "E_BV", "EBV_SFD"), REDSHIFT: ("Z_SPEC", "zspec", "redshift"),
+    "w1sigmpro": ("e_W1mag",), "w2sigmpro": ("e_W2mag",),
+}  # fmt: skip
 #: m_AB - m_Vega of WISE (Jarrett et al. 2011, ApJ 735, 112).
 _WISE = {"w1mpro": 2.699, "w2mpro": 3.339, "w3mpro": 5.174}
 _SURVEYS = ("sdss",)
@@ -44,36 +57,28 @@ def front() -> dict[str, Any]:
 def column(name: str, optional: bool = False) -> dict[str, Any]:
     """How the card describes a catalogue column.
 
+    Redshifts, Sersic indices and axis ratios have no unit: a column ``z`` in mag or km/s is refused. A column that no
+    network knows is taken as it is.
+
     Parameters
     ----------
     name : str
     optional : bool
         Whether the network learned to do without it.
     """
-    limit = _NONE_FROM if name in _LIMITED else NONE_FROM
-    common = {"name": name, "limit": limit, "missing": "nan" if optional else "null"}
-    if name.startswith("petroMag_"):
-        band = name[-1]
-        flux = [{"name": f"petroFlux_{band}", "quantity": "flux", "unit": "nanomaggy"},
-                {"name": f"FLUX_{band.upper()}", "quantity": "flux", "unit": "nanomaggy"}]  # fmt: skip
-        return common | {"quantity": "mag", "system": "AB", "unit": "mag", "ab_minus_vega": None, "aliases": flux}
+    common = {"name": name, "missing": "nan" if optional else "null"}
+    if name in MAGNITUDES:
+        flux = {"quantity": "flux", "unit": "nanomaggy"}
+        aliases = [flux | {"name": f"petroFlux_{name[-1]}"}, flux | {"name": f"FLUX_{name[-1].upper()}"}]
+        return common | _MAGNITUDE | {"quantity": "mag", "system": "AB", "unit": "mag", "aliases": aliases}
     if name in _WISE:
-        number = name[1]
-        flux = [{"name": f"W{number}mag"},
-                {"name": f"FLUX_W{number}", "quantity": "flux", "system": "AB", "unit": "nanomaggy"}]  # fmt: skip
-        return common | {
-            "quantity": "mag",
-            "system": "Vega",
-            "unit": "mag",
-            "ab_minus_vega": _WISE[name],
-            "aliases": flux,
-        }
-    aliases = {
-        EXTINCTION: ["E(B-V)", "E_BV", "EBV_SFD"], REDSHIFT: ["Z_SPEC", "zspec", "redshift"],
-        "w1sigmpro": ["e_W1mag"], "w2sigmpro": ["e_W2mag"],
-    }.get(name, [])  # fmt: skip
-    unit = "mag" if name == EXTINCTION or name.startswith("petroMagErr") or name.endswith("sigmpro") else None
-    return common | {"quantity": "value", "unit": unit, "aliases": [{"name": alias} for alias in aliases]}
+        flux = {"name": f"FLUX_W{name[1]}", "quantity": "flux", "system": "AB", "unit": "nanomaggy"}
+        return common | _MAGNITUDE | {
+            "quantity": "mag", "system": "Vega", "unit": "mag", "ab_minus_vega": _WISE[name],
+            "aliases": [{"name": f"W{name[1]}mag"}, flux],
+        }  # fmt: skip
+    aliases = [{"name": alias} for alias in _ALIASES.get(name, ())]
+    return common | {"quantity": "value", "aliases": aliases} | _VALUES.get(name, {})
 
 
 def fields(info: dict[str, Any], parts: Parts, contrastive: int) -> dict[str, Any]:

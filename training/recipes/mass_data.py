@@ -14,35 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from galcli.errors import InputError, UsageError
-from galcli.models.card import Card
-from galcli.models.card_columns import InputColumn
-from galcli.models.columns import bind_columns
-from galcli.sky.catalog import Catalog, open_catalog
+from galcli.sky.catalog import open_catalog
 from galcli.training import data
-from galcli.training.data import Batch, Looks, Stamps, split_by_seed, split_by_tile
+from galcli.training.data import SPLIT_ORDER, Batch, Looks, Stamps, split_by_seed, split_by_tile
 from galcli.training.progress import say
 from galcli.training.recipes import mass_card
-from galcli.training.recipes.mass_plan import (
-    EXTINCTION,
-    FRONT,
-    GAPS,
-    GRID,
-    INFRARED,
-    MASSES,
-    MORPHOLOGY,
-    NONE_FROM,
-    OPTICAL,
-    REDSHIFT,
-    TARGET,
-    Inputs,
-)
+from galcli.training.recipes.mass_columns import KNOWN, bind, read_columns
+from galcli.training.recipes.mass_plan import FRONT, GAPS, GRID, MASSES, NONE_FROM, TARGET, Inputs
 from galcli.training.seeds import generator
 from galcli.training.sources import Choice, every, mock_labels, mock_stamps
 from galcli.training.survey import USABLE, Reading, SurveyStamps, read_labels
 
 Singles = NDArray[np.float32]
-#: Columns that the mock survey is asked for, always the same ones, so that its stamps are made once.
-KNOWN = (*OPTICAL, EXTINCTION, *INFRARED, REDSHIFT, *MORPHOLOGY, TARGET)
 _GAPS_SEED = 5
 #: Where a galaxy is: learned from, looked at on the way, or kept for the figures; `UNUSED`: no mass, or no pixels.
 TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1
@@ -57,9 +40,9 @@ class Source:
     cache : Path
         Folder in which stamps are kept.
     seed : int
-        Seed of the mock survey.
+        Seed of the mock survey; of a catalogue, by which some of its rows are drawn.
     objects : int or None
-        Galaxies at most; None: as the preset or the catalogue has them.
+        Galaxies at most, of a catalogue any of its rows; None: as the preset or the catalogue has them.
     catalog, cutouts : Path or None
         A real survey; the mock survey without a catalogue.
     target : str
@@ -161,7 +144,7 @@ def gather(inputs: Inputs, objects: int, source: Source, split: str = "seed") ->
         Of the mock survey, where the source does not say.
     source : Source
     split : 'seed' or 'tile'
-        Held out are galaxies at random, or whole HEALPix tiles.
+        Held out are galaxies at random, or whole HEALPix tiles, of which some are validated with and others tested.
 
     Raises
     ------
@@ -175,7 +158,7 @@ def gather(inputs: Inputs, objects: int, source: Source, split: str = "seed") ->
 
 
 def _mock(inputs: Inputs, n: int, source: Source, split: str) -> Galaxies:
-    choice, stamps = Choice(KNOWN, every), None
+    choice, stamps = Choice(KNOWN, every), None  # always the same columns, so that stamps are made once
     if inputs.images:
         stamps = mock_stamps(source.cache, n, *GRID, source.seed, (FRONT,), choice, say, (FRONT,))
         assert stamps.healpix is not None
@@ -192,76 +175,69 @@ def _given(inputs: Inputs, source: Source, split: str) -> Galaxies:
     path, how, target = source.catalog, source.reading, {TARGET: source.target}
     assert path is not None
     with contextlib.closing(open_catalog(path, how.hdu, how.id_column, how.ra_column, how.dec_column)) as catalog:
-        columns = read_columns(catalog, inputs.needed, source.mapped, source.objects)
-        labels, healpix = read_labels(catalog, target, "--target", source.objects)
+        rows, bound = _drawn(catalog.nrows, source), bind(catalog, inputs.needed, source.mapped)
+        if changes := bound.changes():
+            say(f"columns: {', '.join(changes)}")
+        columns = read_columns(catalog, bound, rows)
+        labels, healpix = read_labels(catalog, target, "--target", rows)
         mass = labels[TARGET]
         mock = catalog.mock
     if not inputs.images:
         return _parted(columns, mass, None, healpix, split, source.target, mock, path.name)
-    with SurveyStamps(path, source.cutouts, target, _any, source.objects, how, "--target") as survey:
+
+    def chosen(of_all: dict[str, Singles]) -> NDArray[np.bool_]:
+        """The same rows, so that stamps and columns stand side by side."""
+        every_row = np.arange(len(of_all[TARGET]))
+        return np.isin(every_row, every_row if rows is None else rows)
+
+    with SurveyStamps(path, source.cutouts, target, chosen, None, how, "--target") as survey:
         stamps = survey.stamps(source.cache, [mass_card.front()], *GRID, say, "mass")
     mass = np.where(np.isfinite(stamps.labels[USABLE]), mass, np.float32(np.nan))
     stamps = replace(stamps, model_scale=GRID[1])
     return _parted(columns, mass, stamps, healpix, split, source.target, mock, path.name)
 
 
-def _any(labels: dict[str, Singles]) -> NDArray[np.bool_]:
-    """All rows, so that stamps and columns stand side by side."""
-    return np.ones(len(next(iter(labels.values()))), np.bool_)
+def _drawn(count: int, source: Source) -> NDArray[np.int64] | None:
+    """Rows of a catalogue in ascending order, drawn by the seed where there are more than are asked for; None: all.
 
-
-def read_columns(
-    catalog: Catalog, names: tuple[str, ...], mapped: tuple[tuple[str, str], ...] = (), limit: int | None = None
-) -> dict[str, Singles]:  # fmt: skip
-    """Columns (N,) of a catalogue as models for stellar mass take them: the same names, units and missing values.
-
-    Parameters
-    ----------
-    catalog : Catalog
-    names : tuple of str
-    mapped : tuple of (str, str)
-        Name, and the catalogue column that it is.
-    limit : int, optional
-        First rows only.
-
-    Raises
-    ------
-    InputError
-        If the catalogue lacks a column, or has it in a unit that cannot be used.
+    The first ones would be those of some plates, or of the nearest galaxies.
     """
-    wanted = tuple(InputColumn(**mass_card.column(name)) for name in names)
-    card = Card.model_construct(name="the network", columns=wanted)
-    bound = bind_columns(card, catalog, {name.upper(): column for name, column in mapped})
-    stop = catalog.nrows if limit is None else min(limit, catalog.nrows)
-    parts = [
-        bound.take({name: rows[name] for name in bound.needs})[0] for rows in catalog.chunks(bound.needs, stop=stop)
-    ]
-    matrix = np.concatenate(parts) if parts else np.zeros((0, len(names)), np.float32)
-    return {name: matrix[:, number].copy() for number, name in enumerate(names)}
+    if source.objects is None or source.objects >= count:
+        return None
+    return np.sort(np.random.default_rng(source.seed).choice(count, source.objects, replace=False))
 
 
 def _parted(
     columns: dict[str, Singles], mass: Singles, stamps: Stamps | None, healpix: NDArray[np.int64], split: str,
     target: str, mock: bool, name: str,
 ) -> Galaxies:  # fmt: skip
-    """Missing values as NaN, and the split: a fifth is held out, one half of it for the figures."""
-    columns, mass = {key: _known(values) for key, values in columns.items()}, _known(mass)
-    usable = np.isfinite(mass) & (mass > MASSES[0]) & (mass < MASSES[1])
+    """The split: a fifth is held out, one half of it for the figures."""
+    mass = np.where(np.abs(mass) < NONE_FROM, mass, np.float32(np.nan))
+    usable = (mass > MASSES[0]) & (mass < MASSES[1])
     part, rows = np.full(len(mass), UNUSED, np.int8), np.flatnonzero(usable)
     if not len(rows):
         raise InputError(f"no galaxy of {name} has a mass in {target} between {MASSES[0]:g} and {MASSES[1]:g}",
                          "name the column of log10 masses with --target")  # fmt: skip
-    held = split_by_seed(len(rows)) if split == "seed" else split_by_tile(healpix[rows])
+    held = rows[split_by_seed(len(rows)) if split == "seed" else split_by_tile(healpix[rows])]
     part[rows] = TRAIN
-    last = np.flatnonzero(held)
-    part[rows[last]] = VALIDATION
-    part[rows[np.random.default_rng(0).permutation(last)[: len(last) // 2]]] = TEST
+    part[held] = VALIDATION
+    if split == "seed":
+        part[np.random.default_rng(0).permutation(held)[: len(held) // 2]] = TEST
+    else:
+        part[held[_half_of_the_tiles(healpix[held], name)]] = TEST
     return Galaxies(columns, mass, part, stamps, mock, name)
 
 
-def _known(values: Singles) -> Singles:
-    """Values with NaN for the sentinels of catalogues."""
-    return np.where(np.abs(values) >= NONE_FROM, np.float32(np.nan), values).astype(np.float32)
+def _half_of_the_tiles(healpix: NDArray[np.int64], name: str) -> NDArray[np.bool_]:
+    """Which galaxies lie in tiles, taken in any order, that hold about half of them."""
+    tiles, of, count = np.unique(healpix >> (2 * (29 - SPLIT_ORDER)), return_inverse=True, return_counts=True)
+    if len(tiles) < 2:
+        raise InputError(f"the galaxies of {name} that are held out lie in one HEALPix tile of order {SPLIT_ORDER}",
+                         "give galaxies of more of the sky, or hold some out at random (--split seed)")  # fmt: skip
+    order = np.random.default_rng(0).permutation(len(tiles))
+    before = np.cumsum(count[order]) - count[order]
+    taken = order[(before < len(healpix) / 2) & (np.arange(len(tiles)) < len(tiles) - 1)]
+    return np.isin(of, taken)
 
 
 @dataclass

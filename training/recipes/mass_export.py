@@ -90,7 +90,9 @@ def export_mass(weights: Weights, galaxies: Galaxies, parts: Parts, out: Path) -
     """
     names = parts.both.needed
     module, info = _assemble(weights, galaxies, names)
-    lacking = with_gaps(galaxies, names, info["plan"]["blank"])  # what is missing has its place in domain and error bars
+    lacking = with_gaps(
+        galaxies, names, info["plan"]["blank"]
+    )  # what is missing has its place in domain and error bars
     sample = _Sample(lacking, names)
     probe = sample.probe
     export.freeze(module, probe(2))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from galcli.errors import UsageError
+from galcli.errors import InputError, UsageError
 from galcli.training.interpret.causal_variables import (
     CONDITIONS,
     QUERIES,
@@ -16,8 +17,10 @@ from galcli.training.interpret.causal_variables import (
     known_columns,
     parse_variable,
 )
-from galcli.training.recipes.mass_data import KNOWN, Source
-from galcli.training.recipes.mass_plan import TARGET
+from galcli.training.recipes.mass_columns import KNOWN
+from galcli.training.recipes.mass_data import Source, gather
+from galcli.training.recipes.mass_plan import TARGET, Inputs
+from tests.survey import write_catalog
 from tests.training.interpret.made_causal import table, write_table
 
 COLUMNS = ("a", "B", "c-d", "c", "d")
@@ -41,13 +44,18 @@ def test_words_are_columns_ratios_and_differences() -> None:
     assert told.value.hint.endswith("and 441 more")
 
 
-def test_sentinels_and_zero_divisors_are_missing() -> None:
-    columns = {
-        "a": np.array([6.0, 6, -9999, np.nan, 6, 9000, -8999]), "B": np.array([2.0, 0, 2, 2, -9999, 2, 1]),
-    }  # fmt: skip
-    np.testing.assert_array_equal(parse_variable("a", COLUMNS).of(columns), [6, 6, np.nan, np.nan, 6, np.nan, -8999])
-    np.testing.assert_array_equal(parse_variable("a/B", COLUMNS).of(columns), [3, *[np.nan] * 5, -8999])
-    np.testing.assert_array_equal(parse_variable("a-B", COLUMNS).of(columns), [4, 6, *[np.nan] * 4, -9000])
+def test_missing_values_and_zero_divisors_are_missing() -> None:
+    columns = {"a": np.array([6.0, 6, np.nan, 6, 12000]), "B": np.array([2.0, 0, 2, np.nan, 1])}
+    np.testing.assert_array_equal(parse_variable("a", COLUMNS).of(columns), [6, 6, np.nan, 6, 12000])
+    np.testing.assert_array_equal(parse_variable("a/B", COLUMNS).of(columns), [3, np.nan, np.nan, np.nan, 12000])
+    np.testing.assert_array_equal(parse_variable("a-B", COLUMNS).of(columns), [4, 6, np.nan, np.nan, 11999])
+
+
+def test_words_stand_for_columns() -> None:
+    words = {"Z": "Z", "Z_SPEC": "Z", "petroFlux_r": "petroFlux_r"}
+    assert parse_variable("z_spec", words) == Variable("Z", ("Z",))
+    assert parse_variable("petroflux_r/Z_SPEC", words) == Variable("petroFlux_r/Z", ("petroFlux_r", "Z"), "/")
+    assert len(choose_variables(["Z", "Z_SPEC"], [], words).queries) == 1, "one column under two names"
 
 
 def test_no_condition_comes_first_and_none_is_its_own_condition() -> None:
@@ -86,3 +94,65 @@ def test_mass_is_no_variable(tmp_path: Path) -> None:
     assert TARGET not in known_columns(Source(tmp_path, 0))
     with pytest.raises(UsageError, match="unknown variable 'lgm_tot_p50'"):
         parse_variable(TARGET, columns)
+
+
+def foreign(path: Path, units: dict[str, str] | None = None, n: int = 200, **more: np.ndarray) -> Path:
+    """A catalogue that calls nearly all columns otherwise than networks do, in another order and unit."""
+    draw = np.random.default_rng(2)
+    columns = {
+        "RA": draw.uniform(0, 9, n), "DEC": draw.uniform(0, 9, n), "OBJECT_ID": np.arange(n),
+        "LOGMSTAR": draw.uniform(9, 11, n), "lgm_tot_p50": draw.uniform(9, 11, n), "Z_SPEC": draw.uniform(0.01, 0.3, n),
+        "petroFlux_u": np.full(n, 10.0), "petroFlux_r": np.full(n, 100.0), "E_BV": np.full(n, 0.02),
+        "AGE_MYR": np.linspace(1000, 12000, n),
+    } | more  # fmt: skip
+    return write_catalog(path, units, **columns)
+
+
+def test_variables_are_found_as_the_networks_find_them(tmp_path: Path) -> None:
+    """By other names and from fluxes, without a word of the user; and by --map."""
+    source = Source(tmp_path, 0, catalog=foreign(tmp_path / "c.fits"), target="LOGMSTAR")
+    columns = known_columns(source)
+    choice = choose_variables((), (), columns)
+    assert [one.name for one in choice.queries] == ["petroMag_u-petroMag_r", "Z", "EBV"]
+    assert [one and one.name for one in choice.conditions] == [None, "Z"]
+    assert "LOGMSTAR" not in columns
+    asked = choose_variables(["lgm_tot_p50", "e_bv", "petroFlux_r", "age_myr"], ["z_spec"], columns)
+    assert asked.columns == ("lgm_tot_p50", "EBV", "petroFlux_r", "AGE_MYR", "Z")
+    galaxies = gather(Inputs((*choice.columns, *asked.columns)), 0, source)
+    np.testing.assert_allclose(choice.queries[0].of(galaxies.columns), 2.5, rtol=1e-6)
+    np.testing.assert_allclose(galaxies.columns["petroFlux_r"], 100)
+    mapped = replace(source, mapped=(("petroMag_g", "petroFlux_u"), ("w1mpro", "petroFlux_r")))
+    columns = known_columns(mapped)
+    assert {"petroMag_g", "petroMag_u", "w1mpro"} <= set(columns)
+    assert columns["petroFlux_u"] == "petroMag_g", "the user says so"
+    with pytest.raises(InputError, match="no column nowhere"):
+        known_columns(replace(source, mapped=(("Z", "nowhere"),)))
+
+
+@pytest.mark.parametrize(("bands", "unit"), [("ugriz", ""), ("ugriz", "mag"), ("z", "mag")])
+def test_a_band_is_no_redshift(tmp_path: Path, bands: str, unit: str) -> None:
+    """Where `z` is a magnitude, redshifts are those of another name, or there are none, by no word."""
+    magnitudes = {band: np.full(200, 17.0) for band in bands}
+    source = Source(tmp_path, 0, catalog=foreign(tmp_path / "c.fits", dict.fromkeys(bands, unit), **magnitudes))
+    columns = known_columns(source)
+    assert "z" not in columns
+    if len(bands) > 1:
+        assert columns["Z"] == columns["Z_SPEC"] == "Z"
+        assert gather(Inputs(("Z",)), 0, source).columns["Z"].max() < 0.3
+        return
+    assert "Z" not in columns, "the name comes first, and is taken"
+    with pytest.raises(InputError, match=r"column z is in mag, but .* takes Z as a number without a unit"):
+        gather(Inputs(("Z",)), 0, source)
+
+
+def test_large_numbers_of_unknown_columns_are_values(tmp_path: Path) -> None:
+    """A column that nobody here knows loses its sentinels and nothing else."""
+    age = np.linspace(1000, 12000, 200)
+    age[:3] = -9999, 9999, np.nan
+    catalog = foreign(tmp_path / "c.fits", AGE_MYR=age)
+    source = Source(tmp_path, 0, catalog=catalog, target="LOGMSTAR")
+    galaxies = gather(Inputs(("AGE_MYR",)), 0, source)
+    (query,) = choose_variables(["AGE_MYR"], [], known_columns(source)).queries
+    np.testing.assert_array_equal(
+        query.of(galaxies.columns), np.where(np.arange(200) < 3, np.nan, age.astype(np.float32))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from galcli.errors import InputError, UsageError
 from galcli.training.interpret.information_pairs import (
     PHOTOMETRY,
     PUBLISHED,
+    has_redshifts,
     networks,
     pairs_of,
     parse_pair,
@@ -117,3 +119,40 @@ def test_columns_of_a_catalogue(tmp_path: Path) -> None:
     for word in ("logm", "ebv"):
         with pytest.raises(UsageError, match="no input of its own"):
             pairs_of([f"colour:{word}"], source)
+
+
+def test_columns_are_found_as_the_networks_find_them(tmp_path: Path) -> None:
+    """By other names and from fluxes, without a word of the user; and by --map."""
+    path, one = tmp_path / "own.fits", np.ones(3)
+    write_catalog(path, {"R50": "pix"}, RA=one, DEC=one, lgm_tot_p50=one, Z_SPEC=one, petroFlux_u=one, petroFlux_r=one,
+                  E_BV=one, BRIGHT=one, R50=one)  # fmt: skip
+    source = Source(tmp_path, 0, catalog=path, mapped=(("petroMag_i", "BRIGHT"),))
+    assert has_redshifts(source)
+    for words, first, second in (
+        ("petroMag_r:petroMag_u", "petroMag_r", "petroMag_u"), ("petromag_i:redshift", "petroMag_i", "Z"),
+        ("petroFlux_u:Z_SPEC", "petroFlux_u", "Z"), ("petroMag_u:bright", "petroMag_u", "petroMag_i"),
+    ):  # fmt: skip
+        (pair,) = pairs_of([words], source)
+        assert (pair.first.columns, pair.second.columns) == ((first,), (second,))
+    with pytest.raises(UsageError, match="same inputs twice"):
+        pairs_of(["redshift:Z_SPEC"], source)
+    for word in ("EBV", "E_BV", "lgm_tot_p50"):
+        with pytest.raises(UsageError, match="no input of its own"):
+            pairs_of([f"petroMag_u:{word}"], source)
+    with pytest.raises(InputError, match=r"needs column w1mpro \(or W1mag, FLUX_W1\)"):
+        pairs_of(["petroMag_u:w1mpro"], source)
+    with pytest.raises(InputError, match=r"column R50 is in pix, but .* takes petroR50_r in arcsec"):
+        pairs_of(["petroMag_u:petroR50_r"], replace(source, mapped=(("petroR50_r", "R50"),)))
+
+
+def test_a_band_is_no_redshift(tmp_path: Path) -> None:
+    path, one = tmp_path / "own.fits", np.full(3, 17.0)
+    bands = dict.fromkeys("ugriz", one)
+    write_catalog(path, RA=one, DEC=one, lgm_tot_p50=one, **bands)
+    source = Source(tmp_path, 0, catalog=path)
+    assert not has_redshifts(source)
+    with pytest.raises(InputError, match="z beside g and r is the magnitude of a band"):
+        pairs_of(["g:Z"], source)
+    assert has_redshifts(replace(source, mapped=(("Z", "i"),)))
+    with pytest.raises(InputError, match="no column nowhere"):
+        has_redshifts(replace(source, mapped=(("Z", "nowhere"),)))
