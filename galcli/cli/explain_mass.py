@@ -11,7 +11,7 @@ from galcli.errors import UsageError
 from galcli.progress import choose_progress
 
 #: Options that only one of the two reports has.
-_CAUSAL = ("model", "queries", "conditions", "neighbours", "include_self", "graph")
+_CAUSAL = ("model", "queries", "conditions", "neighbours", "permutations", "include_self", "graph")
 _INFORMATION = ("pairs", "seeds", "preset", "epochs", "networks")
 
 

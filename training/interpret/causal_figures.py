@@ -61,9 +61,16 @@ def matrix_figure(tested: Sequence[Result], choice: Choice, figure: AnyFigure) -
         axes.minorticks_off()
         axes.tick_params(which="both", top=False, right=False, bottom=False, left=False)
         axes.set(xlabel="given s and", facecolor=_UNKNOWN)
-        figure.colorbar(drawn, ax=axes, orientation="horizontal", location="top", label=title, pad=0.02, aspect=25,
-                        ticks=MaxNLocator(4, steps=[1, 2, 5, 10]))  # fmt: skip
+        figure.colorbar(drawn, ax=axes, orientation="horizontal", location="top", label=title, pad=0.02, aspect=25, format="%g",
+                        ticks=MaxNLocator(4, steps=[1, 2, 5, 10]) if p is None else _ticks(top))  # fmt: skip
     panels[0].set_ylabel("query")
+
+
+def _ticks(top: float) -> list[float]:
+    """Ends and middle of a scale by square roots."""
+    digit = 10 ** np.floor(np.log10(top))
+    last = float(np.floor(top / digit) * digit)
+    return [0.0, last / 4, last]
 
 
 def histograms_figure(rows: Sequence[Row], figure: AnyFigure) -> None:

@@ -6,20 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from galcli.tables.columns import Column
 from galcli.tables.fits import TableHDU
 from galcli.training.interpret.causal_numbers import ALL, MASS, Line, Result
 from galcli.training.interpret.causal_seen import Sample
 from galcli.training.interpret.causal_variables import NONE
 from galcli.training.interpret.dependence import Dependence, Score
+from galcli.training.interpret.mass_table import MOST, Header, Table
 from galcli.training.recipes.mass_plan import REDSHIFT
 
-Header = list[tuple[str, Any, str]]
 Cell = tuple[str, str, Any, str]
-#: Bytes of the table of single galaxies beyond which it is left out.
-MOST = 256 << 20
 
 
 def dependence_hdu(tested: Sequence[Result], header: Header) -> TableHDU:
@@ -42,17 +38,12 @@ def galaxy_hdu(sample: Sample, tested: Sequence[Result], header: Header) -> Tabl
     """GALAXIES: one row per tested galaxy, vectors with one element per pair in the order of PAIR; None: too large."""
     if 5 * 4 * len(tested) * len(sample.tested) > MOST:
         return None
-    columns, data = [], {}
-
-    def add(name: str, values: NDArray[Any], dtype: str, description: str, **more: Any) -> None:
-        array = values.astype(np.dtype(dtype))
-        columns.append(Column(name, dtype, array.shape[1:], description=description, **more))
-        data[name] = array
-
-    add("ROW", sample.tested, "i8", "row of the sample, 0-based", ucd="meta.record")
-    add(MASS, sample.galaxies.target[sample.tested], "f4", "log10 of the mass in Msun", scale="dex", ucd="phys.mass")
+    table = Table()
+    table.add("ROW", sample.tested, "row of the sample, 0-based", "i8", ucd="meta.record")
+    mass = sample.galaxies.target[sample.tested]
+    table.add(MASS, mass, "log10 of the mass in Msun", "f4", scale="dex", ucd="phys.mass")
     if sample.redshift is not None:
-        add(REDSHIFT, sample.redshift, "f4", "redshift", ucd="src.redshift")
+        table.add(REDSHIFT, sample.redshift, "redshift", "f4", ucd="src.redshift")
     each = ", one element per pair in the order of PAIR in DEPENDENCE"
     for name, values, meaning in (
         ("R", [one.tests.r for one in tested], "Pearson's r of query and mass among the neighbours"),
@@ -64,10 +55,10 @@ def galaxy_hdu(sample: Sample, tested: Sequence[Result], header: Header) -> Tabl
         ("EFF", [one.tests.efficiency for one in tested], "predictive efficiency among the neighbours"),
         ("EFF_PERM", [one.tests.efficiency_permuted[:, 0] for one in tested], "the same with masses permuted"),
     ):
-        add(name, np.stack(values, 1), "f4", meaning + each)
-    add("MEMBERS", np.stack([one.tests.members for one in tested], 1), "i4",
-        "neighbours with all values" + each, null=-1)  # fmt: skip
-    return TableHDU("GALAXIES", columns, data, list(header))
+        table.add(name, np.stack(values, 1), meaning + each, "f4")
+    members = np.stack([one.tests.members for one in tested], 1)
+    table.add("MEMBERS", members, "neighbours with all values" + each, "i4", null=-1)
+    return table.hdu("GALAXIES", header)
 
 
 def rows_of(table: TableHDU) -> list[dict[str, Any]]:
@@ -120,17 +111,12 @@ def _score(name: str, meaning: str, one: Score) -> list[Cell]:
 
 
 def _table(name: str, rows: Iterable[list[Cell]], header: Header) -> TableHDU:
-    """A table out of rows that all have the same columns; text gets the width that it needs."""
-    columns: list[Column] = []
-    data: dict[str, NDArray[Any]] = {}
+    """A table out of rows that all have the same columns."""
+    table = Table()
     for cells in zip(*rows, strict=True):
         title, dtype, _, meaning = cells[0]
-        values = [value.encode("ascii", "replace") if dtype == "A" else value for _, _, value, _ in cells]
-        array = np.array(values, np.bytes_ if dtype == "A" else np.dtype(dtype))
-        dtype = f"A{max(1, array.itemsize)}" if dtype == "A" else dtype
-        columns.append(Column(title, dtype, description=meaning, null=-1 if dtype[0] == "i" else None))
-        data[title] = array
-    return TableHDU(name, columns, data, list(header))
+        table.add(title, [value for _, _, value, _ in cells], meaning, dtype, null=-1 if dtype[0] == "i" else None)
+    return table.hdu(name, header)
 
 
 def _plain(value: Any) -> Any:

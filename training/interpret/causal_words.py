@@ -25,8 +25,9 @@ READING = (
         "both, no number on this page tells: dependence alone does not show what causes what."
     ),
     (
-        "Where it vanishes given a condition c, the open path runs through c. The published example: the axis ratio in r "
-        "as q, the redshift as c."
+        "Where none is found any more given a condition c, the open path may run through c, or through what c stands for; or "
+        "what is left is too weak for these galaxies to show. The published example: the axis ratio in r as q, the redshift "
+        "as c."
     ),
     (
         "Where it appears only given c, c may depend on both q and the mass, which ties them together where c is held fixed; "
@@ -85,7 +86,12 @@ def significance(tested: Sequence[Result], seen: Sample, permutations: int) -> s
         f"{permutations:,} permutations no p is below {finest:.2g}"
     )
     floor = math.ceil(finest * 2 * len(known) / LEVEL)
-    text += f"; where fewer than {floor} scores reach that, none is significant." if floor > 1 else "."
+    enough = math.ceil(2 * len(known) / LEVEL) - 1
+    text += (
+        f"; where fewer than {floor} scores reach that, none is significant. With --permutations {enough} one would be enough."
+        if floor > 1
+        else "."
+    )
     if without := [one for one in tested if not one.whole.dependence.galaxies]:
         named = ", ".join(f"{one.query.name} given {word_of(one.condition)}" for one in without)
         text += f" Without a test, since too few neighbours have values or these are all equal: {named}."

@@ -5,8 +5,10 @@ unique U1 and U2, and synergistic S = i12 - max(i1, i2) by one of two rules: *po
 galaxy, as published, whose means of R and S can be negative; and *population* R = min(I1, I2) of the means (minimum
 mutual information; Barrett 2015, Phys. Rev. E 91, 052802).
 
-Networks give upper bounds of conditional entropies, so i1, i2, i12 are lower bounds in the mean, and S too low where
-the network of both inputs is the weaker one. Only galaxies that no network has learned from count.
+The mean of ln p(bin | input) over galaxies that no network has learned from is never above that of the true posterior,
+and the mean of -ln p(bin) is never above the entropy of the masses (`Prior.surprise`): so I1, I2 and I12 are lower
+bounds, but for the scatter of a sample. A network that is weaker than the others moves its own I and all parts with
+it: of both inputs S alone, of one input R, U1, U2 and S.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import digamma
 
 from galcli.errors import InputError
 from galcli.training.networks.mass import BINS
@@ -37,25 +40,35 @@ class Prior:
     Attributes
     ----------
     log_p : ndarray (520,)
-        ln p of each bin, finite: a bin without any training galaxy counts as half a galaxy.
+        ln of the part of the training galaxies in each bin, finite: one without any counts as half a galaxy.
     counts : ndarray (520,), int64
-        Training galaxies; 0 tells the bins with a made-up half.
+        Training galaxies.
     """
 
     log_p: Doubles
     counts: Bins
 
     def surprise(self, bins: Bins) -> Doubles:
-        """Entropy term h = -ln p (N,) of each galaxy's bin (N,)."""
-        found: Doubles = -self.log_p[bins]
+        """Entropy term h (N,), an estimate of -ln p of each galaxy's bin (N,).
+
+        h = ln T - G(n + 1), where n of T training galaxies are in the bin and G is that of Grassberger (2003,
+        arXiv:physics/0307138, eq. 27). The published -ln(n / T) is larger than -ln p in the mean over training samples,
+        by about half the number of bins over T in the mean over galaxies: so much is added to every information. The
+        mean of h is -ln p - E1(2 T p) in each bin, with the exponential integral E1: right where the bin has a few
+        training galaxies, and too small, never too large, where it has next to none. Where n is large the two are the
+        same but for 1 / n.
+
+        The galaxies may not be among the training galaxies: for those the same h is too small.
+        """
+        found: Doubles = np.log(self.counts.sum()) - _grassberger(self.counts[bins] + 1)
         return found
 
     def unseen(self, bins: Bins) -> int:
-        """How many of the galaxies lie in bins that no training galaxy is in: their h rests on the made-up half."""
+        """How many of the galaxies lie in bins that no training galaxy is in: their h is too small."""
         return int((self.counts[bins] == 0).sum())
 
 
-class Parts(NamedTuple):
+class Decomposition(NamedTuple):
     """Parts (N,) of the information of each galaxy."""
 
     R: Doubles
@@ -148,6 +161,13 @@ def information(log_posterior: NDArray[np.floating], bins: Bins, prior: Prior) -
     return found
 
 
+def _grassberger(n: Bins) -> Doubles:
+    """G(n) of n >= 1: where n is of Poisson's law with the mean z, that of n G(n) is z (ln z + E1(2 z))."""
+    sign = 1.0 - 2.0 * (n % 2)
+    found: Doubles = digamma(n) + 0.5 * sign * (digamma((n + 1) / 2) - digamma(n / 2))
+    return found
+
+
 def expected(log_posterior: NDArray[np.floating], prior: Prior) -> Doubles:
     """Information (N,) that posteriors (N, 520) expect themselves to carry: sum of p ln(p / prior), never negative."""
     logs = log_posterior.astype(np.float64)
@@ -159,10 +179,10 @@ def expected(log_posterior: NDArray[np.floating], prior: Prior) -> Doubles:
     return found
 
 
-def decompose(i1: Doubles, i2: Doubles, i12: Doubles) -> Parts:
+def decompose(i1: Doubles, i2: Doubles, i12: Doubles) -> Decomposition:
     """Parts of the information i1, i2, i12 (N,) by the minimum of each galaxy; NaN where one of them is."""
     low, high = np.minimum(i1, i2), np.maximum(i1, i2)
-    return Parts(low + 0 * i12, i1 - low + 0 * i12, i2 - low + 0 * i12, i12 - high)
+    return Decomposition(low + 0 * i12, i1 - low + 0 * i12, i2 - low + 0 * i12, i12 - high)
 
 
 def summary(i1: Doubles, i2: Doubles, i12: Doubles, generator: np.random.Generator) -> Summary:

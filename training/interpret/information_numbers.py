@@ -59,6 +59,11 @@ class Quantity:
         """Error and spread together."""
         return float(np.hypot(self.error, np.nan_to_num(self.spread)))
 
+    @property
+    def surely_negative(self) -> bool:
+        """Whether it is below 0 by more than two bars."""
+        return self.mean + 2 * self.bar < 0
+
     def told(self) -> dict[str, Any]:
         """JSON-able form."""
         spread = self.spread if np.isfinite(self.spread) else None
@@ -110,8 +115,12 @@ class Decomposed:
     @property
     def weak(self) -> bool:
         """Whether the network of both inputs surely knows less than that of one: no information, but a bad network."""
-        synergy = self.rules["population"]["S"]
-        return synergy.mean + 2 * synergy.bar < 0
+        return self.rules["population"]["S"].surely_negative
+
+    @property
+    def unlearned(self) -> bool:
+        """Whether some network surely knows less than the distribution of all masses tells."""
+        return any(self.rules["population"][name].surely_negative for name in QUANTITIES[:3])
 
 
 def sample_of(galaxies: Galaxies) -> Sample:

@@ -228,16 +228,23 @@ def _head(pages: Pages, measured: _Measured) -> None:
     )
     report.text(
         "I = mean of ln p(mass bin | input) - ln p(mass bin) over the test galaxies, in nat (1 nat = 1.44 bit). It is split "
-        "into what both inputs tell (redundant, R), only the first (U1), only the second (U2), and only both together "
-        "(synergistic, S = I12 - R - U1 - U2)."
+        "into what both inputs tell (redundant, R), what the first tells beyond that (U1), and the second (U2), and the rest, "
+        "which only both together tell (synergistic, S = I12 - R - U1 - U2). How much of it is redundant can be defined in "
+        "several ways; two of them are shown."
     )
     report.points([
-        "Networks give lower bounds of I1, I2 and I12: a better network may find more.",
-        "S is too low where the network of both inputs is the weaker one; more epochs or galaxies show whether it is.",
-        ("Minimum in each galaxy (pointwise, as published): R is the mean of the smaller of i1 and i2. R and S may be "
-         "negative, and both U positive where only one input tells anything: inputs that mislead in some galaxies count "
-         "against R."),
-        "Minimum of the means (population): R is the smaller of I1 and I2. One of U1 and U2 is 0.",
+        ("I1, I2 and I12 are lower bounds, but for the scatter of galaxies and seeds: a better network may find more. The "
+         f"distribution of the masses, p(mass bin), is that of the {len(galaxies.rows(TRAIN)):,} galaxies that were learned "
+         "from, by an estimate that makes no information too large (Grassberger 2003)."),
+        ("The parts are no bounds: S is too low where the network of both inputs is weaker than those of one, and R, U1, U2 "
+         "and S all shift where a network of one input is the weaker one, or too sure of itself, which lowers R by the "
+         "minimum in each galaxy. More epochs or galaxies show whether that is so."),
+        ("Minimum in each galaxy (pointwise, as published): R is the mean of the smaller of i1 and i2. In each galaxy one of "
+         "U1 and U2 is 0, since the input that tells less tells nothing of its own by this rule; their means may both be "
+         "positive, also where only one input tells anything. R and S may be negative: inputs that mislead in some galaxies "
+         "count against R, and S is negative wherever both together tell less than the better one alone."),
+        ("Minimum of the means (population): R is the smaller of I1 and I2. One of U1 and U2 is 0; S is "
+         "negative only by chance, or where the network of both inputs is the weaker one."),
         ("Errors are those of means over galaxies; the spread is the standard deviation over seeds. Differences smaller "
          "than both together say nothing."),
     ])  # fmt: skip
@@ -252,10 +259,14 @@ def _warnings(measured: _Measured) -> Iterator[str]:
     if weak:
         yield ("Surely too low S: with both inputs the network knows less than with one of them, of "
                f"{', '.join(weak)}. Train longer, or on more galaxies.")  # fmt: skip
+    unlearned = [one.pair.name for one in measured.found if one.unlearned]
+    if unlearned:
+        yield (f"Information below 0 in {', '.join(unlearned)}: networks that know less than the distribution of all masses "
+               "tells, of which no part means anything. Train longer, or on more galaxies.")  # fmt: skip
     unseen = measured.sample.prior.unseen(measured.sample.bins)
     if unseen > 0.01 * len(measured.sample.rows):
-        yield (f"{unseen:,} test galaxies have masses in bins without any training galaxy: their information rests on a "
-               "guess. Give more galaxies.")  # fmt: skip
+        yield (f"{unseen:,} test galaxies have masses in bins without any training galaxy: how rare they are is not known, "
+               "and their information is too small. Give more galaxies.")  # fmt: skip
 
 
 def _pairs(pages: Pages, measured: _Measured) -> None:

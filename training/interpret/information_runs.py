@@ -25,11 +25,12 @@ from galcli.training.interpret.information_pairs import Pair, has_redshifts, net
 from galcli.training.keeping import BEST
 from galcli.training.progress import say
 from galcli.training.recipes.asked import lookup
-from galcli.training.recipes.mass import load_mass, train_mass
-from galcli.training.recipes.mass_data import TEST, VALIDATION, Galaxies, Source, gather
-from galcli.training.recipes.mass_plan import BANDS, EXTINCTION, PRESETS, REDSHIFT, Inputs, Preset
+from galcli.training.recipes.mass import METRICS, load_mass, train_mass
+from galcli.training.recipes.mass_data import TEST, TRAIN, VALIDATION, Galaxies, Source, gather
+from galcli.training.recipes.mass_plan import BANDS, EXTINCTION, PRESETS, REDSHIFT, TARGET, Inputs, Preset
 from galcli.training.recipes.mass_posterior import bins_of, scores
 from galcli.training.recipes.mass_task import Learner, MassTask
+from galcli.training.survey import Reading
 
 Doubles = NDArray[np.float64]
 #: What a finished network said of the test galaxies: the last file that is written.
@@ -116,8 +117,9 @@ class Network:
         galaxies, how = self.galaxies, self.training
         stamps = galaxies.stamps.key if galaxies.stamps is not None else None
         facts = {
-            "version": _VERSION, "inputs": asdict(self.inputs), "plan": how.plan.told(), "epochs": how.epochs,
-            "seed": self.seed, "galaxies": galaxies.digest(self.inputs.needed), "stamps": stamps,
+            "version": _VERSION, "inputs": asdict(self.inputs), "preset": how.preset, "plan": how.plan.told(),
+            "epochs": how.epochs, "seed": self.seed, "galaxies": galaxies.digest(self.inputs.needed),
+            "mock": galaxies.mock, "stamps": stamps,
         }  # fmt: skip
         told: dict[str, Any] = json.loads(json.dumps(facts))
         return told
@@ -132,6 +134,14 @@ class Network:
     def done(self) -> bool:
         """Whether it need only be loaded."""
         return (self.folder / RESULT).exists()
+
+    @property
+    def length(self) -> float:
+        """Galaxies that its training sees, each as often as it comes."""
+        plan, images, learned = self.training.plan, self.inputs.images, len(self.galaxies.rows(TRAIN))
+        if plan.iterations is not None and self.training.epochs is None:
+            return float(plan.iterations * min(plan.batch[images], learned))
+        return (self.training.epochs or plan.length(images)) * learned
 
     def said(self) -> Said:
         """What it says, once it is done.
@@ -223,16 +233,51 @@ def train_all(asked: Sequence[Network]) -> None:
     if not todo:
         return
     how = todo[0].training
-    alone = pick_device(how.device).type == "cuda" or how.processes == 1
+    at_a_time = 1 if pick_device(how.device).type == "cuda" else how.processes
+    batches = (
+        ([network for network in todo if not network.inputs.images], at_a_time),
+        ([network for network in todo if network.inputs.images], 1),
+    )
+    for several, processes in batches:
+        if several:
+            say(foretold(several, processes))
     try:
-        for several, processes in (
-            ([network for network in todo if not network.inputs.images], 1 if alone else how.processes),
-            ([network for network in todo if network.inputs.images], 1),
-        ):
+        for several, processes in batches:
             if several:
                 run_all(train, several, min(processes, len(several)))
     except Interrupted as error:
         raise Interrupted(error.message, "give the same command again: it goes on where it was stopped") from error
+
+
+def foretold(several: Sequence[Network], processes: int) -> str:
+    """How many trainings are to come, and how long they take at the pace of those of their kind in the same folder.
+
+    Parameters
+    ----------
+    several : sequence of Network
+        All with images, or all without.
+    processes : int
+        Trained at a time.
+    """
+    images = several[0].inputs.images
+    words = f"networks to train: {len(several)} {'with' if images else 'without'} images"
+    seen, seconds = 0, 0.0
+    for path in several[0].training.folder.glob(f"*/{METRICS}"):
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged one tells nothing
+            told = json.loads(path.read_text())
+            if bool(told["training"]["inputs"]["bands"]) == images:
+                seen, seconds = seen + told["images"], seconds + told["seconds"]
+    if not seen or not seconds:
+        return f"{words}; how long they take shows when the first is done"
+    left = sum(network.length for network in several) * seconds / seen / processes
+    return f"{words}: about {_time(left)}, at {seen / seconds:,.0f} galaxies/s as those trained before"
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def train(network: Network) -> str:
@@ -242,15 +287,17 @@ def train(network: Network) -> str:
         if not network.done:
             say(f"training: {network.name}")
             _train(network)
-    found = network.said().scores
-    return f"cross-entropy {found['cross_entropy']:.4f} nat on {found['objects']:,} test galaxies"
+    found, spent = network.said().scores, json.loads((network.folder / METRICS).read_text())["seconds"]
+    return f"cross-entropy {found['cross_entropy']:.4f} nat on {found['objects']:,} test galaxies, {_time(spent)}"
 
 
 def _train(network: Network) -> None:
     how, out = network.training, network.folder
+    # Galaxies that are the same teach the same, however their catalogue is read and its column of masses is called.
+    source = replace(how.source, target=TARGET, reading=Reading())
     try:
         weights = train_mass(
-            out, how.source, network.inputs, preset=how.preset, resume=(out / STATE).exists(), epochs=how.epochs,
+            out, source, network.inputs, preset=how.preset, resume=(out / STATE).exists(), epochs=how.epochs,
             device=how.device, given=network.galaxies, seed=network.seed, plan=how.plan,
         )  # fmt: skip
         learner = Learner(load_mass(weights)[0]).eval().to(pick_device(how.device))

@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from galcli.tables.columns import Column
 from galcli.tables.fits import TableHDU
 from galcli.training.interpret.information import QUANTITIES
 from galcli.training.interpret.information_numbers import MASS, RULES, Decomposed, Sample
+from galcli.training.interpret.mass_table import MOST, Header, Table
 
-Header = list[tuple[str, Any, str]]
-#: Bytes of the table of single galaxies beyond which it is left out.
-_MOST = 256 << 20
 _MEANING = {
     "I1": "information of the first input about the mass",
     "I2": "information of the second input about the mass",
     "I12": "information of both inputs about the mass",
     "R": "redundant part",
-    "U1": "part that only the first input tells",
-    "U2": "part that only the second input tells",
+    "U1": "part that the first input tells beyond the redundant one",
+    "U2": "part that the second input tells beyond the redundant one",
     "S": "part that only both together tell",
 }
-
-
-class _Table:
-    """Columns under way."""
-
-    def __init__(self) -> None:
-        self.columns: list[Column] = []
-        self.data: dict[str, NDArray[Any]] = {}
-
-    def add(self, name: str, values: Any, description: str, dtype: str = "f8", **more: Any) -> None:
-        """One column; text gets the width that it needs."""
-        if dtype == "A":
-            array = np.array(values, np.bytes_)
-            dtype = f"A{max(1, array.itemsize)}"
-        else:
-            array = np.asarray(values, np.dtype(dtype))
-        self.columns.append(Column(name, dtype, array.shape[1:], description=description, **more))
-        self.data[name] = array
-
-    def pairs(self, found: Sequence[Decomposed]) -> None:
-        """Which pair each row is of."""
-        self.add("X1", [one.pair.names[0] for one in found], "first input", "A")
-        self.add("X2", [one.pair.names[1] for one in found], "second input", "A")
 
 
 def information_hdus(found: Sequence[Decomposed], sample: Sample, header: Header) -> list[TableHDU]:
@@ -67,15 +39,21 @@ def information_hdus(found: Sequence[Decomposed], sample: Sample, header: Header
         test galaxy with one element per pair, unless it is very large.
     """
     tables = [_information(found, header), _profiles(found, header)]
-    if 3 * 4 * len(found) * len(sample.rows) <= _MOST:
+    if 3 * 4 * len(found) * len(sample.rows) <= MOST:
         tables.append(_galaxies(found, sample, header))
     return tables
 
 
+def _pairs(table: Table, found: Sequence[Decomposed]) -> None:
+    """Which pair each row is of."""
+    table.add("X1", [one.pair.names[0] for one in found], "first input", "A")
+    table.add("X2", [one.pair.names[1] for one in found], "second input", "A")
+
+
 def _information(found: Sequence[Decomposed], header: Header) -> TableHDU:
-    table = _Table()
+    table = Table()
     rows = [(one, rule) for one in found for rule in RULES]
-    table.pairs([one for one, _ in rows])
+    _pairs(table, [one for one, _ in rows])
     table.add(
         "RULE", [rule for _, rule in rows], "minimum in each galaxy (pointwise), or of the means (population)", "A"
     )
@@ -86,16 +64,16 @@ def _information(found: Sequence[Decomposed], header: Header) -> TableHDU:
         table.add(f"{name}_ERR", [each.error for each in told], f"standard error of {name} over galaxies", scale="nat")
         table.add(f"{name}_SPREAD", [each.spread for each in told],
                   f"standard deviation of {name} over seeds", scale="nat")  # fmt: skip
-    return TableHDU("INFORMATION", table.columns, table.data, list(header))
+    return table.hdu("INFORMATION", header)
 
 
 def _profiles(found: Sequence[Decomposed], header: Header) -> TableHDU:
-    table = _Table()
+    table = Table()
     rows = [
         (one, name, bin_) for one in found for name, each in one.profiles.items() for bin_ in range(len(each.count))
     ]
     profiles = [(one.profiles[name], bin_) for one, name, bin_ in rows]
-    table.pairs([one for one, _, _ in rows])
+    _pairs(table, [one for one, _, _ in rows])
     table.add("VARIABLE", [name for _, name, _ in rows], f"{MASS}: log10 of the mass in Msun [dex]; or redshift", "A")
     table.add("LOW", [each.edges[bin_] for each, bin_ in profiles], "lower edge of the bin")
     table.add("HIGH", [each.edges[bin_ + 1] for each, bin_ in profiles], "upper edge of the bin")
@@ -106,11 +84,11 @@ def _profiles(found: Sequence[Decomposed], header: Header) -> TableHDU:
         table.add(name, [each.mean[name][bin_] for each, bin_ in profiles], meaning, scale="nat")
         table.add(f"{name}_ERR", [each.error[name][bin_] for each, bin_ in profiles],
                   f"standard error of {name} over galaxies", scale="nat")  # fmt: skip
-    return TableHDU("PROFILES", table.columns, table.data, list(header))
+    return table.hdu("PROFILES", header)
 
 
 def _galaxies(found: Sequence[Decomposed], sample: Sample, header: Header) -> TableHDU:
-    table = _Table()
+    table = Table()
     table.add("ROW", sample.rows, "row of the sample, 0-based", "i8", ucd="meta.record")
     table.add(MASS, sample.variables[MASS], "true log10 of the mass in Msun", "f4", scale="dex", ucd="phys.mass")
     for name, values in sample.variables.items():
@@ -120,4 +98,4 @@ def _galaxies(found: Sequence[Decomposed], sample: Sample, header: Header) -> Ta
     for place, name in enumerate(("I1", "I2", "I12")):
         meaning = f"{_MEANING[name]}, mean of seeds, one element per pair in the order of INFORMATION"
         table.add(name, each[place], meaning, "f4", scale="nat")
-    return TableHDU("GALAXIES", table.columns, table.data, list(header))
+    return table.hdu("GALAXIES", header)

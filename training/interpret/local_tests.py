@@ -116,24 +116,6 @@ def local_tests(
     return LocalTests(r[:, 0], efficiency[:, 0], r[:, 1:], efficiency[:, 1:], members)
 
 
-def residuals(values: Doubles, c: Doubles) -> Doubles:
-    """What a quadratic fit on c leaves of values, in each neighbourhood.
-
-    Parameters
-    ----------
-    values, c : ndarray (N, k)
-        Not finite = missing.
-
-    Returns
-    -------
-    ndarray (N, k)
-        NaN where either is missing.
-    """
-    valid = np.isfinite(values) & np.isfinite(c)
-    left = _without(_centred(values, valid)[:, None], _polynomials(c, valid))[:, 0]
-    return np.where(valid, left, np.nan)
-
-
 def _permuted(y: Doubles, valid: Mask, permutations: int, generator: np.random.Generator) -> Doubles:
     """Versions (n, P, k) of y (n, k) with the valid members permuted; the others stay."""
     key = np.where(valid[:, None], generator.random((len(y), permutations, y.shape[1])), 2.0)

@@ -103,7 +103,13 @@ def test_page_says_it(reports: list[Path]) -> None:
     assert headings(page)[0] == "How to read this page"
     assert "It was not asked for." in text
     assert "Each has 60 neighbours" in text
-    assert f"no p is below {1 / (1 + PERMUTATIONS):.2g}" in text
+    assert f"With {PERMUTATIONS} permutations no p is below {1 / (1 + PERMUTATIONS):.2g}" in text
+    # 20 pairs and two scores of each: at most 0.05 * rank / 40 is significant
+    assert (
+        "where fewer than 4 scores reach that, none is significant. With --permutations 799 one would be enough" in text
+    )
+    assert adjust([1 / 800] + [1.0] * 39)[0] <= LEVEL < adjust([1 / 799] + [1.0] * 39)[0]
+    assert "may run through c, or through what c stands for" in text
     assert numbers_of(reports[0])["sample"]["learned"] == "none"
 
 

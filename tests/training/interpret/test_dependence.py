@@ -20,7 +20,7 @@ from galcli.training.mock import planted
 
 TRAINING, TEST, K = 4000, 400, 60
 DEPENDENT = (("Q1", None), ("Q1", "C1"), ("Q4", "C4"))
-INDEPENDENT = (("Q2", None), ("Q2", "C2"), ("Q3", "C3"), ("Q4", None))
+INDEPENDENT = (("Q2", None), ("Q2", "C2"), ("Q3", None), ("Q3", "C3"), ("Q4", None))
 Table = dict[str, np.ndarray]
 
 
@@ -83,6 +83,16 @@ def test_sufficient_latent_closes_the_path_through_the_inputs() -> None:
         scores["inputs given C3"].append(judged(table, six, "Q3", "C3").r.z)
     assert max(map(abs, scores["sufficient"] + scores["inputs given C3"])) < 3
     assert min(scores["inputs"]) > 3
+
+
+def test_function_of_the_latents_shows_the_width_of_neighbourhoods() -> None:
+    """C3 is a sum of two latents: what is left of it inside of neighbourhoods is small and yet seen, and so bounds z."""
+    for seed in range(3):
+        table = made(seed)
+        s = copies(table)
+        width, direct = judged(table, s, "C3", None).r, judged(table, s, "Q1", None).r
+        assert 2 < width.z < 8
+        assert 0 < width.statistic - width.null_mean < 0.2 * (direct.statistic - direct.null_mean)
 
 
 def test_latents_without_the_input_leave_its_path_open() -> None:

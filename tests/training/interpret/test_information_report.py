@@ -79,7 +79,12 @@ def test_page_holds_its_parts_and_needs_no_other_file(report: Path) -> None:
         "MOCK galaxies",
         "MOCK training",
         "lower bounds",
+        "but for the scatter of galaxies and seeds",
+        "that of the 1,200 galaxies that were learned from",
+        "R, U1, U2 and S all shift where a network of one input is the weaker one",
+        "In each galaxy one of U1 and U2 is 0",
         "R and S may be negative",
+        "two of them are shown",
         "2 seeds only",
         "150 that no network saw",
     ):
@@ -158,6 +163,19 @@ def test_a_weak_union_is_noticed() -> None:
         assert found.weak == weak
 
 
+def test_networks_that_have_learned_nothing_are_noticed() -> None:
+    galaxies, draw = planted_galaxies(400, 300), np.random.default_rng(3)
+    sample = sample_of(galaxies)
+    gain = draw.normal(0, 0.5, (3, 300))
+    for lost, unlearned in ((0.0, False), (0.3, True)):
+        log_p = [
+            -sample.prior.surprise(sample.bins) + one for one in (gain[0] + 0.2, gain[1] + 0.1 - lost, gain[2] + 0.3)
+        ]
+        found = decompose_pair(PUBLISHED[0], [(log_p[0], log_p[1], log_p[2])] * 3, sample)
+        assert found.unlearned == unlearned
+        assert not found.weak
+
+
 def test_errors_are_those_of_one_seed() -> None:
     """All seeds see the same galaxies: more seeds make means of networks better, not the sample larger."""
     galaxies = planted_galaxies(400, 300)
@@ -206,7 +224,7 @@ def test_pictures_of_one_and_of_29_pairs() -> None:
 def test_large_tables_leave_single_galaxies_out(monkeypatch: pytest.MonkeyPatch) -> None:
     found, sample = simulated(PUBLISHED[:2], 1)
     assert [hdu.name for hdu in information_hdus(found, sample, [])] == ["INFORMATION", "PROFILES", "GALAXIES"]
-    monkeypatch.setattr("galcli.training.interpret.information_table._MOST", 2 * 12 * 400 - 1)
+    monkeypatch.setattr("galcli.training.interpret.information_table.MOST", 2 * 12 * 400 - 1)
     assert [hdu.name for hdu in information_hdus(found, sample, [])] == ["INFORMATION", "PROFILES"]
 
 
