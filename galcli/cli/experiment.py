@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from galcli.cli import options as shared
 from galcli.cli import training_options as training
 from galcli.cli.extras import need_training
 from galcli.cli.options import Decorator, all_of
 from galcli.cli.stoppable import stoppable
+from galcli.errors import UsageError
 
 
 @click.group("experiment")
@@ -106,8 +109,8 @@ _CLAIMS = {
     "sae-utilisation": "Does SAE-FNO need fewer concepts for a population of images than SAE-MLP?",
     "sae-rotation": "Does SAE-FNO suffer less than SAE-MLP where images are rotated?",
     "sae-lifting": "Do SAE-MLP, SAE-CNN and SAE-FNO learn faster where data are lifted to more channels?",
-    "mass-synergy": "Do shapes and photometry tell more of the stellar mass together than each for itself?",
-    "mass-infrared": "Do optical images make infrared photometry dispensable for the stellar mass?",
+    "mass-synergy": "Do images and photometry tell more of the stellar mass together? (quick: measured shapes, a stand-in)",
+    "mass-infrared": "Do images make infrared photometry dispensable for the stellar mass? (quick: measured shapes, a stand-in)",
     "mass-bands": "Which bands tell most of the stellar mass together with the others?",
 }
 #: All of those on one paper.
@@ -115,6 +118,30 @@ _SERIES = {
     "sae-all": "All experiments with sparse autoencoders",
     "mass-all": "All experiments on stellar mass",
 }
+_QUICK = {
+    "sae": "quick: minutes on two cores; full: as published, for a GPU.",
+    "mass": "quick: minutes on two cores, without images: what stands in for a claim of the paper is marked; full: with "
+    "images, as published, for a GPU.",
+}
+#: The galaxies of experiments on stellar mass, as `galcli explain mass` takes them.
+_galaxy_options = all_of(
+    click.option(
+        "--catalog", type=click.Path(path_type=Path),
+        help="Galaxies with masses (default: mock galaxies, drawn on the fly).",
+    ),
+    click.option(
+        "--cutouts", type=click.Path(path_type=Path), help="Their cutouts (default: found beside the catalogue)."
+    ),
+    click.option(
+        "--target", metavar="COLUMN", default="lgm_tot_p50", show_default=True, help="Column of log10 masses [Msun]."
+    ),
+    shared.map_option,
+    training.reading_options,
+)  # fmt: skip
+
+
+def _kind(name: str) -> str:
+    return name.partition("-")[0]
 
 
 def _claim_options(name: str, holds: str) -> Decorator:
@@ -123,23 +150,41 @@ def _claim_options(name: str, holds: str) -> Decorator:
             "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path(name), show_default=True,
             help=f"Folder for {holds}.",
         ),
-        training.preset_option("quick", "full", told="quick: minutes on two cores; full: as published, for a GPU."),
+        training.preset_option("quick", "full", told=_QUICK[_kind(name)]),
         click.option("--seeds", type=click.IntRange(min=1), help="Repeats, three without it; more may be added later."),
         click.option("--resume", is_flag=True, help="Go on with what is in the output folder."),
         training.device_option,
+        *([_galaxy_options] if _kind(name) == "mass" else []),
     )  # fmt: skip
+
+
+def _source(out: Path, preset: str, given: dict[str, Any]) -> Any:
+    """Take `_galaxy_options` out of what was given."""
+    if given["cutouts"] is not None and preset == "quick":
+        raise UsageError("--preset quick takes no images", "leave out --cutouts, or give --preset full")
+    from galcli.training.recipes.mass_data import Source
+
+    catalog, cutouts, target, mapped = (given.pop(name) for name in ("catalog", "cutouts", "target", "mapped"))
+    source = Source(out / "cache", 0, None, catalog, cutouts, target, mapped, training.reading_of(given))
+    source.check()
+    return source
 
 
 def _claim_command(name: str, asked: str) -> click.Command:
     @click.command(name, help=f"{asked}\n\nMeasured with several seeds, and held against the paper's claims.")
     @_claim_options(name, f"table.txt, result.json, {name}.png and one file per seed")
     @stoppable()
-    def experiment(out: Path, **arguments: Any) -> None:
+    def experiment(out: Path, preset: str, **arguments: Any) -> None:
         need_training("galcli experiment")
         from galcli.training.experiments.experiment import run_experiment
         from galcli.training.experiments.series import find
 
-        click.echo(run_experiment(out, find(name), **arguments), nl=False)
+        found = find(name)
+        if _kind(name) == "mass":
+            from galcli.training.experiments.mass_galaxies import on_galaxies
+
+            found = on_galaxies(found, out, _source(out, preset, arguments), preset)
+        click.echo(run_experiment(out, found, preset, **arguments), nl=False)
 
     return experiment
 
@@ -148,11 +193,17 @@ def _series_command(name: str, what: str) -> click.Command:
     @click.command(name, help=f"{what}, and one table of the paper's claims: which of them hold here.")
     @_claim_options(name, "table.md and one folder per experiment")
     @stoppable()
-    def series(out: Path, **arguments: Any) -> None:
+    def series(out: Path, preset: str, **arguments: Any) -> None:
         need_training("galcli experiment")
         from galcli.training.experiments.series import run_series
 
-        click.echo(run_series(out, name, **arguments), nl=False)
+        data: dict[str, Any] = {}
+        if _kind(name) == "mass":
+            from galcli.training.experiments.mass_galaxies import facts, on_galaxies
+
+            source = _source(out, preset, arguments)
+            data = {"prepare": partial(on_galaxies, source=source, preset=preset), "data": facts(source)}
+        click.echo(run_series(out, name, preset, **data, **arguments), nl=False)
 
     return series
 

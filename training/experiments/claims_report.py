@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from galcli.training.experiments.criteria import criterion
+from galcli.training.experiments.criteria import StandIn, criterion
 from galcli.training.experiments.statistics import CHANCE, Claim
 
 #: Papers, by the first word of an experiment's name.
@@ -15,6 +15,8 @@ PAPERS = {
     "sae": "Tolooshams et al., Mechanistic Interpretability with Sparse Autoencoder Neural Operators (arXiv:2509.03738)",
     "mass": "Lin et al., Interpreting the estimation of stellar mass from galaxy images (arXiv:2509.23901)",
 }
+#: Entries of a list that are told one by one.
+_LISTED = 8
 
 
 def paper_of(experiment: str) -> str:
@@ -50,7 +52,7 @@ def as_json(
         "seeds": [{key: one[key] for key in ("seed", "device", "seconds")} for one in seeds],
         "claims": [
             {
-                "claim": claim.statement, "verdict": claim.verdict,
+                "claim": claim.statement, "verdict": claim.verdict, "stand_in": isinstance(claim, StandIn),
                 "criteria": [
                     {"name": one.name, "criterion": asked, "figure": found, "verdict": verdict, "gain": asdict(one.gain)}
                     for one, verdict in zip(claim.differences, claim.verdicts, strict=True)
@@ -63,10 +65,12 @@ def as_json(
 
 
 def what_was_run(plan: Mapping[str, Any], full: Mapping[str, Any]) -> str:
-    """Sizes in words, with the full ones where they differ."""
+    """Sizes in words, with the full ones where they differ; of long lists their lengths."""
 
     def tell(value: Any) -> str:
-        return "/".join(map(tell, value)) if isinstance(value, list | tuple) else str(value)
+        if not isinstance(value, list | tuple):
+            return str(value)
+        return "/".join(map(tell, value)) if len(value) <= _LISTED else str(len(value))
 
     return ", ".join(
         f"{key.replace('_', ' ')} {tell(value)}" + (f" (full: {tell(full[key])})" if full[key] != value else "")
@@ -91,7 +95,7 @@ def as_text(result: Mapping[str, Any]) -> str:
         f"{len(seconds)} seeds, each {statistics.median(seconds):.0f} s on one {_device(result)}",
     ]
     for number, claim in enumerate(result["claims"], 1):
-        lines += ["", f"{number}. {claim['claim']}: {claim['verdict']}"]
+        lines += ["", f"{number}. {claim['claim']}: {_verdict(claim)}"]
         lines += [
             f"   {one['name']} {one['criterion']}: {one['figure']}: {one['verdict']}" for one in claim["criteria"]
         ]
@@ -114,8 +118,13 @@ def as_rows(result: Mapping[str, Any]) -> list[str]:
     for number, claim in enumerate(result["claims"]):
         asked = "<br>".join(f"{one['name']} {one['criterion']}" for one in claim["criteria"])
         found = "<br>".join(one["figure"] for one in claim["criteria"])
-        rows.append(row("" if number else result["experiment"], claim["claim"], asked, found, claim["verdict"]))
+        rows.append(row("" if number else result["experiment"], claim["claim"], asked, found, _verdict(claim)))
     return rows
+
+
+def _verdict(claim: Mapping[str, Any]) -> str:
+    """The verdict, with the word that it is none on the paper's claim where that is so."""
+    return f"{claim['verdict']} (stand-in for the paper's claim)" if claim["stand_in"] else str(claim["verdict"])
 
 
 def as_line(result: Mapping[str, Any]) -> str:

@@ -6,7 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from galcli.training.experiments.statistics import Difference, Mean, mean_over_seeds
+from galcli.training.experiments.statistics import Claim, Difference, Mean, mean_over_seeds
+
+
+@dataclass(frozen=True)
+class StandIn(Claim):
+    """A statement on something else than the paper's, tried in its place."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from galcli.training.progress import say
 
 #: Repeats.
 SEEDS = 3
+#: Letters in a line above a picture.
+_LINE = 120
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Experiment:
         Fills an empty figure with them.
     sample : str
         What the data are.
+    titles : mapping of str to str
+        By preset, where one asks something else.
+    data : mapping
+        JSON-able facts by which given data are told from others; empty where data are made from the seed.
     """
 
     name: str
@@ -57,6 +64,12 @@ class Experiment:
     claims: Callable[[list[dict[str, Any]]], list[Claim]]
     draw: Callable[[Figure, list[dict[str, Any]]], None]
     sample: str
+    titles: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def title_of(self, preset: str) -> str:
+        """What is asked by a preset."""
+        return self.titles.get(preset, self.title)
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,7 @@ def run_experiment(
         raise UsageError(f"unknown preset {preset!r}", f"known: {', '.join(experiment.plans)}")
     plan, kind = experiment.plans[preset], pick_device(device).type
     settings = {"experiment": experiment.name, "preset": preset, "plan": asdict(plan)}
-    folder.begin(out, settings, resume)
+    folder.begin(out, on_data(settings, experiment.data), resume)
     runs = [
         SeedRun(out / f"seed-{seed}.json", experiment.name, experiment.measure, plan, seed, kind)
         for seed in range(seeds or SEEDS)
@@ -131,6 +144,11 @@ def run_experiment(
     todo = [run for run in runs if not run.path.exists()]
     run_all(measure_seed, todo, 1 if kind == "cuda" else max(1, min(len(todo), os.cpu_count() or 1)))
     return _write(out, experiment, settings, [folder.read_json(run.path, run.path) for run in runs])
+
+
+def on_data(settings: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the facts of given data, if there are any."""
+    return {**settings, **({"data": dict(data)} if data else {})}
 
 
 def measure_seed(run: SeedRun) -> str:
@@ -162,12 +180,12 @@ def _write(out: Path, experiment: Experiment, settings: dict[str, Any], seeds: l
     """Text, JSON and figure of measured seeds."""
     results = [one["figures"] for one in seeds]
     claims = experiment.claims(results)
-    full = asdict(experiment.plans["full"])
-    result = as_json(experiment.name, experiment.title, experiment.sample, settings, full, seeds, claims)
+    full, title = asdict(experiment.plans["full"]), experiment.title_of(settings["preset"])
+    result = as_json(experiment.name, title, experiment.sample, settings, full, seeds, claims)
     text = as_text(result)
     with look():
         figure = Figure(figsize=(12, 5), layout="constrained")
-        figure.suptitle(f"{experiment.title}\n{experiment.sample}")
+        figure.suptitle(f"{title}\n{textwrap.fill(experiment.sample, _LINE)}")
         experiment.draw(figure, results)
         save(figure, out / f"{experiment.name}.png")
     atomic_write(out / "table.txt", text.encode())

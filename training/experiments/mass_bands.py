@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from galcli.training.experiments.experiment import Experiment
-from galcli.training.experiments.mass_information import SAMPLE, Sizes, draw_parts, measured, of
+from galcli.training.experiments.mass_information import RULE, SAMPLE, Sizes, draw_parts, measured, of
 from galcli.training.experiments.statistics import Claim, compare
 from galcli.training.interpret.information_pairs import PHOTOMETRY, PUBLISHED
 
@@ -24,19 +24,20 @@ PLANS = {
 
 
 def claims(results: list[dict[str, Any]]) -> list[Claim]:
-    """Synergy of sets with g, less the largest of the others, by the published rule."""
+    """Synergy of sets with g, less the largest of the others, by the published rule and by that of the population."""
     found = []
     for title, pairs in _kinds(list(results[0])).items():
-        synergy = {pair: of(results, pair, "S", "pointwise") for pair in pairs}
-        with_g = [pair for pair in pairs if "g" in _first(pair)]
-        best = [max(synergy[pair][seed] for pair in with_g) for seed in range(len(results))]
-        rest = [max(synergy[pair][seed] for pair in pairs if pair not in with_g) for seed in range(len(results))]
-        found.append(
-            Claim(
-                f"of {title}, one with g has the most synergy with the others",
-                (compare("S [nat]: largest with g less largest without", rest, best),),
+        for rule, words in RULE.items():
+            synergy = {pair: of(results, pair, "S", rule) for pair in pairs}
+            with_g = [pair for pair in pairs if "g" in _first(pair)]
+            best = [max(synergy[pair][seed] for pair in with_g) for seed in range(len(results))]
+            rest = [max(synergy[pair][seed] for pair in pairs if pair not in with_g) for seed in range(len(results))]
+            found.append(
+                Claim(
+                    f"of {title}, one with g has the most synergy with the others: {words}",
+                    (compare("S [nat]: largest with g less largest without", rest, best),),
+                )
             )
-        )
     return found
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from galcli.errors import GalcliError, Interrupted
 from galcli.tables.atomic import atomic_write
 from galcli.training.experiments import folder
 from galcli.training.experiments.claims_report import HEAD, as_line, as_rows, paper_of, row
-from galcli.training.experiments.experiment import Experiment, run_experiment
+from galcli.training.experiments.experiment import Experiment, on_data, run_experiment
 from galcli.training.progress import say
 
 #: Experiments of each series, in their order: of sparse autoencoders that of models.md 4.3.
@@ -29,8 +31,9 @@ def find(name: str) -> Experiment:
 
 
 def run_series(
-    out: Path, series: str, preset: str = "quick", seeds: int | None = None, resume: bool = False, device: str = "auto"
-) -> str:
+    out: Path, series: str, preset: str = "quick", seeds: int | None = None, resume: bool = False, device: str = "auto",
+    prepare: Callable[[Experiment, Path], Experiment] | None = None, data: Mapping[str, Any] | None = None,
+) -> str:  # fmt: skip
     """Do all of them, each in a folder of its own, and write ``table.md``.
 
     Parameters
@@ -40,6 +43,10 @@ def run_series(
         Key of `SERIES`.
     preset, seeds, resume, device
         As `run_experiment`.
+    prepare : callable, optional
+        Gives an experiment, and its folder, the data that were asked for.
+    data : mapping, optional
+        JSON-able facts of these data: none where each experiment makes its own.
 
     Returns
     -------
@@ -51,12 +58,13 @@ def run_series(
     GalcliError
         At the end, if an experiment could not be done; the table tells why, and the others are in it.
     """
-    folder.begin(out, {"experiment": series, "preset": preset}, resume)
+    folder.begin(out, on_data({"experiment": series, "preset": preset}, data or {}), resume)
     rows, lines, failed = [], [], []
     for name in SERIES[series]:
         say(name)
         try:
-            run_experiment(out / name, find(name), preset, seeds, resume, device)
+            experiment = find(name) if prepare is None else prepare(find(name), out / name)
+            run_experiment(out / name, experiment, preset, seeds, resume, device)
             result = folder.read_json(out / name / "result.json", out / name)
             rows += as_rows(result)
             lines.append(as_line(result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from galcli.training.experiments import mass_bands, mass_infrared, mass_synergy
-from galcli.training.experiments.mass_information import PARTS, Sizes, draw_parts, measured
+from galcli.training.experiments.claims_report import as_json, as_rows, as_text, what_was_run
+from galcli.training.experiments.experiment import Experiment
+from galcli.training.experiments.mass_information import PARTS, RULE, Sizes, draw_parts, measured
 from galcli.training.interpret.information_pairs import parse_pair
 
 Result = dict[str, Any]
@@ -35,17 +38,50 @@ def test_synergy_is_held_against_zero(mean: float, verdict: str) -> None:
     assert verdicts(mass_synergy.claims(seeds)) == [verdict, verdict]
 
 
-def test_infrared_claims_compare_the_pairs_in_their_order() -> None:
-    def seeds(before: float, after: float) -> list[Result]:
-        names = mass_infrared.PLANS["quick"].pairs
-        return [
-            result(**{names[0]: {"U2": before + noise, "S": 0.3}, names[1]: {"U2": after - noise, "S": 0.1}})
-            for noise in (0.0, 0.003, -0.003)
-        ]
+def infrared(preset: str, before: float, after: float, left: float = 0.1) -> list[Result]:
+    """Three seeds in which the infrared's unique information goes from one value to another, and S from 0.3 to `left`."""
+    names = mass_infrared.PLANS[preset].pairs
+    return [
+        result(**{names[0]: {"U2": before + noise, "S": 0.3}, names[1]: {"U2": after - noise, "S": left}})
+        for noise in (0.0, 0.003, -0.003)
+    ]
 
-    assert verdicts(mass_infrared.claims(seeds(0.2, 0.05))) == ["holds", "holds"]
-    assert verdicts(mass_infrared.claims(seeds(0.05, 0.2))) == ["fails", "holds"], "what is added is U2 + S"
-    assert verdicts(mass_infrared.claims(seeds(0.0, 0.4))) == ["fails", "fails"]
+
+def test_infrared_claims_compare_the_pairs_in_their_order() -> None:
+    def found(*parts: float) -> list[str]:
+        return verdicts(mass_infrared.claims(infrared("full", *parts)))
+
+    assert found(0.2, 0.05) == ["holds", "holds", "holds"], "unique, added (U2 + S), half of what was added"
+    assert found(0.05, 0.2) == ["fails", "holds", "fails"]
+    assert found(0.0, 0.4) == ["fails", "fails", "fails"]
+    assert found(0.2, 0.05, 0.4) == ["holds", "holds", "fails"]
+
+
+def test_with_more_inputs_a_mere_drop_of_the_infrared_is_no_claim() -> None:
+    """Beside all that was there before and more, the infrared can hardly add more: the claim must be able to fail."""
+    (half,) = mass_infrared.claims(infrared("quick", 0.2, 0.05))
+    assert half.verdict == "holds"
+    (half,) = mass_infrared.claims(infrared("quick", 0.2, 0.1, 0.2))
+    assert half.verdict == "fails", "0.5 before, 0.3 left"
+
+
+@pytest.mark.parametrize("experiment", [mass_synergy.EXPERIMENT, mass_infrared.EXPERIMENT, mass_bands.EXPERIMENT])
+def test_shapes_in_place_of_images_are_a_stand_in_wherever_the_claim_is_shown(experiment: Experiment) -> None:
+    """In title, text, table and JSON; bands of photometry are the paper's own."""
+    for preset, plan in experiment.plans.items():
+        seeds = [result(**{pair: {"S": 0.1 + noise} for pair in plan.pairs}) for noise in (0.0, 0.01)]
+        stand_in = preset == "quick" and experiment is not mass_bands.EXPERIMENT
+        runs = [{"seed": 0, "device": "cpu", "seconds": 1.0}] * 2
+        plans = [asdict(experiment.plans[name]) for name in (preset, "full")]
+        title = experiment.title_of(preset)
+        told = as_json(experiment.name, title, experiment.sample, {"preset": preset, "plan": plans[0]}, plans[1], runs,
+                       experiment.claims(seeds))  # fmt: skip
+        assert ("measured shapes, in place of" in title) is stand_in
+        marks = [claim["stand_in"] for claim in told["claims"]]
+        assert marks == [stand_in] * len(marks)
+        shown = len(marks) if stand_in else 0
+        assert as_text(told).count("(stand-in for the paper's claim)") == shown
+        assert "\n".join(as_rows(told)).count("(stand-in for the paper's claim) |") == shown
 
 
 def test_bands_are_compared_within_their_kind() -> None:
@@ -64,10 +100,29 @@ def test_bands_are_compared_within_their_kind() -> None:
     assert {claim.verdict for claim in claims if "single bands of photometry" in claim.statement} == {"holds"}
     claims = mass_bands.claims(seeds("images[ri]"))
     assert {claim.verdict for claim in claims if "neighbouring bands of images" in claim.statement} == {"fails"}
-    (grouped,) = (
+    grouped = [
         claim for claim in mass_bands.claims(seeds("phot[gr]")) if "neighbouring bands of photo" in claim.statement
-    )
-    assert grouped.verdict == "holds"
+    ]
+    assert [claim.verdict for claim in grouped] == ["holds", "holds"], "by either rule"
+
+
+def test_the_rules_are_judged_for_themselves() -> None:
+    """What is the most synergistic by one rule need not be so by the other."""
+    pairs = mass_bands.PLANS["quick"].pairs
+    seeds = [
+        {
+            pair: {rule: {"S": noise + ("[g]" in pair if rule == "pointwise" else "[r]" in pair)} for rule in RULE}
+            for pair in pairs
+        }
+        for noise in (0.0, 0.1, 0.2)
+    ]
+    single = [claim for claim in mass_bands.claims(seeds) if "single bands" in claim.statement]
+    assert verdicts(single) == ["holds", "fails"]
+
+
+def test_long_lists_are_counted() -> None:
+    plans = [asdict(mass_bands.PLANS[name]) for name in ("quick", "full")]
+    assert what_was_run(*plans) == "objects 8192 (full: 65536), epochs 20.0 (full: 8.0), pairs 15 (full: 24)"
 
 
 def test_all_pairs_can_be_read() -> None:
@@ -88,7 +143,6 @@ def test_a_seed_is_measured_to_the_same_numbers_again() -> None:
     assert first["optical:infrared"]["population"]["R"] <= first["optical:infrared"]["population"]["I1"]
     figure = Figure()
     draw_parts(figure, [first, other])
-    top = figure.axes[0]
-    heights = [bar.get_height() for bar in top.containers[0]]
+    lengths = [bar.get_width() for bar in figure.axes[0].containers[0]]
     expected = np.mean([[one[pair]["pointwise"]["R"] for pair in plan.pairs] for one in (first, other)], 0)
-    np.testing.assert_allclose(heights, expected)
+    np.testing.assert_allclose(lengths, expected)
