@@ -168,17 +168,6 @@ def _grassberger(n: Bins) -> Doubles:
     return found
 
 
-def expected(log_posterior: NDArray[np.floating], prior: Prior) -> Doubles:
-    """Information (N,) that posteriors (N, 520) expect themselves to carry: sum of p ln(p / prior), never negative."""
-    logs = log_posterior.astype(np.float64)
-    p = np.exp(logs)
-    total = p.sum(1, keepdims=True)  # single precision leaves it a little off 1, and the divergence then below 0
-    p, logs = p / total, logs - np.log(total)
-    gain = np.where(p > 0, p * (np.where(p > 0, logs, 0.0) - prior.log_p), 0.0).sum(1)
-    found: Doubles = np.maximum(gain, 0.0)
-    return found
-
-
 def decompose(i1: Doubles, i2: Doubles, i12: Doubles) -> Decomposition:
     """Parts of the information i1, i2, i12 (N,) by the minimum of each galaxy; NaN where one of them is."""
     low, high = np.minimum(i1, i2), np.maximum(i1, i2)
