@@ -39,12 +39,14 @@ def galaxies(shape: tuple[int, int, int], fronts: int) -> dict[str, NDArray[Any]
 
 def feeds_of(model: ModelFile) -> dict[str, NDArray[Any]]:
     """What a model is fed with: galaxies, or tensors as another model might give them."""
+    draw, feeds = np.random.default_rng(5), {}
+    if model.card.columns:
+        feeds["columns"] = draw.normal(17, 2, (ROWS, len(model.card.columns))).astype(np.float32)
     if model.card.fronts:
         fronts = model.card.fronts
-        return galaxies((max(len(front.bands) for front in fronts), *(model.card.size or NATIVE)), len(fronts))
-    draw = np.random.default_rng(5)
-    if model.card.columns:
-        return {"columns": draw.normal(17, 2, (ROWS, len(model.card.columns))).astype(np.float32)}
+        feeds |= galaxies((max(len(front.bands) for front in fronts), *(model.card.size or NATIVE)), len(fronts))
+    if feeds:
+        return feeds
     return {tensor.name: draw.normal(0, 2, (ROWS, *tensor.shape)).astype(tensor.dtype) for tensor in model.card.inputs}
 
 
