@@ -119,16 +119,29 @@ class CatalogColumns:
 
     Attributes
     ----------
-    bound : tuple of BoundColumn
-        In the order of the card.
+    wanted : tuple of InputColumn
+        Those of the card.
+    bound : tuple of BoundColumn or None
+        In their order; None where the catalogue has none, and the model can do without.
     """
 
-    bound: tuple[BoundColumn, ...]
+    wanted: tuple[InputColumn, ...]
+    bound: tuple[BoundColumn | None, ...]
+
+    @property
+    def there(self) -> tuple[BoundColumn, ...]:
+        """Those that the catalogue has."""
+        return tuple(column for column in self.bound if column is not None)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names of those that it has not: each of their values is missing."""
+        return tuple(column.name for column, bound in zip(self.wanted, self.bound, strict=True) if bound is None)
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Fields of the catalogue's rows."""
-        return tuple(dict.fromkeys(column.field for column in self.bound))
+        return tuple(dict.fromkeys(column.field for column in self.there))
 
     def take(self, rows: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """What the graph takes of some rows.
@@ -145,24 +158,25 @@ class CatalogColumns:
         lacking : ndarray (N,), bool
             Rows without a value that the model cannot do without.
         """
-        count = len(rows[self.bound[0].field])
-        columns, lacking = np.empty((count, len(self.bound)), np.float32), np.zeros(count, np.bool_)
+        count = len(rows[self.there[0].field])
+        columns = np.full((count, len(self.bound)), np.nan, np.float32)
         for number, column in enumerate(self.bound):
-            columns[:, number] = column.take(rows[column.field])
-            if column.wanted.missing == "null":
-                lacking |= np.isnan(columns[:, number])
-        return columns, lacking
+            if column is not None:
+                columns[:, number] = column.take(rows[column.field])
+        needed = [column.missing == "null" for column in self.wanted]
+        return columns, np.isnan(columns[:, needed]).any(1)
 
     def identity(self) -> dict[str, str]:
         """Where each column comes from (JSON-able; part of the run's identity)."""
-        return {column.wanted.name: column.told for column in self.bound}
+        places = zip(self.wanted, self.bound, strict=True)
+        return {column.name: "" if bound is None else bound.told for column, bound in places}
 
     def changes(self) -> list[str]:
         """The columns that the catalogue calls or gives otherwise, such as ``petroMag_r from FLUX_R [nanomaggy, AB]``.
 
         And those with a unit that is not understood: ``r from R (unit 'furlong' not understood; taken as mag, AB)``.
         """
-        return [column.change for column in self.bound if column.change]
+        return [column.change for column in self.there if column.change]
 
 
 def bind_columns(card: Card, catalog: Catalog, mapped: Mapping[str, str]) -> CatalogColumns:
@@ -185,18 +199,16 @@ def bind_columns(card: Card, catalog: Catalog, mapped: Mapping[str, str]) -> Cat
     Raises
     ------
     InputError
-        If the catalogue lacks a column, or has it in a form or unit that the model cannot take.
+        If the catalogue lacks a column that the model needs, or all of them, or has one in a form or unit that the model
+        cannot take.
     """
-    places: list[tuple[InputColumn, Alias]] = []
-    absent: list[InputColumn] = []
-    for column in card.columns:
-        if way := _way(column, catalog.names, mapped.get(column.name.upper())):
-            places.append((column, way))
-        else:
-            absent.append(column)
-    if absent:
-        raise _absence(card, catalog, absent)
-    return CatalogColumns(tuple(_bind(card, catalog, column, way) for column, way in places))
+    places = [(column, _way(column, catalog.names, mapped.get(column.name.upper()))) for column in card.columns]
+    absent = [column for column, way in places if way is None]
+    needed = [column for column in absent if column.missing == "null"]
+    if needed or (absent and len(absent) == len(places)):
+        raise _absence(card, catalog, needed or absent)
+    bound = (None if way is None else _bind(card, catalog, column, way) for column, way in places)
+    return CatalogColumns(card.columns, tuple(bound))
 
 
 def _way(column: InputColumn, names: Sequence[str], named: str | None) -> Alias | None:

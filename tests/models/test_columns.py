@@ -361,6 +361,24 @@ def test_a_column_of_no_numbers_is_refused(bind: Any, values: NDArray[Any], word
     assert "--map m=COLUMN" in error.value.hint
 
 
+def test_a_model_does_without_columns_that_may_be_missing(bind: Any) -> None:
+    optional = input_column("w1", missing="nan", aliases=[{"name": "W1mag"}])
+    bound, taken, lacking = bind(
+        [input_column("here"), optional, input_column("there")], here=np.ones(2), there=np.ones(2)
+    )
+    assert bound.absent == ("w1",)
+    np.testing.assert_array_equal(taken, [[1, np.nan, 1]] * 2)
+    assert not lacking.any()
+    assert bound.identity() == {"here": "here [mag, AB]", "w1": "", "there": "there [mag, AB]"}
+    assert bind([input_column("here"), optional], W1mag=np.ones(1), here=np.ones(1))[0].absent == ()
+    with pytest.raises(InputError, match=r"needs column there$"):
+        bind([input_column("there"), optional], here=np.ones(1))
+    with pytest.raises(InputError, match="needs column w1 "):  # nothing at all is left
+        bind(optional, here=np.ones(1))
+    with pytest.raises(InputError, match="no column W1"):
+        bind([input_column("here"), optional], mapped={"w1": "W1"}, here=np.ones(1))
+
+
 def test_all_that_is_absent_is_named(bind: Any) -> None:
     with pytest.raises(InputError) as error:
         bind([ALIASED, input_column("here"), input_column("w1")], here=np.ones(1))

@@ -156,6 +156,22 @@ def test_rows_without_a_value(tmp_path: Path, seen: Path, galcli: Run) -> None:
     assert galcli(*sky.predict(seen, out=tmp_path / "p.fits"), code=3).error.startswith("2 of 8 rows")
 
 
+def test_a_column_that_may_be_missing_need_not_be_there(tmp_path: Path, seen: Path, galcli: Run) -> None:
+    columns = photometry(8)
+    without = {name: values for name, values in columns.items() if name != "w1mpro"}
+    sky = Sky(tmp_path, 8)
+    write_catalog(sky.catalog, OBJECT_ID=np.arange(8), RA=np.zeros(8), DEC=np.zeros(8), **without)
+    told = galcli(*sky.predict(seen)).err
+    assert "note: no column for w1mpro; seen does without (where one is called otherwise: --map w1mpro=COLUMN)" in told
+    rows = read_predictions(sky.out)
+    assert not rows["COL_STATUS"].any()
+    np.testing.assert_array_equal(rows["COL_THERE"], [[True, False, True]] * 8)
+    galcli("validate", sky.out, "--catalog", sky.catalog)
+    write_catalog(sky.catalog, OBJECT_ID=np.arange(8), RA=np.zeros(8), DEC=np.zeros(8), **columns)
+    galcli(*sky.predict(seen, "--overwrite"))
+    assert read_predictions(sky.out)["COL_THERE"].all()
+
+
 def test_other_names_and_units_are_told_and_converted(tmp_path: Path, seen: Path, galcli: Run) -> None:
     sky, columns = make_sky(tmp_path / "sky"), photometry(300)
     flux = 10 ** (0.4 * (22.5 - columns["petroMag_r"]))
@@ -494,7 +510,7 @@ def test_a_default_model_whose_columns_are_missing_is_left_out(
     defaults(tiny_weights, "average", "numbers", "both")
     told = galcli("predict", survey.catalog, "-o", survey.out).err
     assert "note: a default model is left out:" in told
-    assert "both needs columns petroMag_r (or FLUX_R), w1mpro, ebv" in told
+    assert "both needs columns petroMag_r (or FLUX_R), ebv" in told
     assert "BTH_MEAN" not in (read_predictions(survey.out).dtype.names or ())
     alone = shutil.copy(survey.catalog, tmp_path / "alone.fits")
     refused = galcli("predict", alone, "-o", tmp_path / "p.fits", code=4)

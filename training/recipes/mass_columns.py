@@ -53,8 +53,8 @@ def read_columns(
         Rows in ascending order; all of them by default.
     """
     parts = [bound.take({name: some[name] for name in bound.needs})[0] for some in stream(catalog, bound.needs, rows)]
-    matrix = np.concatenate(parts) if parts else np.zeros((0, len(bound.bound)), np.float32)
-    return {column.wanted.name: matrix[:, number].copy() for number, column in enumerate(bound.bound)}
+    matrix = np.concatenate(parts) if parts else np.zeros((0, len(bound.wanted)), np.float32)
+    return {column.name: matrix[:, number].copy() for number, column in enumerate(bound.wanted)}
 
 
 def words(catalog: Catalog, mapped: Mapped, target: str) -> dict[str, str]:
@@ -88,7 +88,7 @@ def words(catalog: Catalog, mapped: Mapped, target: str) -> dict[str, str]:
 def _bound(catalog: Catalog, name: str, mapped: Mapped, must: bool) -> BoundColumn | None:
     """A column; None where the catalogue has none of that name and kind, unless there must be one."""
     try:
-        return bind(catalog, (name,), mapped).bound[0]
+        return bind(catalog, (name,), mapped).there[0]
     except InputError:
         if must:
             raise
