@@ -18,8 +18,8 @@ from galcli.models.session import Session
 Tensors = dict[str, NDArray[Any]]
 
 #: Rows without pixels per call of a session: enough to amortise it, few enough for the processor's cache (a perceptron of
-#: 20 layers of 128 numbers: 217,000 rows/s at 64, 230,000 at 128, 243,000 at 256, 217,000 at 4096); tiles may be small.
-BLOCK = 128
+#: 20 layers of 128 numbers: 217,000 rows/s at 64, 230,000 at 128, 243,000 at 256, 217,000 at 4096); tiles may be small. A GPU waits for calls, however small they are.
+BLOCK, GPU_BLOCK = 128, 4096
 #: float32 numbers of a register, which onnxruntime adds up together: rows this far apart begin alike in memory.
 _REGISTER = 4
 
@@ -77,7 +77,7 @@ class Rowwise:
         return list(self._pool.map(lambda row: _row(single, feeds, row, tensors), range(count)))
 
     def run_blocks(self, feeds: Mapping[str, Value], numbers: NDArray[np.int64], tensors: Sequence[str]) -> Tensors:
-        """Tensors of all rows (N, ...), computed in blocks of `BLOCK`; the bytes of a row depend on itself and its number.
+        """Tensors of all rows (N, ...), computed in blocks of one size; the bytes of a row depend on itself and its number.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class Rowwise:
         DeviceMemoryError
             If memory ran out.
         """
-        rows, places = _places(numbers)
+        rows, places = _places(numbers, GPU_BLOCK if self.session.device.gpu else BLOCK)
         graph = self.single or self.session
 
         def compute(block: NDArray[np.int64]) -> Tensors:
@@ -129,8 +129,8 @@ def _row(session: Session, feeds: Mapping[str, Value], row: int, tensors: Sequen
         return None
 
 
-def _places(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of each block (blocks, BLOCK), and the place of each row (N,) in all of them.
+def _places(numbers: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of each block (blocks, size), and the place of each row (N,) in all of them.
 
     A block is of one size, since the last numbers of a tensor are not computed as the others are; and a row's place in
     a register is that of its catalogue number, since sums begin at whole registers. Places left over repeat a row.
@@ -139,7 +139,7 @@ def _places(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
     for start in range(_REGISTER):
         alike = np.flatnonzero(numbers % _REGISTER == start)
         places[alike] = start + _REGISTER * np.arange(len(alike))
-    filled = np.full(-(-(places.max() + 1) // BLOCK) * BLOCK, -1)
+    filled = np.full(-(-(places.max() + 1) // size) * size, -1)
     filled[places] = np.arange(len(numbers))
     before = np.maximum.accumulate(np.where(filled >= 0, np.arange(len(filled)), 0))
-    return filled[before].reshape(-1, BLOCK), places
+    return filled[before].reshape(-1, size), places
