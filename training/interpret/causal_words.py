@@ -142,12 +142,17 @@ def _given(given: Sequence[Result], alone: Score) -> str:
         if not one.whole.dependence.galaxies:
             continue
         share = excess(one.whole.dependence.r) / excess(alone) if excess(alone) > 0 else math.nan
-        told = (
-            "none is found" if not one.depends else f"it is {share:.0%} of that" if share > 0 else "it is still there"
-        )
+        told = "none is found" if not one.depends else _share(share)
         parts.append(f"given {word_of(one.condition)} too, {told}")
     text = "; ".join(parts)
     return f" {text[0].upper()}{text[1:]}." if parts else ""
+
+
+def _share(share: float) -> str:
+    """How large a dependence is, as a part or a multiple of another."""
+    if not share > 0:
+        return "it is still there"
+    return f"it is {share:.0%} of that" if share < 2 else f"it is {share:.0f} times that"
 
 
 def lines(tested: Sequence[Result]) -> Iterator[tuple[str, ...]]:
