@@ -31,7 +31,7 @@ class Alias(BaseModel):
 class InputColumn(BaseModel):
     """A catalogue column the model wants beside (or instead of) pixels.
 
-    `low`, `high` and `limit` hold for what the graph takes, in its quantity and unit, whatever the catalogue holds.
+    `low` and `high` hold for what the graph takes, in its quantity and unit, whatever the catalogue holds.
     Sentinels need no word in the card: -9999 and 9999 in the catalogue's own numbers, of magnitudes also 99 and 999 with
     either sign, are none.
     """
@@ -54,9 +54,6 @@ class InputColumn(BaseModel):
         default=None, description="a number that is this or less is none: 0 for magnitudes, errors and sizes"
     )
     high: FiniteFloat | None = Field(default=None, description="a number that is this or more is none")
-    limit: Annotated[FiniteFloat, Field(gt=0)] | None = Field(
-        default=None, description="the same as low = -limit and high = limit"
-    )
     ab_minus_vega: FiniteFloat | None = Field(
         default=None, description="m_AB - m_Vega of the band, for catalogues in the other system"
     )
@@ -64,9 +61,7 @@ class InputColumn(BaseModel):
     @property
     def range(self) -> tuple[float, float]:
         """What the graph takes lies between these."""
-        limit = inf if self.limit is None else self.limit
-        low, high = -inf if self.low is None else self.low, inf if self.high is None else self.high
-        return max(low, -limit), min(high, limit)
+        return -inf if self.low is None else self.low, inf if self.high is None else self.high
 
     @property
     def ways(self) -> tuple[Alias, ...]:

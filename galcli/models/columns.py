@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from galcli.errors import InputError
 from galcli.models.card import Card
 from galcli.models.card_columns import Alias, InputColumn
-from galcli.models.units import Mismatch, factor_between, photometric, says_nothing
+from galcli.models.units import Mismatch, factor_between, photometric, says_nothing, systems
 from galcli.sky.catalog import Catalog, ColumnMeta
 
 #: Magnitude of one nanomaggy.
 ZEROPOINT = 22.5
 #: Numbers of a catalogue, with either sign, that are none in whatever unit they stand: -9999 of SDSS, MPA-JHU and GAMA,
 #: and of magnitudes 99 of SExtractor and -999 of LAMBDAR.
-SENTINELS = {"mag": (99.0, 999.0, 9999.0), "flux": (9999.0,), "value": (9999.0,)}
+SENTINELS: dict[str | None, tuple[float, ...]] = {"mag": (99.0, 999.0, 9999.0), "flux": (9999.0,), "value": (9999.0,)}
 #: Nothing is so bright or so faint, mag.
 NO_MAGNITUDE = 90.0
+#: What columns hold that are no numbers.
+_KINDS = {"S": "text", "b": "yes or no, no numbers"}
 #: Columns of one letter that are magnitudes where their neighbours stand beside them.
 _BANDS, _NEIGHBOURS = tuple("ugrizy"), "gr"
 
@@ -67,7 +69,7 @@ class BoundColumn:
         missing = ~np.isfinite(numbers)
         if self.null is not None:
             missing |= values == self.null
-        missing |= np.isin(np.abs(numbers), SENTINELS[self.found.quantity or self.wanted.quantity])
+        missing |= np.isin(np.abs(numbers), SENTINELS[self.found.quantity])
         if self.found.quantity == "mag":  # before it becomes a flux that looks like any other
             missing |= np.abs(numbers * self.factor) >= NO_MAGNITUDE
         low, high = self.wanted.range
@@ -164,7 +166,8 @@ class CatalogColumns:
             if column is not None:
                 columns[:, number] = column.take(rows[column.field])
         needed = [column.missing == "null" for column in self.wanted]
-        return columns, np.isnan(columns[:, needed]).any(1)
+        lacking: NDArray[np.bool_] = np.isnan(columns[:, needed]).any(1)
+        return columns, lacking
 
     def identity(self) -> dict[str, str]:
         """Where each column comes from (JSON-able; part of the run's identity)."""
@@ -256,8 +259,8 @@ def _bind(card: Card, catalog: Catalog, column: InputColumn, way: Alias) -> Boun
     name = catalog.find(way.name)
     meta = catalog.column_meta(name)
     hint = f"name another column with --map {column.name}=COLUMN"
-    if meta.shape or meta.dtype.kind not in "iufb":
-        kind = "text" if meta.dtype.kind == "S" and not meta.shape else "no single number per row"
+    if meta.shape or meta.dtype.kind not in "iuf":
+        kind = "no single number per row" if meta.shape else _KINDS.get(meta.dtype.kind, "no numbers")
         raise InputError(
             f"{catalog.where}: column {name}, which {card.name} takes for {column.name}, holds {kind}", hint
         )
@@ -285,14 +288,16 @@ def _measured(bound: BoundColumn, meta: ColumnMeta) -> BoundColumn:
 
 
 def _photometric(bound: BoundColumn, meta: ColumnMeta) -> BoundColumn:
-    """A flux or magnitude, by the catalogue's unit where that is understood, else by the card."""
+    """A flux or magnitude, by the catalogue's unit where that is understood, else by the card if that does not differ."""
     way, wanted = bound.found, bound.wanted
-    said = photometric(meta.unit)
+    said = photometric(meta.unit, way.quantity)
     factor = said.factor if said else _factor(way)
     if said is not None:
         # What the card says of magnitudes does not hold for fluxes, which are AB where nothing says otherwise.
         system = said.system or ("AB" if said.quantity == "flux" != way.quantity else way.system)
         way = Alias(name=way.name, quantity=said.quantity, system=system, unit=meta.unit)
+    elif others := systems(meta.unit) - {way.system}:
+        raise Mismatch(f" (not understood but for {' and '.join(sorted(others))}; its card says {way.system})")
     shift = 0.0
     if way.system != wanted.system:
         if wanted.ab_minus_vega is None:

@@ -6,7 +6,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from galcli.models.card_columns import System
+from galcli.models.card_columns import Quantity, System
 
 if TYPE_CHECKING:
     from astropy.units import UnitBase
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 #: Flux density of AB magnitude 0, Jy (Oke & Gunn 1983: m = -2.5 log10(f / (erg/s/cm2/Hz)) - 48.6).
 AB_JANSKY = 10 ** (23 - 0.4 * 48.6)
 
-#: Spellings that astropy does not know; MJy is a million Jy, whatever else is written in capitals.
+#: Spellings that astropy does not know. MJy is a million Jy and mJy a thousandth: MJY and mjy could be either.
 _PREFIXED = r"\b(nano|micro|milli|n|u|m)?"
 _MAGGIES = re.compile(_PREFIXED + r"(?:maggies|maggy|mgy)\b", re.IGNORECASE)
-_JANSKYS = re.compile(r"\b((?i:nano|micro|milli)|n|u|m)?(?:[Jj]anskys?|Jy)\b")
+_JANSKYS = re.compile(r"\b(?:((?i:nano|micro|milli|n|u))?(?i:janskys?|jy)|(m)(?:[Jj]anskys?|Jy|JY))\b")
 _MAGNITUDES = re.compile(r"\b(?:asinh[\s_]*)?(?:magnitudes?|mags?|luptitudes?)\b", re.IGNORECASE)
+_PIXELS = re.compile(r"\b(?:pixels?|pix|px)\b", re.IGNORECASE)
 _COUNTS = re.compile(r"\b(?:(?:counts?|adus?|dns?|electrons?|photons?)\b|e-)", re.IGNORECASE)
 _LOGARITHM = re.compile(r"\b(?:log(?:10)?|dex)\s*[\[(].*", re.IGNORECASE)
 _PREFIXES = {"": "", "n": "n", "nano": "n", "u": "u", "micro": "u", "m": "m", "milli": "m"}
@@ -27,6 +28,8 @@ _SYSTEM = re.compile(
     r"^(?:(AB|Vega|ST)[\s_]*(?=(?:n|nano)?mag|mgy))?(.*?)(?:(?:[\s_\[(]+|(?<=mag)|\b)(AB|Vega|ST)[\])]?)?$",
     re.IGNORECASE,
 )
+#: The word for one anywhere in a unit: ``mAB``, ``mag (AB, asinh)``.
+_SYSTEMS = re.compile(r"(?<![A-Za-z])(?i:m|mag)?((?i:AB|Vega)|ST)(?i:mag)?(?![A-Za-z])")
 #: What stands for no unit.
 _NOTHING = re.compile(r"[-\s]*|1|none|null|n/?a|unit-?less|dimension-?less|(?:pure )?number", re.IGNORECASE)
 
@@ -48,13 +51,20 @@ def says_nothing(text: str) -> bool:
     return _NOTHING.fullmatch(text.strip(" []")) is not None
 
 
-def photometric(text: str) -> Photometric | None:
+def systems(text: str) -> frozenset[str]:
+    """Photometric systems that a unit names, whatever else it says: ``AB``, ``Vega`` and ``ST``."""
+    return frozenset({"AB": "AB", "VEGA": "Vega", "ST": "ST"}[found[1].upper()] for found in _SYSTEMS.finditer(text))
+
+
+def photometric(text: str, quantity: Quantity | None = None) -> Photometric | None:
     """Understand the unit of a flux or magnitude.
 
     Parameters
     ----------
     text : str
         As the catalogue spells it: ``mag``, ``mag(AB)``, ``nanomaggies``, ``uJy``, ``erg/s/cm2/Hz``...
+    quantity : 'flux', 'mag' or 'value', optional
+        What the column is without a unit: of magnitudes, a system alone (``AB``) is one.
 
     Returns
     -------
@@ -64,20 +74,23 @@ def photometric(text: str) -> Photometric | None:
     Raises
     ------
     Mismatch
-        If it is the unit of something else: counts, logarithms, magnitudes of the ST system.
+        If it is the unit of something else: counts, logarithms, magnitudes of the ST system; or if janskys, which are
+        AB by definition, are said to be Vega.
     """
-    word, core = _parted(text)
-    unit = _unit(core)
-    if unit is None:
-        return None
     from astropy import units
 
+    word, core = _parted(text)
+    unit = units.mag if word and quantity == "mag" and says_nothing(core) else _unit(core)
+    if unit is None:
+        return None
     system: System | None = {"AB": "AB", "VEGA": "Vega"}.get(word)  # type: ignore[assignment]
     if word == "ST":
         raise Mismatch("")
     if unit in (units.mag, units.mmag):
         return Photometric("mag", system, float(unit.to(units.mag)))
     if unit.is_equivalent(units.Jy):
+        if system == "Vega":
+            raise Mismatch(" (which is AB by definition)")
         return Photometric("flux", "AB", 1e9 / AB_JANSKY * float(unit.to(units.Jy)))
     if unit.is_equivalent(units.maggy):
         return Photometric("flux", system, 1e9 * float(unit.to(units.maggy)))
@@ -126,7 +139,8 @@ def _unit(text: str) -> UnitBase | None:
 
     spelled = _LOGARITHM.sub("dex", _MAGNITUDES.sub("mag", text.strip(" []")))
     spelled = _MAGGIES.sub(lambda word: _PREFIXES[(word[1] or "").lower()] + "mgy", _COUNTS.sub("ct", spelled))
-    spelled = _JANSKYS.sub(lambda word: _PREFIXES[(word[1] or "").lower()] + "Jy", spelled)
+    spelled = _JANSKYS.sub(lambda word: _PREFIXES[(word[1] or word[2] or "").lower()] + "Jy", spelled)
+    spelled = _PIXELS.sub("pix", spelled)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a unit that is no longer in use is still a unit
         try:

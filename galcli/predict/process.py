@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import multiprocessing.connection
+import multiprocessing.util
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +23,8 @@ from galcli.sky.tiles import Tile
 
 #: Seconds in which a process has to end once it is told to.
 ENDING = 2.0
+#: Linux's ``PR_SET_PDEATHSIG`` (prctl(2)): the signal that a process gets when its parent ends.
+_SET_DEATH_SIGNAL = 1
 
 
 class Process:
@@ -38,7 +43,7 @@ class Process:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks and the GPU's state
         self._read, self._held = spawn.Pipe(duplex=False)
         with without_signals(*interrupts.SIGNALS):
-            self._pool = ProcessPoolExecutor(1, spawn, initializer=_end_with, initargs=(self._read,))
+            self._pool = ProcessPoolExecutor(1, spawn, initializer=_end_with, initargs=(self._read, os.getpid()))
 
     def submit(self, tile: Tile) -> Future[TileReport]:
         """Hand it a tile; its `Future` raises `BrokenExecutor` if it dies."""
@@ -69,7 +74,7 @@ class Process:
         self._read.close()
 
 
-def _end_with(pipe: Connection) -> None:
+def _end_with(pipe: Connection, parent: int) -> None:
     """End this process when the other end of the pipe is closed: by the parent, or by its death."""
 
     def wait() -> None:
@@ -79,6 +84,14 @@ def _end_with(pipe: Connection) -> None:
             os._exit(1)
 
     threading.Thread(target=wait, name="galcli-parent", daemon=True).start()
+    if sys.platform == "linux":
+        # That thread sees nothing while C code holds Python's lock, but the kernel can kill who hangs so.
+        # It does when the thread ends that began this process: the caller of `Process.submit`. This is the main thread,
+        # of galcli as of a worker of Parsl (`_kept` sets a signal handler, which no other may); where galcli is a
+        # library, it is the thread of the run, which closes its crew before it ends.
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # it was dead before
+            os._exit(1)
 
 
 @contextmanager
@@ -114,10 +127,15 @@ def _kept(assignment: Assignment) -> Process:
     """The process that this one keeps until it is told to end."""
     process = Process(assignment)
 
-    def end(*_: object) -> None:
+    def close() -> None:
         process.tell_to_end()
         process.close(time.monotonic())
+
+    def end(*_: object) -> None:
+        close()
         os._exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end)
+    # A process that ends in order, as Parsl's workers where their manager died, first waits for its children.
+    multiprocessing.util.Finalize(None, close, exitpriority=0)
     return process

@@ -18,7 +18,8 @@ from galcli.models.session import Session
 Tensors = dict[str, NDArray[Any]]
 
 #: Rows without pixels per call of a session: enough to amortise it, few enough for the processor's cache (a perceptron of
-#: 20 layers of 128 numbers: 217,000 rows/s at 64, 230,000 at 128, 243,000 at 256, 217,000 at 4096); tiles may be small. A GPU waits for calls, however small they are.
+#: 20 layers of 128 numbers: 217,000 rows/s at 64, 230,000 at 128, 243,000 at 256, 217,000 at 4096); tiles may be small. A GPU waits for calls,
+#: however small they are.
 BLOCK, GPU_BLOCK = 128, 4096
 #: float32 numbers of a register, which onnxruntime adds up together: rows this far apart begin alike in memory.
 _REGISTER = 4

@@ -5,16 +5,23 @@ from __future__ import annotations
 import csv
 import shutil
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from astropy.table import Table
 
+from galcli.predict.options import PredictOptions
 from galcli.predict.paths import RunPaths
 from galcli.predict.plan import load_plan
+from galcli.predict.process import work_apart
+from galcli.predict.worker import Assignment
 from tests.survey import Survey, make_survey, read_predictions
 from tests.traps import FAULTY, FULL, KILLED, Running, Trap, eventually, running, slow, until
 
@@ -73,6 +80,61 @@ def test_worker_killed_in_the_middle_of_a_tile(
     assert trap.sprung == 2
     assert out.read_bytes() == whole.out.read_bytes()
     assert [path.name for path in tmp_path.iterdir() if path != trap.folder] == ["p.fits"]
+
+
+def test_worker_of_a_site_killed_while_its_process_is_in_the_middle_of_a_tile(
+    whole: Survey, victim: Any, out: Path, tmp_path: Path
+) -> None:
+    """Parsl's worker dies; the process that makes its tiles must not keep the claim."""
+    # By then the worker has sent off the answer before, which else might leave Parsl's queue locked.
+    orphaned = "time.sleep(0.5); os.kill(os.getppid(), 9); time.sleep(100)"
+    trap = Trap.set(tmp_path / "trap", f"/.Npix={victim.pix}.", orphaned, times=1)
+    err = run(words(whole, out, *SITE), trap)
+    assert err.count("(try 1 of 3)") == 1
+    assert f"{victim.path}: worker was killed (try 1 of 3)" in err
+    assert trap.sprung == 2
+    assert out.read_bytes() == whole.out.read_bytes()
+
+
+@pytest.fixture
+def worker() -> Iterator[ProcessPoolExecutor]:
+    """A process that has its tiles made by another one, as a worker of a site; with the block, both end in order."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.fixture
+def assignment(whole: Survey) -> Assignment:
+    options = PredictOptions((whole.catalog,), whole.out, models=(str(whole.model),), device="cpu", threads=1)
+    return Assignment(options, str(whole.root), 1)
+
+
+def test_process_that_dies_is_replaced(
+    victim: Any, tmp_path: Path, worker: ProcessPoolExecutor, assignment: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap = Trap.set(tmp_path / "trap", claim_of(victim), KILLED, times=1)
+    monkeypatch.setenv("PYTHONPATH", trap.environment["PYTHONPATH"])
+    with pytest.raises(BrokenExecutor):
+        worker.submit(work_apart, assignment, victim).result()
+    assert worker.submit(work_apart, assignment, victim).result().tile == victim
+    assert trap.sprung == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word to orphans")
+def test_process_that_hangs_in_c_code_dies_with_its_parent(
+    victim: Any, tmp_path: Path, worker: ProcessPoolExecutor, assignment: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's lock is held, so that no thread of it can see anything."""
+    trap = Trap.set(tmp_path / "trap", claim_of(victim), "import ctypes; ctypes.PyDLL(None).sleep(100)")
+    monkeypatch.setenv("PYTHONPATH", trap.environment["PYTHONPATH"])
+    tile = worker.submit(work_apart, assignment, victim)
+    eventually(lambda: trap.sprung, 60)
+    [parent] = map(psutil.Process, worker._processes)
+    [hanging] = [child for child in parent.children() if "resource_tracker" not in " ".join(child.cmdline())]
+    parent.kill()
+    with pytest.raises(BrokenExecutor):
+        tile.result(10)
+    eventually(lambda: not hanging.is_running() or hanging.status() == psutil.STATUS_ZOMBIE, 10)
 
 
 @pytest.mark.parametrize(("crew", "more"), [(POOL, []), (SITE, ["--overwrite"])], ids=["pool", "site"])

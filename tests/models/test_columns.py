@@ -102,6 +102,15 @@ def bind(fields: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[...,
         (MAG, "milliJy", [3.6307805477], [15.0]),
         (MAG, "nanoJy", [3630.7805477], [22.5]),
         (MAG, "MJy", [3.6307805477e-3], [-0.0]),
+        (MAG, "mJY", [3.6307805477], [15.0]),
+        *((MAG, unit, [3.6307805477], [22.5]) for unit in ("ujy", "UJY", "uJY", "MICROJANSKY")),
+        *((MAG, unit, [3630.7805477], [0.0]) for unit in ("JY", "jy", "JANSKY")),
+        *((MAG, unit, [3630.7805477], [22.5]) for unit in ("nJY", "njy", "NJY")),
+        # A system alone is a unit of magnitudes.
+        *((input_column("m", system="Vega", ab_minus_vega=W1), unit, [10.0], [7.301]) for unit in ("AB", "[AB]", "(ab)")),
+        (input_column("m", ab_minus_vega=W1), "Vega", [10.0], [12.699]),
+        (MAG, "AB", [17.25], [17.25]),
+        (input_column("m", "flux", unit="nanomaggy", system="AB"), "AB", [3.0], [3.0]),
         (MAG, "asinh mag", [17.25], [17.25]),
         (input_column("m", "value", unit=""), "%", [50.0], [0.5]),
         *((input_column("m", "value", unit=""), unit, [0.5], [0.5])
@@ -128,7 +137,7 @@ def test_magnitudes_are_those_of_astropy(bind: Any) -> None:
 
 def test_what_has_no_value_is_nan(bind: Any) -> None:
     """And a row without a value that the model cannot do without is told."""
-    column = input_column("m", "value", limit=9000)
+    column = input_column("m", "value", low=-9000, high=9000)
     values = np.array([17.0, np.nan, np.inf, -9999.0, 9999.0, -9000.0, 8999.0])
     _, taken, lacking = bind(column, m=values)
     missing = np.array([False, True, True, True, True, True, False])
@@ -145,22 +154,22 @@ def test_light_that_is_none_has_no_magnitude(bind: Any) -> None:
     np.testing.assert_array_equal(lacking, np.isnan(taken))
 
 
-def test_limit_is_of_the_columns_own_quantity(bind: Any) -> None:
-    """A flux of 10^4 nanomaggies is a galaxy of 12.5 mag; what the graph takes is held against the limit."""
-    column = input_column("m", limit=90)
+def test_range_is_of_the_columns_own_quantity(bind: Any) -> None:
+    """A flux of 10^4 nanomaggies is a galaxy of 12.5 mag; what the graph takes is held against the range."""
+    column = input_column("m", high=90)
     _, taken, _ = bind(column, {"m": "nanomaggy"}, m=np.array([1e4]))
     np.testing.assert_allclose(taken, [12.5])
-    flux = input_column("m", "flux", unit="nanomaggy", system="AB", limit=9000)
+    flux = input_column("m", "flux", unit="nanomaggy", system="AB", low=-9000, high=9000)
     _, taken, _ = bind(flux, m=np.array([1e4, 8e3]))
     np.testing.assert_array_equal(taken, [np.nan, 8e3])
     _, taken, _ = bind(flux, {"m": "uJy"}, m=np.array([3.6307805477 * number for number in (8e3, 1e4)]))
     np.testing.assert_allclose(taken, [8e3, np.nan], rtol=1e-6)
-    _, taken, _ = bind(input_column("m", "value", unit="arcsec", limit=100), {"m": "arcmin"}, m=np.array([1.0, 2.0]))
+    _, taken, _ = bind(input_column("m", "value", unit="arcsec", high=100), {"m": "arcmin"}, m=np.array([1.0, 2.0]))
     np.testing.assert_allclose(taken, [60, np.nan])
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("mag", 1.0), ("mmag", 1e3)])
-@pytest.mark.parametrize("column", [input_column("m", low=0, high=40), input_column("m", limit=90), MAG,
+@pytest.mark.parametrize("column", [input_column("m", low=0, high=40), input_column("m", low=-90, high=90), MAG,
                                     input_column("m", "flux", unit="nanomaggy", system="AB")])  # fmt: skip
 def test_sentinels_of_magnitudes(bind: Any, column: dict[str, Any], unit: str, factor: float) -> None:
     """Those of SDSS, SExtractor and LAMBDAR are none in any unit, also where a flux is wanted."""
@@ -187,7 +196,7 @@ def test_numbers_lie_between_low_and_high(bind: Any) -> None:
     np.testing.assert_allclose(taken, [np.nan, np.nan, 0.03, 0.099, np.nan], rtol=1e-6)
     _, taken, _ = bind(input_column("m", low=0, high=40), {"m": "nanomaggy"}, m=np.array([1e10, 1e4, 1e-8]))
     np.testing.assert_allclose(taken, [np.nan, 12.5, np.nan])
-    redshift = input_column("m", "value", unit="", low=-0.01, high=10, limit=5)
+    redshift = input_column("m", "value", unit="", low=-0.01, high=5)
     _, taken, _ = bind(redshift, m=np.array([-1.0, -0.001, 0, 7, 17.8]))
     np.testing.assert_allclose(taken, [np.nan, -0.001, 0, np.nan, np.nan], rtol=1e-6)
 
@@ -266,7 +275,10 @@ def test_only_changes_are_told(bind: Any) -> None:
     ("column", "unit", "taken"),
     [
         (MAG, "who knows", "mag, AB"),
-        (MAG, "AB", "mag, AB"),
+        *((MAG, unit, "mag, AB") for unit in ("MJY", "mjy", "Mjy")),  # mega or milli?
+        *((MAG, unit, "mag, AB") for unit in ("mAB", "mag (AB, asinh)", "mag AB, extinction corrected")),
+        (input_column("r", "flux", unit="nanomaggy", system="AB"), "AB", "nanomaggy, AB"),
+        *((input_column("r", system="Vega"), unit, "mag, Vega") for unit in ("table", "Vegan", "stacked", "st. dev.")),
         (input_column("r", system="Vega"), "Jansky-ish", "mag, Vega"),
         (input_column("r", "flux", unit="uJy", system="AB"), "nanomaggies per something", "uJy, AB"),
         (input_column("r", "value", unit="arcsec"), "Bogen", "arcsec"),
@@ -340,6 +352,26 @@ def test_columns_called_like_a_rows_own_fields(bind: Any, tmp_path: Path) -> Non
         (input_column("m", "value", unit="arcsec"), "mag", "column m is in mag, but .* takes m in arcsec"),
         (MAG, "mag(Vega)", "column m is in mag.Vega. .Vega., its card does not tell"),
         (input_column("m", system="Vega"), "uJy", "its card does not tell how far that is from Vega"),
+        *(
+            (input_column("m", system="Vega", ab_minus_vega=W1), unit, "not understood but for AB; its card says Vega")
+            for unit in ("mAB", "mag AB, extinction corrected", "mag (AB, asinh)", "m_AB, dereddened", "ABmag of 2010")
+        ),
+        (input_column("m", ab_minus_vega=W1), "mag, vega, aperture 3", "not understood but for Vega; its card says AB"),
+        (MAG, "mag of AB and Vega", "not understood but for Vega; its card says AB"),
+        (
+            input_column("m", "flux", unit="nanomaggy", system="AB"),
+            "Vega",
+            "not understood but for Vega; its card says AB",
+        ),
+        *((MAG, unit, "takes m in magnitudes") for unit in ("ST", "mST")),
+        *(
+            (input_column("m", system=system, ab_minus_vega=W1), "uJy (Vega)", "which is AB by definition")
+            for system in ("AB", "Vega")
+        ),
+        *(
+            (input_column("m", "value", unit="arcsec"), unit, "takes m in arcsec")
+            for unit in ("pixels", "pixel", "px", "Pixels", "PIX")
+        ),
     ],
 )
 def test_a_unit_that_contradicts_is_refused(bind: Any, column: dict[str, Any], unit: str, words: str) -> None:
@@ -353,6 +385,7 @@ def test_a_unit_that_contradicts_is_refused(bind: Any, column: dict[str, Any], u
     [
         (np.array([b"17.5", b"faint"]), "column m, which .* takes for m, holds text"),
         (np.ones((2, 5)), "no single number"),
+        (np.array([True, False]), "holds yes or no, no numbers"),
     ],
 )
 def test_a_column_of_no_numbers_is_refused(bind: Any, values: NDArray[Any], words: str) -> None:
@@ -401,15 +434,15 @@ def test_all_that_is_absent_is_named(bind: Any) -> None:
         (MAG | {"aliases": [{"name": "f", "quantity": "value"}]}, "cannot become a mag"),
         (MAG | {"aliases": [{"name": "f", "system": "Vega"}]}, "ab_minus_vega is missing"),
         ({"name": "z", "quantity": "value", "aliases": [{"name": "f", "system": "Vega"}]}, "no photometric system"),
-        (MAG | {"limit": 0}, "greater than 0"),
-        (MAG | {"limit": float("nan")}, "finite"),
+        (MAG | {"low": float("nan")}, "finite"),
         (MAG | {"low": 5.0, "high": 5.0}, "no number between"),
-        (MAG | {"low": 90.0, "limit": 90.0}, "no number between"),
+        (MAG | {"low": 90.0, "high": -90.0}, "no number between"),
         (MAG | {"high": float("inf")}, "finite"),
         (MAG | {"unit": ""}, "cannot be in"),
         (MAG | {"ab_minus_vega": float("inf")}, "finite"),
         (MAG | {"name": " m"}, "pattern"),
         (MAG | {"colour": 1}, "Extra inputs"),
+        (MAG | {"limit": 90.0}, "Extra inputs"),
     ],
 )  # fmt: skip
 def test_columns_that_contradict_themselves_are_refused(column: dict[str, Any], words: str) -> None:

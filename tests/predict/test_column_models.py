@@ -42,8 +42,8 @@ MISSING_CUTOUT, CORRUPT_CUTOUT = int(RowStatus.MISSING_CUTOUT), int(RowStatus.CO
 
 #: What the models here want: a magnitude that must be there, one that may be missing, and a number.
 COLUMNS = [
-    input_column("petroMag_r", limit=9000, aliases=[{"name": "FLUX_R", "quantity": "flux", "unit": "nanomaggy"}]),
-    input_column("w1mpro", system="Vega", missing="nan", ab_minus_vega=2.699, limit=9000),
+    input_column("petroMag_r", high=9000, aliases=[{"name": "FLUX_R", "quantity": "flux", "unit": "nanomaggy"}]),
+    input_column("w1mpro", system="Vega", missing="nan", ab_minus_vega=2.699, high=9000),
     input_column("ebv", "value", unit="mag"),
 ]
 

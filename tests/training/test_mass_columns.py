@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from galcli.errors import InputError
 from galcli.sky import healpix
+from galcli.sky.catalog import open_catalog
 from galcli.training.data import SPLIT_ORDER
-from galcli.training.recipes.mass_columns import KNOWN
+from galcli.training.recipes.mass_columns import KNOWN, bind, words
 from galcli.training.recipes.mass_data import TEST, TRAIN, VALIDATION, Source, gather
 from galcli.training.recipes.mass_plan import Inputs
 from tests.survey import write_catalog, write_stamp
@@ -94,6 +95,39 @@ def test_sentinels_of_surveys_are_missing(tmp_path: Path, capsys: pytest.Capture
     told = capsys.readouterr().err
     assert "columns: petroMag_r from petroMag_r" in told
     assert "petroR50_r from petroR50_r (unit 'furlong' not understood; taken as arcsec)\n" in told
+
+
+def test_a_network_does_without_some_columns(tmp_path: Path) -> None:
+    path = write_masses(tmp_path / "c.fits", 20)
+    with open_catalog(path) as catalog:
+        assert bind(catalog, ("Z", "w1mpro"), optional={"w1mpro", "Z"}).absent == ("w1mpro",)
+        for names, optional in (
+            (("Z", "w1mpro"), ()),
+            (("w1mpro", "petroMag_r"), {"w1mpro"}),
+            (("w3mpro",), {"w3mpro"}),
+        ):
+            with pytest.raises(InputError, match="the network needs column"):
+                bind(catalog, names, optional=optional)
+
+
+@pytest.mark.parametrize("spelled", ["Z", "z_spec", "redshift"])
+def test_other_names_of_a_column_are_words_for_it(tmp_path: Path, spelled: str) -> None:
+    """Also those that the catalogue does not use; but its own columns come first, and the mass has no word."""
+    n = 20
+    columns = {"OBJECT_ID": np.arange(n), "RA": np.linspace(0, 9, n), "DEC": np.zeros(n), spelled: np.full(n, 0.1),
+               "petroMag_r": np.full(n, 17.0), "lgm_tot_p50": np.full(n, 10.0)}  # fmt: skip
+    with open_catalog(write_catalog(tmp_path / "c.fits", **columns)) as catalog:
+        found = {word.lower(): name for word, name in words(catalog, (), "lgm_tot_p50").items()}
+        assert [found[word] for word in ("z", "z_spec", "zspec", "redshift")] == ["Z"] * 4
+        assert not {"ebv", "e_bv", "w1mag", "petroflux_r", "flux_r"} & set(found), (
+            "none of these is there, a flux is its own"
+        )
+        assert not {"z", "zspec", "redshift"} & set(words(catalog, (), spelled)), "it is the mass"
+    both = columns | {"ZSPEC": np.full(n, 0.2)}
+    with open_catalog(write_catalog(tmp_path / "d.fits", **both)) as catalog:
+        found = {word.lower(): name for word, name in words(catalog, (), "lgm_tot_p50").items()}
+        own = "Z" if spelled == "redshift" else "ZSPEC"  # the redshift is the first name that the catalogue has
+        assert (found["zspec"], found["z"]) == (own, "Z")
 
 
 def test_no_mock_galaxy_lies_out_of_range(tmp_path: Path) -> None:

@@ -86,6 +86,11 @@ def made(root: Path, source: Source) -> Made:
     return Made(path, columns, truth, Graph(path.read_bytes(), "made", "cpu", 1), prior)
 
 
+def inside(said: Arrays, truth: NDArray[np.float32]) -> float:
+    """Part of the true masses between the quantiles that hold 68 %."""
+    return float(np.mean((said["p16"] < truth) & (truth < said["p84"])))
+
+
 def test_mock_galaxies_are_the_same_with_and_without_images(root: Path) -> None:
     few = Source(root / "few", 5, 80)
     bare, seen = gather(SETS["optical"].both, 0, few), gather(SETS["images"].both, 0, few)
@@ -261,7 +266,7 @@ def test_each_part_sees_its_own_columns_alone(made: Made) -> None:
     assert (before["inner/log12"] != after["inner/log12"]).any(1).all()
 
 
-@pytest.mark.parametrize("group", GAPS[:6], ids=" ".join)
+@pytest.mark.parametrize("group", GAPS, ids=" ".join)
 def test_what_networks_learned_to_do_without_widens_the_posterior(made: Made, group: tuple[str, ...]) -> None:
     """It makes no galaxy odd, and the truth lies inside of the interval as often as before."""
     names = [column.name for column in library.find(made.path).card.columns]
@@ -269,10 +274,22 @@ def test_what_networks_learned_to_do_without_widens_the_posterior(made: Made, gr
     lacking[:, [names.index(name) for name in group]] = np.nan
     before, after = (made.says.run({"columns": columns}) for columns in (made.columns, lacking))
     assert (after["ood"] > 1).mean() < 0.05
-    inside = np.mean((after["p16"] < made.truth) & (made.truth < after["p84"]))
-    assert inside > 0.6
+    assert inside(after, made.truth) > 0.6
     if not set(group) <= {*ERRORS, "w1sigmpro", "w2sigmpro"}:  # errors tell little beside their magnitudes
         assert (after["p84"] - after["p16"]).mean() > (before["p84"] - before["p16"]).mean()
+
+
+def test_any_optional_values_may_be_missing(made: Made) -> None:
+    """Alone or in any company, such as the error of an upper limit; networks learned of whole groups alone."""
+    names = [column.name for column in library.find(made.path).card.columns]
+    for name in sorted(OPTIONAL):
+        lacking = made.columns.copy()
+        lacking[:, names.index(name)] = np.nan
+        assert inside(made.says.run({"columns": lacking}), made.truth) > 0.6, name
+    draw, optional = np.random.default_rng(0), np.array([name in OPTIONAL for name in names])
+    for part in (0.1, 0.3, 0.6):
+        lacking = np.where((draw.random(made.columns.shape) < part) & optional, np.float32(np.nan), made.columns)
+        assert inside(made.says.run({"columns": lacking}), made.truth) > 0.6, part
 
 
 def test_rows_of_nothing_stay_finite(made: Made) -> None:
@@ -370,6 +387,25 @@ def test_columns_are_found_and_converted_as_in_predict(tmp_path: Path) -> None:
     assert np.isnan(galaxies.columns["petroMag_g"]).nonzero()[0].tolist() == [7]
     np.testing.assert_allclose(galaxies.columns["petroMag_i"], columns["petroMag_r"] + 1, rtol=1e-6)
     np.testing.assert_allclose(galaxies.columns["EBV"], 0.02, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("unit", "taken"),
+    [("", True), ("dex", True), ("dex(solMass)", True), ("log(Msun)", True), ("solMass", False), ("1e10 Msun", False),
+     ("mag", False)],
+)  # fmt: skip
+def test_masses_are_logarithms(tmp_path: Path, unit: str, taken: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    n = 100
+    mass = np.where(np.arange(n) < 7, -9999, np.linspace(9, 11, n))
+    write_catalog(tmp_path / "c.fits", {"MASS": unit}, OBJECT_ID=np.arange(n), RA=np.linspace(0, 300, n), DEC=np.zeros(n),
+                  EBV=np.zeros(n), MASS=mass)  # fmt: skip
+    given = Source(tmp_path / "cache", 5, catalog=tmp_path / "c.fits", target="MASS")
+    if taken:
+        assert (gather(Inputs(), 0, given).part == UNUSED).sum() == 7
+        assert "7 of 100 galaxies have no mass in MASS between 6 and 12.5" in capsys.readouterr().err
+    else:
+        with pytest.raises(InputError, match="but masses are learned as log10"):
+            gather(Inputs(), 0, given)
 
 
 def test_one_mass_is_estimated_from_another(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,9 +17,11 @@ from galcli.models.card import Card
 from galcli.models.library import ModelFile
 from galcli.models.session import Session
 from galcli.progress import Progress
+from galcli.sky.catalog import open_catalog
 from galcli.training.interpret.causal_variables import Choice, Variable
 from galcli.training.interpret.dependence import CELL
 from galcli.training.interpret.neighbours import Rows, nearest
+from galcli.training.recipes.mass_columns import bind
 from galcli.training.recipes.mass_data import TEST, TRAIN, Galaxies, Source, batches, gather
 from galcli.training.recipes.mass_plan import BANDS, FRONT, GRID, REDSHIFT, SETS, Inputs
 
@@ -155,9 +158,12 @@ def see(
         After a signal.
     """
     names = tuple(column.name for column in model.card.columns)
-    read = tuple(dict.fromkeys([*names, *choice.columns, *extra]))
+    absent = _absent(model.card, source, progress)
+    read = tuple(name for name in dict.fromkeys([*names, *choice.columns, *extra]) if name not in absent)
     images = bool(model.card.fronts)
     galaxies = gather(Inputs(read, BANDS if images else ""), IMAGES if images else OBJECTS, source)
+    nothing = dict.fromkeys(absent, np.full(len(galaxies), np.nan, np.float32))
+    galaxies = replace(galaxies, columns=galaxies.columns | nothing)
     pool, tested = galaxies.rows(TRAIN), galaxies.rows(TEST)
     if looking.everyone:
         tested = np.sort(np.concatenate([pool, tested]))
@@ -177,6 +183,22 @@ def see(
         itself = place[tested]
     near = nearest(s[tested], s[pool], looking.neighbours, itself)
     return Sample(model, galaxies, choice, pool, tested, s[pool], near, _learned(model.card, galaxies, names, source))
+
+
+def _absent(card: Card, source: Source, progress: Progress) -> tuple[str, ...]:
+    """Columns that the catalogue lacks and the network, by its card, does without."""
+    if source.catalog is None:
+        return ()
+    how, names = source.reading, tuple(column.name for column in card.columns)
+    optional = {column.name for column in card.columns if column.missing == "nan"}
+    with contextlib.closing(
+        open_catalog(source.catalog, how.hdu, how.id_column, how.ra_column, how.dec_column)
+    ) as catalog:
+        absent = bind(catalog, names, source.mapped, optional).absent
+    if absent:
+        hint = f"where one is called otherwise: --map {absent[0]}=COLUMN"
+        progress.note(f"note: no column for {', '.join(absent)}; {card.name} does without ({hint})")
+    return absent
 
 
 def _latents(model: ModelFile, galaxies: Galaxies, rows: Rows, looking: Looking, progress: Progress) -> Singles:

@@ -40,6 +40,43 @@ class StandardColumns(nn.Module):
         return torch.where(missing, torch.full_like(known, MISSING), scaled)
 
 
+class ClosedGaps(nn.Module):
+    """Columns of which groups are missing, never parts of groups: a network is asked nothing that it has not learned.
+
+    A network that knows a band to be missing with its error, or all errors together, answers at random where one error is
+    missing.
+
+    Parameters
+    ----------
+    names : tuple of K str
+        Columns.
+    groups : tuple of tuple of str
+        Those that go together. A value that is missing, and in no group that is missing as a whole, takes with it the last
+        group that it is of.
+    """
+
+    groups: Tensor
+    along: Tensor
+
+    def __init__(self, names: tuple[str, ...], groups: Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        held = torch.tensor([[name in group for name in names] for group in groups])
+        along = torch.eye(len(names), dtype=torch.bool)
+        for group in held[held.any(1)]:
+            along[group] = group
+        self.register_buffer("groups", held[held.any(1)], persistent=False)
+        self.register_buffer("along", along, persistent=False)
+
+    def forward(self, columns: Tensor) -> Tensor:
+        """Columns (N, K) with NaN for whole groups, of columns (N, K) with NaN for missing values."""
+        if not len(self.groups):
+            return columns
+        missing = torch.isnan(columns)
+        whole = (missing[:, None] | ~self.groups).all(2)
+        alone = missing & ~(whole[:, :, None] & self.groups).any(1)
+        return torch.where(missing | (alone[:, :, None] & self.along).any(1), torch.nan, columns)
+
+
 class MassPixels(nn.Module):
     """sign(x) ln(1 + |x|) of fluxes over a softening, of zero mean and unit variance per band; 0 where there is no data.
 

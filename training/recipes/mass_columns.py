@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +22,9 @@ KNOWN = (*OPTICAL, EXTINCTION, *INFRARED, REDSHIFT, *MORPHOLOGY, TARGET)
 Mapped = tuple[tuple[str, str], ...]
 
 
-def bind(catalog: Catalog, names: tuple[str, ...], mapped: Mapped = ()) -> CatalogColumns:
+def bind(
+    catalog: Catalog, names: tuple[str, ...], mapped: Mapped = (), optional: Collection[str] = ()
+) -> CatalogColumns:  # fmt: skip
     """Find columns as models for stellar mass do: by the same names, units and missing values.
 
     Parameters
@@ -29,13 +33,15 @@ def bind(catalog: Catalog, names: tuple[str, ...], mapped: Mapped = ()) -> Catal
     names : tuple of str
         Those of `KNOWN`, or any of the catalogue, which are taken as they are.
     mapped : tuple of (str, str)
+    optional : collection of str
+        Names that the catalogue may lack.
 
     Raises
     ------
     InputError
-        If the catalogue lacks a column, or has it in a unit that cannot be used.
+        If the catalogue lacks another column, or all of them, or has it in a unit that cannot be used.
     """
-    wanted = tuple(InputColumn(**mass_card.column(name)) for name in names)
+    wanted = tuple(InputColumn(**mass_card.column(name, name in optional)) for name in names)
     card = Card.model_construct(name="the network", columns=wanted)
     return bind_columns(card, catalog, {name.upper(): column for name, column in mapped})
 
@@ -61,8 +67,9 @@ def words(catalog: Catalog, mapped: Mapped, target: str) -> dict[str, str]:
     """Words for the columns of a catalogue, and the names by which these are read (`bind`).
 
     Columns of `KNOWN`, where the catalogue has them under any name that networks look for, or that the user names; then
-    all others as they are. Another name for a known column is that column, one of a flux for a magnitude is its own. A
-    column called as a known one that it cannot be (``z`` in mag) has no word, nor has the mass.
+    all others as they are. Another name for a known column is that column, also where the catalogue calls it otherwise
+    (``redshift`` for its ``Z_SPEC``); one of a flux for a magnitude is its own. A column called as a known one that it
+    cannot be (``z`` in mag) has no word, nor has the mass.
 
     Parameters
     ----------
@@ -81,8 +88,11 @@ def words(catalog: Catalog, mapped: Mapped, target: str) -> dict[str, str]:
     bound = {name: _bound(catalog, name, mapped, key in named) for key, name in house.items()}
     found = {name: column for name, column in bound.items() if column and column.name.lower() != target.lower()}
     same = {column.name: name for name, column in found.items() if column.found.quantity == column.wanted.quantity}
-    others = (name for name in catalog.names if name.lower() not in (*house, target.lower()))
-    return {name: name for name in found} | {name: same.get(name, name) for name in others}
+    others = [name for name in catalog.names if name.lower() not in (*house, target.lower())]
+    taken = {*house, target.lower(), *(name.lower() for name in catalog.names)}
+    aliases = {way.name: name for name, column in found.items() for way in column.wanted.ways
+               if way.quantity == column.wanted.quantity and way.name.lower() not in taken}  # fmt: skip
+    return {name: name for name in found} | {name: same.get(name, name) for name in others} | aliases
 
 
 def _bound(catalog: Catalog, name: str, mapped: Mapped, must: bool) -> BoundColumn | None:

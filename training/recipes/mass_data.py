@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from galcli.errors import InputError, UsageError
-from galcli.sky.catalog import open_catalog
+from galcli.models.units import Mismatch, factor_between
+from galcli.sky.catalog import Catalog, open_catalog
 from galcli.training import data
 from galcli.training.data import SPLIT_ORDER, Batch, Looks, Stamps, split_by_seed, split_by_tile
 from galcli.training.progress import say
@@ -180,6 +181,7 @@ def _given(inputs: Inputs, source: Source, split: str) -> Galaxies:
             say(f"columns: {', '.join(changes)}")
         columns = read_columns(catalog, bound, rows)
         labels, healpix = read_labels(catalog, target, "--target", rows)
+        _require_logarithms(catalog, source.target)
         mass = labels[TARGET]
         mock = catalog.mock
     if not inputs.images:
@@ -195,6 +197,18 @@ def _given(inputs: Inputs, source: Source, split: str) -> Galaxies:
     mass = np.where(np.isfinite(stamps.labels[USABLE]), mass, np.float32(np.nan))
     stamps = replace(stamps, model_scale=GRID[1])
     return _parted(columns, mass, stamps, healpix, split, source.target, mock, path.name)
+
+
+def _require_logarithms(catalog: Catalog, target: str) -> None:
+    """Refuse masses in a unit that says that they are no logarithms."""
+    unit = catalog.column_meta(catalog.find(target)).unit
+    try:
+        factor_between(unit, "dex")
+    except Mismatch as error:
+        raise InputError(
+            f"{catalog.where}: column {target} is in {unit}, but masses are learned as log10 of solar masses",
+            "name another column with --target, or correct the unit in the catalogue",
+        ) from error
 
 
 def _drawn(count: int, source: Source) -> NDArray[np.int64] | None:
@@ -218,6 +232,9 @@ def _parted(
     if not len(rows):
         raise InputError(f"no galaxy of {name} has a mass in {target} between {MASSES[0]:g} and {MASSES[1]:g}",
                          "name the column of log10 masses with --target")  # fmt: skip
+    if len(rows) < len(mass):
+        none = f"{len(mass) - len(rows):,} of {len(mass):,} galaxies"
+        say(f"{none} have no mass in {target} between {MASSES[0]:g} and {MASSES[1]:g}")
     held = rows[split_by_seed(len(rows)) if split == "seed" else split_by_tile(healpix[rows])]
     part[rows] = TRAIN
     part[held] = VALIDATION

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from galcli.training.networks.inception import ImageDecoder, ImageEncoder
 from galcli.training.networks.mass import Estimator, PhotometryDecoder, PhotometryEncoder, initialise
-from galcli.training.networks.mass_inputs import MassPixels, StandardColumns
-from galcli.training.recipes.mass_plan import BANDS, LATENTS, Inputs, Kind
+from galcli.training.networks.mass_inputs import ClosedGaps, MassPixels, StandardColumns
+from galcli.training.recipes.mass_plan import BANDS, GAPS, LATENTS, Inputs, Kind
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Prepare(nn.Module):
 
     def __init__(self, inputs: Inputs, names: tuple[str, ...], scales: Scales) -> None:
         super().__init__()
+        self.gaps = ClosedGaps(inputs.seen, GAPS)
         self.columns = StandardColumns(*zip(*scales.columns, strict=True))
         self.pixels = MassPixels(**scales.pixels) if inputs.images else None
         places = {
@@ -77,7 +78,7 @@ class Prepare(nn.Module):
         columns : Tensor (N, K)
             NaN is a missing value.
         """
-        numbers = self.columns(columns[:, self.seen])
+        numbers = self.columns(self.gaps(columns[:, self.seen]))
         if self.pixels is None:
             return None, numbers
         magnitudes = columns[:, self.divisors] if self.pixels.normalised else None

@@ -29,7 +29,7 @@ def write_identity(path: Path, columns: Sequence[str] = LATENTS, missing: str = 
     wide = len(columns)
     told = [output("scl_latent", "SCL_LATENT", shape=(wide,))]
     card = card_of(path.stem, "IDT", told, **NO_PIXELS | {
-        "columns": [input_column(name, "value", limit=9000.0, missing=missing) for name in columns]} | more)  # fmt: skip
+        "columns": [input_column(name, "value", low=-9000.0, high=9000.0, missing=missing) for name in columns]} | more)  # fmt: skip
     tensors = {"scl_latent": (TensorProto.FLOAT, [wide])}
     return save(path, nodes, tensors, {"zero": np.array(0, np.float32)}, card)
 

@@ -259,6 +259,26 @@ def test_missing_values_that_the_network_takes_are_no_gap(root: Path, holes: Pat
     assert (taken.near >= 0).all()
 
 
+def test_columns_that_the_network_does_without_need_not_be_there(
+    root: Path, holes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    """As `predict` takes them: absent is the same as missing everywhere, and told."""
+    names = (*LATENTS, "w1mpro")
+    model = write_identity(root / "without.onnx", names, missing="nan")
+    sample = seen(model, holes)
+    assert "note: no column for w1mpro; without does without (where one is called otherwise: --map w1mpro=COLUMN)" in (
+        capsys.readouterr().err
+    )
+    assert np.isnan(sample.galaxies.columns["w1mpro"]).all()
+    np.testing.assert_array_equal(sample.s[:, -1], 0)
+    np.testing.assert_array_equal(sample.near, seen(write_identity(root / "taking.onnx", missing="nan"), holes).near)
+    with pytest.raises(InputError, match="needs column w1mpro"):
+        seen(write_identity(root / "needing.onnx", names), holes)
+    source = Source(holes.parent, 0, catalog=holes, mapped=(("w1mpro", "nowhere"),))
+    with pytest.raises(InputError, match="no column nowhere"):
+        see(find_model(str(model)), choose_variables(("Q1",), (), ("Q1",)), source, Looking(20), [], Lines())
+
+
 def test_page_says_what_the_network_has_learned_from(root: Path, holes: Path) -> None:
     galaxies = gather(Inputs(LATENTS), 0, Source(root, 0, catalog=holes))
     model = write_identity(root / "learned.onnx")
@@ -270,7 +290,7 @@ def test_page_says_what_the_network_has_learned_from(root: Path, holes: Path) ->
 
 
 def test_models_without_a_representation_are_refused(root: Path, holes: Path) -> None:
-    plain = write_columns(root / "plain.onnx", [{"name": "P1", "quantity": "value"}])
+    plain = write_columns(root / "plain.onnx", [{"name": name, "quantity": "value"} for name in ("P1", "P2")])
     with pytest.raises(ModelError, match="no representation") as found:
         find_model(str(plain))
     assert found.value.hint == "train one with `galcli train mass --inputs optical+ir --contrastive`"

@@ -118,6 +118,8 @@ def test_variables_are_found_as_the_networks_find_them(tmp_path: Path) -> None:
     assert "LOGMSTAR" not in columns
     asked = choose_variables(["lgm_tot_p50", "e_bv", "petroFlux_r", "age_myr"], ["z_spec"], columns)
     assert asked.columns == ("lgm_tot_p50", "EBV", "petroFlux_r", "AGE_MYR", "Z")
+    for word in ("redshift", "zspec"):  # other names that the catalogue does not use
+        assert choose_variables(["e_bv"], [word], columns).columns == ("EBV", "Z")
     galaxies = gather(Inputs((*choice.columns, *asked.columns)), 0, source)
     np.testing.assert_allclose(choice.queries[0].of(galaxies.columns), 2.5, rtol=1e-6)
     np.testing.assert_allclose(galaxies.columns["petroFlux_r"], 100)

@@ -130,7 +130,8 @@ def test_columns_are_found_as_the_networks_find_them(tmp_path: Path) -> None:
     assert has_redshifts(source)
     for words, first, second in (
         ("petroMag_r:petroMag_u", "petroMag_r", "petroMag_u"), ("petromag_i:redshift", "petroMag_i", "Z"),
-        ("petroFlux_u:Z_SPEC", "petroFlux_u", "Z"), ("petroMag_u:bright", "petroMag_u", "petroMag_i"),
+        ("petroFlux_u:Z_SPEC", "petroFlux_u", "Z"), ("petroFlux_u:zspec", "petroFlux_u", "Z"),
+        ("petroMag_u:bright", "petroMag_u", "petroMag_i"),
     ):  # fmt: skip
         (pair,) = pairs_of([words], source)
         assert (pair.first.columns, pair.second.columns) == ((first,), (second,))
