@@ -165,9 +165,8 @@ class CatalogColumns:
         for number, column in enumerate(self.bound):
             if column is not None:
                 columns[:, number] = column.take(rows[column.field])
-        needed = [column.missing == "null" for column in self.wanted]
-        lacking: NDArray[np.bool_] = np.isnan(columns[:, needed]).any(1)
-        return columns, lacking
+        needed = np.array([column.missing == "null" for column in self.wanted])
+        return columns, (np.isnan(columns) & needed).any(axis=1)
 
     def identity(self) -> dict[str, str]:
         """Where each column comes from (JSON-able; part of the run's identity)."""
