@@ -137,13 +137,19 @@ def _columns_table(columns: tuple[InputColumn, ...]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("takes column", "as", "where missing", "or", box=None)
+    table = Table("takes column", "as", "between", "where missing", "or", box=None)
     for column in columns:
         own, *others = column.ways
         missing = "no prediction" if column.missing == "null" else "predicted without"
         names = (f"{way.name}" + (f" ({_scale(way)})" if _scale(way) != _scale(own) else "") for way in others)
-        table.add_row(*map(escape, (column.name, _scale(own), missing, ", ".join(names))))
+        table.add_row(*map(escape, (column.name, _scale(own), _range(column), missing, ", ".join(names))))
     return table
+
+
+def _range(column: InputColumn) -> str:
+    """Ends of the numbers that are taken, such as ``0, 40``; all beyond are missing values."""
+    ends = ("" if end is None else f"{end:g}" for end in (column.low, column.high))
+    return "" if column.low is column.high is None else ", ".join(ends)
 
 
 def _scale(way: Alias) -> str:

@@ -152,7 +152,7 @@ def test_rows_without_a_value(tmp_path: Path, seen: Path, galcli: Run) -> None:
     np.testing.assert_array_equal(rows["COL_SEEN"][~lost], expected)
     np.testing.assert_array_equal(rows["COL_THERE"][~lost, 1], [False, False, True, True, True, True])
     galcli("validate", sky.out)
-    assert "a catalogue column the model needs is null" in (tmp_path / "sky/predictions.fits.problems.csv").read_text()
+    assert "a catalogue column the model needs has no usable value" in (tmp_path / "sky/predictions.fits.problems.csv").read_text()
     assert galcli(*sky.predict(seen, out=tmp_path / "p.fits"), code=3).error.startswith("2 of 8 rows")
 
 

@@ -160,7 +160,7 @@ class Preset:
     weight_decay: float = 1e-2
     published: bool = False
     iterations: int | None = None
-    blank: float = 0.04
+    blank: float = 0.1
 
     def length(self, images: bool) -> float:
         """Passes over the galaxies."""
