@@ -137,7 +137,7 @@ def _columns_table(columns: tuple[InputColumn, ...]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("takes column", "as", "between", "where missing", "or", box=None)
+    table = Table("takes column", "as", "range", "where missing", "or", box=None)
     for column in columns:
         own, *others = column.ways
         missing = "no prediction" if column.missing == "null" else "predicted without"
@@ -147,9 +147,10 @@ def _columns_table(columns: tuple[InputColumn, ...]) -> Table:
 
 
 def _range(column: InputColumn) -> str:
-    """Ends of the numbers that are taken, such as ``0, 40``; all beyond are missing values."""
-    ends = ("" if end is None else f"{end:g}" for end in (column.low, column.high))
-    return "" if column.low is column.high is None else ", ".join(ends)
+    """Which numbers are taken, such as ``0 to 40``; all others are missing values."""
+    if column.low is None:
+        return "" if column.high is None else f"below {column.high:g}"
+    return f"above {column.low:g}" if column.high is None else f"{column.low:g} to {column.high:g}"
 
 
 def _scale(way: Alias) -> str:

@@ -152,7 +152,10 @@ def test_rows_without_a_value(tmp_path: Path, seen: Path, galcli: Run) -> None:
     np.testing.assert_array_equal(rows["COL_SEEN"][~lost], expected)
     np.testing.assert_array_equal(rows["COL_THERE"][~lost, 1], [False, False, True, True, True, True])
     galcli("validate", sky.out)
-    assert "a catalogue column the model needs has no usable value" in (tmp_path / "sky/predictions.fits.problems.csv").read_text()
+    assert (
+        "a catalogue column the model needs has no usable value"
+        in (tmp_path / "sky/predictions.fits.problems.csv").read_text()
+    )
     assert galcli(*sky.predict(seen, out=tmp_path / "p.fits"), code=3).error.startswith("2 of 8 rows")
 
 
@@ -556,7 +559,8 @@ def test_evaluate(tmp_path: Path, galcli: Run) -> None:
 def test_show_lists_columns_and_other_names(seen: Path, galcli: Run, monkeypatch: Any) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     shown = " ".join(galcli("models", "show", seen).out.split())
-    assert "petroMag_r mag, AB no prediction FLUX_R (flux, nanomaggy, AB)" in shown
-    assert "w1mpro mag, Vega predicted without" in shown
+    assert "petroMag_r mag, AB below 9000 no prediction FLUX_R (flux, nanomaggy, AB)" in shown
+    assert "w1mpro mag, Vega below 9000 predicted without" in shown
+    assert "petroMagErr_u value, mag 0 to 90" in " ".join(galcli("models", "show", "mass-photometry").out.split())
     assert "ebv value, mag" in shown
     assert "pixels" not in shown

@@ -20,7 +20,6 @@ from galcli.training.interpret.information import (
     decompose,
     empirical_prior,
     equal_edges,
-    expected,
     information,
     over_seeds,
     profile,
@@ -29,6 +28,7 @@ from galcli.training.interpret.information import (
 from galcli.training.mock import planted
 from galcli.training.networks.mass import BINS
 from galcli.training.recipes.mass_posterior import centres
+from tests.training.expected import expected
 
 GATES = {
     "XOR": ([(a, b, a ^ b) for a in (0, 1) for b in (0, 1)], (0, 0, 0, log(2)), (0, 0, 0, log(2))),
