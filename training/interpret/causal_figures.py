@@ -91,6 +91,8 @@ def histograms_figure(rows: Sequence[Row], figure: AnyFigure) -> None:
             axes.set(yticks=[], xlim=(-1, 1))
     for axes in panels[-1]:
         axes.set_xlabel("r of query and log M*")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("part of the galaxies")
     _legend(figure, panels)
 
 

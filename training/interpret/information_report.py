@@ -254,7 +254,7 @@ def _head(pages: Pages, measured: _Measured) -> None:
 
 def _warnings(measured: _Measured) -> Iterator[str]:
     if len(measured.seeds) < SEEDS:
-        yield f"{len(measured.seeds)} seeds only: {SEEDS} or more tell how much trainings differ."
+        yield f"{len(measured.seeds)} seed{'s' * (len(measured.seeds) > 1)} only: {SEEDS} or more tell how much trainings differ."
     weak = [one.pair.name for one in measured.found if one.weak]
     if weak:
         yield ("Surely too low S: with both inputs the network knows less than with one of them, of "
