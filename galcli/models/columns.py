@@ -140,6 +140,13 @@ class CatalogColumns:
         """Names of those that it has not: each of their values is missing."""
         return tuple(column.name for column, bound in zip(self.wanted, self.bound, strict=True) if bound is None)
 
+    def absence(self, model: str) -> str:
+        """What to say of those that are absent; '' where none is."""
+        if not self.absent:
+            return ""
+        hint = f"where one is called otherwise: --map {self.absent[0]}=COLUMN"
+        return f"note: no column for {', '.join(self.absent)}; {model} does without ({hint})"
+
     @property
     def needs(self) -> tuple[str, ...]:
         """Fields of the catalogue's rows."""

@@ -72,9 +72,8 @@ def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress
         progress.note(f"model {card.name} {card.version} ({runner.model.sha256[:12]}), {'; '.join(what)}")
         if runner.wants is not None and (changes := runner.wants.changes()):
             progress.note(f"  {', '.join(changes)}")
-        if runner.wants is not None and (absent := runner.wants.absent):
-            hint = f"where one is called otherwise: --map {absent[0]}=COLUMN"
-            progress.note(f"note: no column for {', '.join(absent)}; {card.name} does without ({hint})")
+        if runner.wants is not None and (absence := runner.wants.absence(card.name)):
+            progress.note(absence)
         for child in (child.model for child, _ in runner.children if child.model.card.backbone):
             progress.note(f"model {child.name} {child.card.version} ({child.sha256[:12]}), fed by {card.name}")
     if catalog.id_name is None:

@@ -194,11 +194,10 @@ def _absent(card: Card, source: Source, progress: Progress) -> tuple[str, ...]:
     with contextlib.closing(
         open_catalog(source.catalog, how.hdu, how.id_column, how.ra_column, how.dec_column)
     ) as catalog:
-        absent = bind(catalog, names, source.mapped, optional).absent
-    if absent:
-        hint = f"where one is called otherwise: --map {absent[0]}=COLUMN"
-        progress.note(f"note: no column for {', '.join(absent)}; {card.name} does without ({hint})")
-    return absent
+        bound = bind(catalog, names, source.mapped, optional)
+    if absence := bound.absence(card.name):
+        progress.note(absence)
+    return bound.absent
 
 
 def _latents(model: ModelFile, galaxies: Galaxies, rows: Rows, looking: Looking, progress: Progress) -> Singles:

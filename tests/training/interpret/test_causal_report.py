@@ -289,14 +289,14 @@ def test_page_says_what_the_network_has_learned_from(root: Path, holes: Path) ->
         assert seen(write_identity(root / "learned.onnx", **card), holes).learned == answer
 
 
-def test_models_without_a_representation_are_refused(root: Path, holes: Path) -> None:
+def test_models_without_a_representation_are_refused(root: Path, model: Path) -> None:
     plain = write_columns(root / "plain.onnx", [{"name": name, "quantity": "value"} for name in ("P1", "P2")])
     with pytest.raises(ModelError, match="no representation") as found:
         find_model(str(plain))
     assert found.value.hint == "train one with `galcli train mass --inputs optical+ir --contrastive`"
     few = write_table(root / "none.fits", **table(40, 1) | {"P1": np.full(40, SENTINEL)})
     with pytest.raises(InputError, match="0 of 32 galaxies") as told:
-        seen(root / "identity.onnx", few)
+        seen(model, few)
     assert "P1, P2, P3, P4" in told.value.hint
 
 
