@@ -26,6 +26,8 @@ NO_MAGNITUDE = 90.0
 _KINDS = {"S": "text", "b": "yes or no, no numbers"}
 #: Columns of one letter that are magnitudes where their neighbours stand beside them.
 _BANDS, _NEIGHBOURS = tuple("ugrizy"), "gr"
+#: Columns of a catalogue that an error lists at most.
+_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,37 @@ class CatalogColumns:
         for number, column in enumerate(self.bound):
             if column is not None:
                 columns[:, number] = column.take(rows[column.field])
-        needed = np.array([column.missing == "null" for column in self.wanted])
-        return columns, (np.isnan(columns) & needed).any(axis=1)
+        return columns, (np.isnan(columns) & self._needed).any(axis=1)
+
+    @property
+    def _needed(self) -> NDArray[np.bool_]:
+        """Which of the card's columns (K,) the model cannot do without."""
+        return np.array([column.missing == "null" for column in self.wanted])
+
+    def reasons(self, rows: Mapping[str, NDArray[Any]]) -> list[str]:
+        """Of each row (see `take`), which values it lacks that the model cannot do without."""
+        lost = np.isnan(self.take(rows)[0]) & self._needed
+        told = ["" if column is None else column.told for column in self.bound]
+        return [
+            f"no usable value (null, a sentinel or out of range) of {', '.join(told[k] for k in np.flatnonzero(row))}"
+            for row in lost
+        ]
+
+    def thin(self, rows: Mapping[str, NDArray[Any]], model: str) -> list[str]:
+        """What to say of columns with usable values in less than half of some rows (see `take`), one line each kind."""
+        values = self.take(rows)[0]
+        lost = np.isnan(values).mean(axis=0) if len(values) else np.zeros(len(self.bound))
+        lines = []
+        for needed, then in ((True, "predicts no such row"), (False, "does without")):
+            some = [
+                f"{column.told} in {100 * part:.0f} %"
+                for column, part, need in zip(self.bound, lost, self._needed, strict=True)
+                if column is not None and part > 0.5 and need == needed
+            ]
+            if some:
+                hint = f"galcli models show {model} tells units and ranges"
+                lines.append(f"note: no usable value of {', '.join(some)} of the first rows; {model} {then} ({hint})")
+        return lines
 
     def identity(self) -> dict[str, str]:
         """Where each column comes from (JSON-able; part of the run's identity)."""
@@ -255,9 +286,10 @@ def _absence(card: Card, catalog: Catalog, absent: Sequence[InputColumn]) -> Inp
     looked = [f"{c.name} (or {', '.join(a.name for a in c.aliases)})" if c.aliases else c.name for c in absent]
     bands = ", ".join(name for column in absent if (name := _spelled(column.name, catalog.names)))
     told = f"; {bands} beside g and r is the magnitude of a band" if bands else ""
+    there = ", ".join(catalog.names[:_LISTED]) + ", ..." * (len(catalog.names) > _LISTED)
     return InputError(
         f"{catalog.where}: {card.name} needs column{'s' * (len(absent) > 1)} {', '.join(looked)}{told}",
-        f"where it is called otherwise, name it with --map {absent[0].name}=COLUMN",
+        f"where it is called otherwise, name it with --map {absent[0].name}=COLUMN (there are {there})",
     )
 
 

@@ -12,11 +12,14 @@ from galcli.models.int8 import int8_device
 from galcli.predict.engine import Engine, open_engine
 from galcli.predict.layout import Layout, base_columns_of, catalog_layout
 from galcli.predict.options import PredictOptions
-from galcli.predict.runner import Taken
+from galcli.predict.runner import ModelRunner, Taken
 from galcli.predict.table import MODELS, PREDICTIONS, RUN
 from galcli.progress import Progress, silent
 from galcli.sky.catalog import Catalog, open_catalog
 from galcli.tables.fits import table_cards
+
+#: Rows that are looked at before a run, for columns without usable values.
+_FIRST = 10_000
 
 
 @contextmanager
@@ -70,10 +73,8 @@ def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress
         what = [f"pixels as {runner.front_name}"] if runner.sees else []
         what += [f"columns {', '.join(column.name for column in card.columns)}"] if card.columns else []
         progress.note(f"model {card.name} {card.version} ({runner.model.sha256[:12]}), {'; '.join(what)}")
-        if runner.wants is not None and (changes := runner.wants.changes()):
-            progress.note(f"  {', '.join(changes)}")
-        if runner.wants is not None and (absence := runner.wants.absence(card.name)):
-            progress.note(absence)
+        for line in _of_columns(runner, catalog, options.limit):
+            progress.note(line)
         for child in (child.model for child, _ in runner.children if child.model.card.backbone):
             progress.note(f"model {child.name} {child.card.version} ({child.sha256[:12]}), fed by {card.name}")
     if catalog.id_name is None:
@@ -89,3 +90,16 @@ def announce(engine: Engine, catalog: Catalog, options: PredictOptions, progress
         progress.note(
             f"note: {', '.join(mock)} learned from a MOCK survey: good for trying galcli, not for science on real galaxies"
         )
+
+
+def _of_columns(runner: ModelRunner, catalog: Catalog, limit: int | None) -> Iterator[str]:
+    """Where a model's columns come from, which the catalogue has not, and which are mostly empty in its first rows."""
+    wants = runner.wants
+    if wants is None:
+        return
+    if changes := wants.changes():
+        yield f"  {', '.join(changes)}"
+    if absence := wants.absence(runner.model.name):
+        yield absence
+    for first in catalog.chunks(wants.needs, size=_FIRST, stop=min(_FIRST, limit or _FIRST)):
+        yield from wants.thin(first, runner.model.name)

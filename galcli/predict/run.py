@@ -38,6 +38,12 @@ _COUNTED = {
     "zeros": "stamps are exactly zero in more than a tenth of their pixels, and no weight map says why: they count as sky",
 }
 
+#: What most often stands behind a table of rows that are all flagged.
+_MOSTLY_OUTSIDE = (
+    "most rows are unlike what that model learned: look at units, zero points, bands, and AB or Vega "
+    "(`galcli models show` tells what it takes)"
+)
+
 
 @dataclass
 class Summary:
@@ -257,6 +263,8 @@ def _say(
         met = [f"{kind(bit).name} {number:,}" for bit, number in sorted(bits.items()) if number]
         if met:
             progress.note(f"  {name}: {', '.join(met)}")
+        if kind is ModelStatus and bits.get(int(ModelStatus.OUT_OF_DOMAIN), 0) > (counts.rows - counts.unpredicted) / 2:
+            progress.note(f"  {_MOSTLY_OUTSIDE}")
     for reason, number in reasons.items():
         progress.note(f"  {number:,} x {reason}")
     if reasons:

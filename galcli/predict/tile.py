@@ -112,7 +112,7 @@ def run_tile(plan: Plan, engine: Engine, tile: Tile) -> TileReport:
     table["STATUS"][...] = _mark_unpredicted(status, engine, table)
     lost = list(reasons.items())
     for runner in engine.runners:
-        lost += _model_problems(runner, with_pixels if runner.sees else np.arange(len(rows)), table)
+        lost += _model_problems(runner, with_pixels if runner.sees else np.arange(len(rows)), table, columns)
     problems = [(int(rows[row]), reason) for row, reason in lost]
     _commit(plan, tile, table, problems)
     return TileReport(
@@ -172,14 +172,22 @@ def _mark_unpredicted(status: NDArray[np.int32], engine: Engine, table: Columns)
     return status
 
 
-def _model_problems(runner: ModelRunner, rows: NDArray[np.int64], table: Columns) -> Iterator[tuple[int, str]]:
+def _model_problems(
+    runner: ModelRunner, rows: NDArray[np.int64], table: Columns, catalog: Columns
+) -> Iterator[tuple[int, str]]:
     """Why a model gave nothing for rows of the tile that it was fed, and chained models after it: row, reason."""
     found = table[runner.status.name][rows] & int(NULL_BITS)
-    for row, bits in zip(rows[found != 0].tolist(), found[found != 0].tolist(), strict=True):
-        meaning = "; ".join(text for bit, text in MODEL_STATUS_MEANING.items() if bits & bit)
-        yield row, f"{runner.model.name}: {meaning}"
+    lost = found != 0
+    lacking = rows[(found & int(ModelStatus.MISSING_COLUMN)) != 0]
+    named: dict[int, str] = {}
+    if runner.wants is not None and lacking.size:
+        values = {name: catalog[name][lacking] for name in runner.wants.needs}
+        named = dict(zip(lacking.tolist(), runner.wants.reasons(values), strict=True))
+    for row, bits in zip(rows[lost].tolist(), found[lost].tolist(), strict=True):
+        meanings = MODEL_STATUS_MEANING | ({ModelStatus.MISSING_COLUMN: named[row]} if row in named else {})
+        yield row, f"{runner.model.name}: {'; '.join(text for bit, text in meanings.items() if bits & bit)}"
     for child, _ in runner.children:
-        yield from _model_problems(child, rows[found == 0], table)
+        yield from _model_problems(child, rows[~lost], table, catalog)
 
 
 def _commit(plan: Plan, tile: Tile, table: Columns, problems: list[tuple[int, str]]) -> None:

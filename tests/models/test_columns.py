@@ -416,7 +416,7 @@ def test_all_that_is_absent_is_named(bind: Any) -> None:
     with pytest.raises(InputError) as error:
         bind([ALIASED, input_column("here"), input_column("w1")], here=np.ones(1))
     assert error.value.message.endswith("needs columns m (or second, flux), w1")
-    assert error.value.hint == "where it is called otherwise, name it with --map m=COLUMN"
+    assert error.value.hint == "where it is called otherwise, name it with --map m=COLUMN (there are RA, DEC, here)"
 
 
 @pytest.mark.parametrize(

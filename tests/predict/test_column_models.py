@@ -141,7 +141,8 @@ def test_rows_without_a_value(tmp_path: Path, seen: Path, galcli: Run) -> None:
     columns["petroMag_r"][[0, 1]] = np.nan, -9999.0
     columns["w1mpro"][[1, 2, 3]] = np.nan, np.inf, 9999.0
     sky = make_sky(tmp_path / "sky", 8, **columns)
-    galcli(*sky.predict(seen, "--max-fail", 30))
+    told = galcli(*sky.predict(seen, "--max-fail", 30)).err
+    assert "no usable value of" not in told.split("8 rows in")[0]  # before the run: of less than half of the rows
     rows = read_predictions(sky.out)
     lost = np.arange(8) < 2
     np.testing.assert_array_equal(rows["COL_STATUS"], np.where(lost, MISSING_COLUMN, 0))
@@ -152,11 +153,22 @@ def test_rows_without_a_value(tmp_path: Path, seen: Path, galcli: Run) -> None:
     np.testing.assert_array_equal(rows["COL_SEEN"][~lost], expected)
     np.testing.assert_array_equal(rows["COL_THERE"][~lost, 1], [False, False, True, True, True, True])
     galcli("validate", sky.out)
-    assert (
-        "a catalogue column the model needs has no usable value"
-        in (tmp_path / "sky/predictions.fits.problems.csv").read_text()
-    )
+    listed = (tmp_path / "sky/predictions.fits.problems.csv").read_text().splitlines()[1:]
+    reason = "seen: no usable value (null, a sentinel or out of range) of petroMag_r [mag, AB]"
+    assert [line.split(",", 2)[2].strip('"') for line in listed] == [reason] * 2
     assert galcli(*sky.predict(seen, out=tmp_path / "p.fits"), code=3).error.startswith("2 of 8 rows")
+
+
+def test_columns_that_are_mostly_empty_are_told_before_the_run(tmp_path: Path, seen: Path, galcli: Run) -> None:
+    columns = photometry(8)
+    columns["petroMag_r"][:5], columns["w1mpro"][:6] = np.nan, -9999.0
+    told = galcli(*make_sky(tmp_path / "sky", 8, **columns).predict(seen, "--max-fail", 100)).err
+    before = told.split("8 rows in")[0]
+    hint = "(galcli models show seen tells units and ranges)"
+    assert (
+        f"no usable value of petroMag_r [mag, AB] in 62 % of the first rows; seen predicts no such row {hint}" in before
+    )
+    assert f"no usable value of w1mpro [mag, Vega] in 75 % of the first rows; seen does without {hint}" in before
 
 
 def test_a_column_that_may_be_missing_need_not_be_there(tmp_path: Path, seen: Path, galcli: Run) -> None:

@@ -237,8 +237,8 @@ def _matrix(pages: Pages, measured: Measured, asked: Asked) -> None:
     pages.draw("matrix", (5.6 + 1.9 * len(choice.conditions), 2.8 + 0.34 * len(choice.queries)),
                "Each query (rows) and the mass, given the representation s and perhaps a condition (columns): median of "
                "Pearson's r over the galaxies' neighbourhoods, and what the means of its square and of the predictive "
-               "efficiency have above those of permuted masses. Rings: significant after correction for all pairs. Grey: "
-               "no test.",
+               "efficiency have above those of permuted masses (colours by their square root). Rings: significant after "
+               "correction for all pairs. Grey: no test.",
                lambda figure: figures.matrix_figure(tested, choice, figure))  # fmt: skip
     report.text(words.significance(tested, measured.sample, asked.permutations))
     report.table(words.HEADS, words.lines(tested))

@@ -41,6 +41,8 @@ READING = (
 )
 HEADS = ("query", "given s and", "galaxies", "median r", "r squared", "above its null", "z", "p, corrected",
          "efficiency", "above its null", "z", "p, corrected")  # fmt: skip
+#: Share of galaxies with the same extreme value that is told, in columns of this many values or more.
+_OFTEN, _CLASSES = 0.02, 20
 TABLE_TEXT = (
     "Mean of r squared and of the predictive efficiency over galaxies; the null: masses permuted among galaxies of nearly "
     "the same s and c, once for all neighbourhoods."
@@ -58,7 +60,7 @@ def sample(seen: Sample, neighbours: int) -> Iterator[str]:
     yield (
         f"Model {card.name} {card.version} (SHA-256 {seen.model.sha256[:12]}), representation of {seen.s.shape[1]} latents. "
         f"Galaxies: {galaxies.name}, {len(galaxies):,}, of which {len(seen.pool):,} are the pool of neighbours and "
-        f"{len(seen.tested):,} are tested. {learned}"
+        f"{len(seen.tested):,} are tested{_others(seen)}. {learned}"
     )
     without = int((seen.near < 0).all(1).sum())
     few = (
@@ -73,6 +75,27 @@ def sample(seen: Sample, neighbours: int) -> Iterator[str]:
         f" The catalogue lacks columns for: {', '.join(seen.choice.absent)}." if seen.choice.absent else ""
     )  # fmt: skip
     yield few + lacking + absent
+    if often := list(_often_extreme(seen)):
+        yield f"{'; '.join(often)}: if that stands for no value, leave it out of the catalogue."
+
+
+def _often_extreme(seen: Sample) -> Iterator[str]:
+    """Variables whose least or largest value many galaxies share, as they do where it means that there is none."""
+    for name in seen.choice.columns:
+        values = seen.galaxies.columns[name]
+        values = values[np.isfinite(values)]
+        if len(np.unique(values)) < _CLASSES:
+            continue
+        for extreme in (values.min(), values.max()):
+            share = float((values == extreme).mean())
+            if share > _OFTEN:
+                yield f"{name} is exactly {extreme:g} in {share:.0%} of the galaxies"
+
+
+def _others(seen: Sample) -> str:
+    """Galaxies of neither kind: those on which trainings from this source would decide when learning is done, and more."""
+    others = len(seen.galaxies) - len(np.union1d(seen.pool, seen.tested))
+    return f"; {others:,} are neither (validation part of the same split, or no mass in range)" if others else ""
 
 
 def significance(tested: Sequence[Result], seen: Sample, permutations: int) -> str:
@@ -106,6 +129,11 @@ def findings(
 ) -> Iterator[str]:  # fmt: skip
     """A line per query; `inputs` are the columns that the network sees."""
     left = max((excess(one.r) for one in latents if math.isfinite(one.r.z)), default=0.0)
+    if left > 0:
+        yield (
+            f"Inside of neighbourhoods the mass still depends on s itself, by up to {number(left)} above the null: a query "
+            "with no more than that may owe it to s."
+        )
     for query in dict.fromkeys(one.query for one in tested):
         alone, *given = (one for one in tested if one.query == query)
         score = alone.whole.dependence.r

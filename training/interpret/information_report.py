@@ -221,7 +221,8 @@ def _head(pages: Pages, measured: _Measured) -> None:
     kept = ", each from its best epoch on the validation galaxies" if not training.plan.published else ""
     report.text(
         f"Sample: {galaxies.name}; log10 of the mass from {training.source.target}. {len(galaxies.rows(TRAIN)):,} galaxies "
-        f"were learned from, {len(measured.sample.rows):,} that no network saw are measured; {left_out:,} without a mass in "
+        f"were learned from, {len(galaxies.rows(VALIDATION)):,} decided when learning was done, and "
+        f"{len(measured.sample.rows):,} that no network saw are measured; {left_out:,} without a mass in "
         f"range or without a value of any input of this page are left out, so that all networks see the same galaxies. "
         f"{len(measured.networks)} networks: preset {training.preset}{lengths}, seeds "
         f"{', '.join(map(str, measured.seeds))}{kept}. Every network also sees {EXTINCTION}."
@@ -320,8 +321,7 @@ def _profiles(pages: Pages, number: int, one: Decomposed) -> None:
     pages.report.heading(f"{one.pair.names[0]} and {one.pair.names[1]}")
     pages.draw(
         f"profiles-{number}", (11.0, 4.3),
-        f"First input: {one.pair.names[0]}; second: {one.pair.names[1]}. Information and its parts (minimum in each galaxy) "
-        "in bins of equally many test galaxies; bands: standard errors over galaxies. Rare masses surprise more, so that I12 rises "
+        "Information and its parts (minimum in each galaxy) in bins of equally many test galaxies; bands: standard errors over galaxies. Rare masses surprise more, so that I12 rises "
         "towards both ends.",
         lambda figure: figures.profiles_figure(one, figure),
     )  # fmt: skip

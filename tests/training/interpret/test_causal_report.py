@@ -17,7 +17,7 @@ from galcli.errors import InputError, ModelError, UsageError
 from galcli.models import library
 from galcli.progress import Lines
 from galcli.training.data import Stamps
-from galcli.training.interpret import causal_graph, causal_report, causal_seen
+from galcli.training.interpret import causal_graph, causal_report, causal_seen, causal_words
 from galcli.training.interpret.causal_graph import Discovered, Link
 from galcli.training.interpret.causal_numbers import LEVEL, adjust
 from galcli.training.interpret.causal_report import Asked, write_report
@@ -97,6 +97,7 @@ def test_page_says_it(reports: list[Path]) -> None:
     assert set(held) == {"matrix", "histograms", "strata"} == {path.stem for path in reports[0].glob("*.png")}
     assert "MOCK galaxies" not in text
     assert "Q1 depends on the mass given s" in text
+    assert "Inside of neighbourhoods the mass still depends on s itself" in text
     assert "Q2: no dependence found given s" in text
     assert text.count("cause") == 1, "only with its caveat"
     assert "dependence alone does not show what causes what" in text
@@ -230,6 +231,24 @@ def seen(model: Path, catalog: Path, **how: Any) -> Sample:
     choice = choose_variables(("Q1",), ("none",), ("Q1",))
     source = Source(catalog.parent, 0, catalog=catalog)
     return see(find_model(str(model)), choice, source, Looking(20, device="cpu", threads=1, **how), [], Lines())
+
+
+def test_values_that_many_galaxies_share_at_an_end_are_told(root: Path, model: Path) -> None:
+    """They may mean that there is none; classes are no such values."""
+    columns = table(300, 5)
+    columns["Q1"][::10] = -1e3
+    columns["Q2"] = np.arange(300) % 3
+    sample = seen(model, write_table(root / "ends.fits", **columns))
+    *_, told = causal_words.sample(sample, 20)
+    assert (
+        told
+        == "Q1 is exactly -1000 in 10% of the galaxies: if that stands for no value, leave it out of the catalogue."
+    )
+    classes = dataclasses.replace(sample, choice=choose_variables(("Q2",), ("none",), ("Q2",)))
+    classes.galaxies.columns["Q2"] = columns["Q2"]
+    assert not any("exactly" in text for text in causal_words.sample(classes, 20))
+    first, *_ = causal_words.sample(sample, 20)
+    assert f"{len(sample.galaxies) - len(sample.pool) - len(sample.tested)} are neither" in first
 
 
 def test_galaxies_of_the_pool_leave_themselves_out(root: Path, model: Path) -> None:

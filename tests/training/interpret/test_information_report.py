@@ -174,6 +174,12 @@ def test_networks_that_have_learned_nothing_are_noticed() -> None:
         found = decompose_pair(PUBLISHED[0], [(log_p[0], log_p[1], log_p[2])] * 3, sample)
         assert found.unlearned == unlearned
         assert not found.weak
+        figure = Figure(figsize=bars_size(2), layout="constrained")
+        bars_figure([found, found], figure)
+        figure.canvas.draw()
+        for axes in figure.axes[1:]:
+            assert len(axes.patches) == (0 if unlearned else 8), "no part means anything"
+            assert [text.get_text() for text in axes.texts] == ["information below 0: no parts"] * (2 * unlearned)
 
 
 def test_errors_are_those_of_one_seed() -> None:
