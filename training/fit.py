@@ -267,7 +267,7 @@ class Fit:
                     break
                 if stop.is_set() and self.history.step < total:
                     raise Interrupted(f"stopped at step {step + 1} of {total}", "go on with --resume")
-        self._keep()
+            self._keep(reporter)
         return self.history
 
     def validate(self, stage: int, final: bool = True) -> dict[str, Any]:
@@ -278,19 +278,24 @@ class Fit:
         self.model.train()
         return figures
 
-    def _best(self) -> Path | None:
-        """File of the best epoch, where one is looked for and has ended."""
+    def _best(self) -> dict[str, Any] | None:
+        """The best epoch, where one is looked for and has ended."""
         number = self.settings.keep.best(self.history.curve, len(self.steps) - 1)
-        return None if number is None else self.out / BEST.format(self.history.curve[number]["step"])
+        return None if number is None else self.history.curve[number]
+
+    def _file_of(self, epoch: dict[str, Any]) -> Path:
+        """Where the weights of the best epoch are."""
+        return self.out / BEST.format(epoch["step"])
 
     def _exhausted(self) -> bool:
         return self.settings.keep.exhausted(self.history.curve, len(self.steps) - 1)
 
-    def _keep(self) -> None:
+    def _keep(self, reporter: Reporter) -> None:
         """Take over the weights of the best epoch, or the average, at the end."""
         best = self._best()
         if best is not None:
-            self.module.load_state_dict(checkpoint.load(best)[0])
+            self.module.load_state_dict(checkpoint.load(self._file_of(best))[0])
+            reporter.say(f"the weights of epoch {best['epoch']:.2f} are kept, the best by {self.settings.keep.figure}")
         elif self.average is not None:
             self.module.load_state_dict(self.average.module.state_dict())
         self.shown = self.model
@@ -339,9 +344,9 @@ class Fit:
         entry = {"step": self.history.step, "stage": stage, "epoch": round(epoch, 4), "lr": lr, "train_loss": loss}
         self.history.curve.append(entry | figures)
         best = self._best()
-        if best is not None and best.name == BEST.format(self.history.step):
+        if best is not None and best["step"] == self.history.step:
             shown = self.module if self.average is None else self.average.module
-            checkpoint.save(best, shown.state_dict(), {"step": self.history.step} | figures)
+            checkpoint.save(self._file_of(best), shown.state_dict(), {"step": self.history.step} | figures)
         words = "  ".join(f"{name} {value:.4f}" for name, value in figures.items() if isinstance(value, float))
         reporter.say(f"stage {stage + 1} epoch {epoch:.2f}  train {loss:.4f}  {words}")
         return True
@@ -373,5 +378,5 @@ class Fit:
         checkpoint.save(self.out / STATE, tensors, info | {"identity": self.settings.identity})
         best = self._best()
         for path in self.out.glob(BEST.format("*")):
-            if path != best:
+            if best is None or path != self._file_of(best):
                 path.unlink()

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from galcli.cli import options as shared
 from galcli.cli import training_options as training
 from galcli.cli.extras import need_training
 from galcli.cli.options import Decorator, all_of
@@ -123,21 +122,6 @@ _QUICK = {
     "mass": "quick: minutes on two cores, without images: what stands in for a claim of the paper is marked; full: with "
     "images, as published, for a GPU.",
 }
-#: The galaxies of experiments on stellar mass, as `galcli explain mass` takes them.
-_galaxy_options = all_of(
-    click.option(
-        "--catalog", type=click.Path(path_type=Path),
-        help="Galaxies with masses (default: mock galaxies, drawn on the fly).",
-    ),
-    click.option(
-        "--cutouts", type=click.Path(path_type=Path), help="Their cutouts (default: found beside the catalogue)."
-    ),
-    click.option(
-        "--target", metavar="COLUMN", default="lgm_tot_p50", show_default=True, help="Column of log10 masses [Msun]."
-    ),
-    shared.map_option,
-    training.reading_options,
-)  # fmt: skip
 
 
 def _kind(name: str) -> str:
@@ -154,12 +138,12 @@ def _claim_options(name: str, holds: str) -> Decorator:
         click.option("--seeds", type=click.IntRange(min=1), help="Repeats, three without it; more may be added later."),
         click.option("--resume", is_flag=True, help="Go on with what is in the output folder."),
         training.device_option,
-        *([_galaxy_options] if _kind(name) == "mass" else []),
+        *([training.mass_options] if _kind(name) == "mass" else []),
     )  # fmt: skip
 
 
 def _source(out: Path, preset: str, given: dict[str, Any]) -> Any:
-    """Take `_galaxy_options` out of what was given."""
+    """Take `mass_options` out of what was given."""
     if given["cutouts"] is not None and preset == "quick":
         raise UsageError("--preset quick takes no images", "leave out --cutouts, or give --preset full")
     from galcli.training.recipes.mass_data import Source

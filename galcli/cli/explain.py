@@ -178,16 +178,8 @@ def sae(model: str, catalog: Path | None, concepts: int, out: Path, **reading: A
 @click.option(
     "--information", is_flag=True, help="What do two inputs tell of the mass, each alone, both alike, and together?"
 )
-@click.option(
-    "--catalog",
-    type=click.Path(path_type=Path),
-    help="Galaxies with masses (default: mock galaxies, drawn on the fly).",
-)
-@click.option("--cutouts", type=click.Path(path_type=Path), help="Their cutouts (default: found beside the catalogue).")
-@click.option(
-    "--target", metavar="COLUMN", default="lgm_tot_p50", show_default=True, help="Column of log10 masses [Msun]."
-)
-@click.option("--objects", type=click.IntRange(min=64), help="Galaxies at most.")
+@training.mass_options
+@training.objects_option()
 @click.option(
     "--model", metavar="NAME|PATH", help="causal: model with SCL_LATENT, of `galcli train mass --contrastive`.  [default: mass-photometry]",
 )  # fmt: skip
@@ -235,11 +227,7 @@ def sae(model: str, catalog: Path | None, concepts: int, out: Path, **reading: A
     "-o", "--out", type=click.Path(path_type=Path), default=Path("mass-report"), show_default=True,
     help="Folder for index.html, its pictures, metrics.json and a FITS table.",
 )  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where it runs."
-)
-@shared.map_option
-@training.reading_options
+@training.device_option
 @stoppable()
 def mass(causal: bool, information: bool, out: Path, **arguments: Any) -> None:
     """Show what the estimate of stellar mass rests on: --causal tests dependences, --information splits what inputs tell."""

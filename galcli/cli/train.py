@@ -255,15 +255,7 @@ def sae(
     "ugriz, normalised where the photometry is known too. E(B-V) always.",
 )  # fmt: skip
 @training.out_option("mass")
-@click.option(
-    "--catalog", type=click.Path(path_type=Path), help="Survey with masses (default: the mock survey, made on the fly)."
-)
-@training.cutouts_option
-@click.option(
-    "--target", metavar="COLUMN", default="lgm_tot_p50", show_default=True, help="Its column of log10 masses [Msun]."
-)
-@shared.map_option
-@training.reading_options
+@training.mass_options
 @training.preset_option("default", "published", "quick")
 @click.option(
     "--contrastive", is_flag=True, help="Also learn the representation of causal tests (SCL_LATENT), from all inputs."

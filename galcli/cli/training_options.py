@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galcli.cli.options import SEED, Decorator, all_of, pixel_options, table_options
+from galcli.cli.options import SEED, Decorator, all_of, map_option, pixel_options, table_options
 
 if TYPE_CHECKING:
     from galcli.training.survey import Reading
@@ -99,6 +99,21 @@ morphology_options = all_of(
         "--label-column", default="galaxy10", show_default=True,
         help="Its column of classes, in the order of Galaxy10; negative: none.",
     ),
+)  # fmt: skip
+
+#: Galaxies with stellar masses.
+mass_options = all_of(
+    click.option(
+        "--catalog", type=click.Path(path_type=Path),
+        help="Survey with masses (default: the mock survey, made on the fly).",
+    ),
+    cutouts_option,
+    click.option(
+        "--target", metavar="COLUMN", default="lgm_tot_p50", show_default=True,
+        help="Its column of log10 masses [Msun].",
+    ),
+    map_option,
+    reading_options,
 )  # fmt: skip
 
 

@@ -44,10 +44,12 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(a.equal(b) for a, b in zip(one, other, strict=True))
 
 
-def test_the_best_epoch_of_the_last_stage_is_kept(tmp_path: Path) -> None:
+def test_the_best_epoch_of_the_last_stage_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit = tiny.fit(tmp_path, keep=Keep(figure="score"))
     script = Scripted(fit, FIGURES)
     fit.run()
+    told = f"the weights of epoch {fit.history.curve[7]['epoch']:.2f} are kept, the best by score"
+    assert told in capsys.readouterr().err
     assert len(script.shown) == 9
     assert same(weights(fit), script.shown[7])
     assert not same(weights(fit), script.shown[8])
