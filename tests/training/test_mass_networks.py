@@ -58,6 +58,21 @@ def test_only_latents_that_tell_the_mass_reach_the_estimator() -> None:
     assert not torch.equal(network.estimator(latents), logits)
 
 
+def test_images_correct_what_columns_tell() -> None:
+    network = MassNetwork(Inputs(INFRARED, "gr"), "mi", corrects=True)
+    assert network.base is not None
+    assert not any(parameter.requires_grad for parameter in network.base.parameters())
+    assert size(network) == size(MassNetwork(Inputs(INFRARED, "gr"), "mi"), MassNetwork(Inputs(INFRARED), "mi"))
+    images, numbers = torch.randn(3, 2, 64, 64), torch.randn(3, 6)
+    logits = network(images, numbers)[0]
+    torch.testing.assert_close(
+        logits - network.base(None, numbers)[0], network.estimator(network.encode(images, numbers))
+    )
+    nn.init.zeros_(network.estimator.last.weight)
+    nn.init.zeros_(network.estimator.last.bias)
+    assert torch.equal(network(images, numbers)[0], network.base(None, numbers)[0])
+
+
 def test_means_of_four_do_not_count_what_is_beyond_the_edge() -> None:
     x = torch.arange(9.0).reshape(1, 1, 3, 3)
     expected = [[2.0, 3.0, 3.5], [5.0, 6.0, 6.5], [6.5, 7.5, 8.0]]

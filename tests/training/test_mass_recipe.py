@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from galcli.errors import InputError, ModelError, UsageError
 from galcli.models import library
 from galcli.models.session import Graph
-from galcli.training.fit import Fit
+from galcli.training.fit import STATE, Fit
 from galcli.training.interpret.information import empirical_prior
-from galcli.training.recipes.mass import METRICS, WEIGHTS, load_mass, train_mass
+from galcli.training.recipes.mass import COLUMNS, METRICS, WEIGHTS, load_mass, train_mass
 from galcli.training.recipes.mass_data import (
     TEST,
     TRAIN,
@@ -105,6 +105,24 @@ def test_parts_are_disjoint_and_whole(source: Source) -> None:
     assert not (galaxies.part == UNUSED).any()
     tiles = gather(SETS["optical"].both, 0, source, split="tile")
     assert 0.1 < np.mean(tiles.part != TRAIN) < 0.35
+
+
+def test_galaxies_that_are_listed_twice_are_in_one_part(tmp_path: Path) -> None:
+    draw, n = np.random.default_rng(3), 300
+    ra, dec = draw.uniform(0, 360, n), draw.uniform(-60, 60, n)
+    ra[n // 2 :], dec[n // 2 :] = ra[: n // 2], dec[: n // 2]  # spectra of the same galaxies
+    columns = {"EBV": np.full(n, 0.02), "petroMag_r": draw.normal(17, 1, n), "MASS": draw.uniform(9, 11, n)}
+    parts = []
+    for name, place in (("twice", (ra, dec)), ("nowhere", (np.zeros(n), np.zeros(n)))):
+        catalog = tmp_path / f"{name}.fits"
+        write_catalog(catalog, OBJECT_ID=np.arange(n), RA=place[0], DEC=place[1], **columns)
+        parts.append(
+            gather(Inputs(("petroMag_r",)), 0, Source(tmp_path / "cache", 5, catalog=catalog, target="MASS")).part
+        )
+    twice, nowhere = parts
+    np.testing.assert_array_equal(twice[: n // 2], twice[n // 2 :])
+    np.testing.assert_array_equal(twice[: n // 2], nowhere[: n // 2])
+    assert (nowhere[: n // 2] != nowhere[n // 2 :]).any()
 
 
 def test_sentinels_and_absent_masses(tmp_path: Path) -> None:
@@ -349,6 +367,38 @@ def test_model_of_images_takes_both(root: Path) -> None:
     again = graph.run(brighter)
     np.testing.assert_allclose(again["inner/log2"], said["inner/log2"], atol=1e-3)
     assert (again["inner/log1"] != said["inner/log1"]).any()
+    both, first = (load_mass(root / "images" / name / WEIGHTS)[0].network for name in ("both", "first"))
+    assert not (root / "images/both" / COLUMNS).exists(), "the columns' own network is there already"
+    assert both.base is not None
+    for name, value in first.state_dict().items():
+        assert torch.equal(both.base.state_dict()[name], value), name
+
+
+def test_images_beside_columns_begin_with_the_columns_alone(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Their network stays as it was trained; a training that is stopped in it goes on to the same bits."""
+    few, inputs = Source(root / "few", 5, 80), Inputs(("petroMag_r",), "gr")
+    weights = train_mass(tmp_path / "whole", few, inputs, preset="quick", epochs=1.0)
+    network, alone = load_mass(weights)[0].network, load_mass(tmp_path / "whole" / COLUMNS / WEIGHTS)
+    assert alone[1] == Inputs(("petroMag_r",))
+    assert network.base is not None
+    for name, value in alone[0].network.state_dict().items():
+        assert torch.equal(network.base.state_dict()[name], value), name
+
+    def dying(self: Fit, *_: Any) -> float:
+        raise KeyboardInterrupt
+
+    step = Fit._step
+    monkeypatch.setattr(Fit, "_step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train_mass(tmp_path / "killed", few, inputs, preset="quick", epochs=1.0)
+    monkeypatch.setattr(Fit, "_step", step)
+    assert not (tmp_path / "killed" / STATE).exists()
+    with pytest.raises(InputError, match="already holds a training"):
+        train_mass(tmp_path / "killed", few, inputs, preset="quick", epochs=1.0)
+    resumed = train_mass(tmp_path / "killed", few, inputs, preset="quick", epochs=1.0, resume=True)
+    assert resumed.read_bytes() == weights.read_bytes()
 
 
 def test_seeds_of_weights_and_galaxies_are_two(source: Source, tmp_path: Path) -> None:

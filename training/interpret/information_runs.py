@@ -297,7 +297,7 @@ def _train(network: Network) -> None:
     source = replace(how.source, target=TARGET, reading=Reading())
     try:
         weights = train_mass(
-            out, source, network.inputs, preset=how.preset, resume=(out / STATE).exists(), epochs=how.epochs,
+            out, source, network.inputs, preset=how.preset, resume=any(out.rglob(STATE)), epochs=how.epochs,
             device=how.device, given=network.galaxies, seed=network.seed, plan=how.plan,
         )  # fmt: skip
         learner = Learner(load_mass(weights)[0]).eval().to(pick_device(how.device))
@@ -310,7 +310,7 @@ def _train(network: Network) -> None:
     log_p = posterior[np.arange(len(rows)), bins_of(truth)]
     told = {"network": network.facts(), "scores": scores(posterior, truth).told()}
     checkpoint.save(out / RESULT, {"log_p": torch.from_numpy(log_p.copy())}, told)
-    for path in (out / STATE, *out.glob(BEST.format("*"))):  # four times the weights, and of no use any more
+    for path in (*out.rglob(STATE), *out.rglob(BEST.format("*"))):  # four times the weights, and of no use any more
         path.unlink()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from galcli.training.recipes.stages import Stage, steps_of
 from galcli.training.seeds import mix
 
 WEIGHTS, METRICS, SCALES = "weights.safetensors", "metrics.json", "scales.json"
+#: Folder of the network of the columns alone.
+COLUMNS = "columns"
 #: Galaxies to learn from at least.
 LEAST = 64
 #: Steps between two validations at least.
@@ -34,9 +37,12 @@ LEAST_EPOCH = 100
 def train_mass(
     out: Path, source: Source, inputs: Inputs, *, kind: Kind = "mi", preset: str = "default", resume: bool = False,
     minutes: float | None = None, epochs: float | None = None, split: str = "seed", device: str = "auto",
-    given: Galaxies | None = None, seed: int | None = None, plan: Preset | None = None,
+    given: Galaxies | None = None, seed: int | None = None, plan: Preset | None = None, base: Path | None = None,
 ) -> Path:  # fmt: skip
     """Train one network; write its weights and metrics.
+
+    Where images come beside columns (but for the published preset and the contrastive stage), a network of the columns
+    alone is trained before, and this one learns what images change of its posterior (``MassNetwork``).
 
     Parameters
     ----------
@@ -64,6 +70,9 @@ def train_mass(
         Of the weights and every step; that of the source.
     plan : Preset, optional
         Instead of that of the preset, which it changes.
+    base : Path, optional
+        Weights of the network of the columns alone, trained on the same galaxies; without them it is trained in the
+        folder `COLUMNS` of ``out``.
 
     Returns
     -------
@@ -91,12 +100,21 @@ def train_mass(
     rows = galaxies.rows(TRAIN)
     _require_enough(len(rows), len(galaxies.rows(VALIDATION)))
     batch = min(plan.contrastive if kind == "scl" else plan.batch[inputs.images], len(rows))
+    known = None
+    if inputs.images and inputs.columns and kind == "mi" and not plan.published:
+        alone = out / COLUMNS
+        known = base or train_mass(
+            alone, source, Inputs(inputs.columns), preset=preset, resume=resume and (alone / STATE).exists(), epochs=epochs,
+            split=split, device=device, given=galaxies, seed=seed, plan=plan,
+        )  # fmt: skip
     torch.manual_seed(seed)
     scales = _scales(out, galaxies, inputs, plan, resume)
-    learner = Learner(Prepared(Prepare(inputs, inputs.needed, scales), MassNetwork(inputs, kind)))
+    learner = Learner(Prepared(Prepare(inputs, inputs.needed, scales), MassNetwork(inputs, kind, known is not None)))
     network = learner.prepared.network
     if not plan.published:
         keep_size(network, network.estimator.last)
+    if known is not None:
+        _take_over(network, known)
     seen = galaxies if inputs.images else replace(galaxies, stamps=None)
     feed = MassFeed(seen, inputs.needed, rows, batch, mix(seed, 1), plan.blank)
     task = MassTask(seen, inputs.needed, kind == "scl")
@@ -105,7 +123,7 @@ def train_mass(
         "mock": galaxies.mock, "minutes": minutes, "epochs": epochs, "learned": galaxies.digest(inputs.needed),
         "stamps": galaxies.stamps.key if galaxies.stamps is not None and inputs.images else None,
         "target": source.target, "reading": source.reading.told,
-    }  # fmt: skip
+    } | ({} if known is None else {"base": sha256(known.read_bytes()).hexdigest()})  # fmt: skip
     length = epochs or plan.length(inputs.images)
     left = None if resume and (out / STATE).exists() else minutes
     steps = steps_of([Stage(1, 1.0, length)], batch, [feed], learner, task, device, left, None)
@@ -124,6 +142,12 @@ def _require_enough(learned: int, validated: int) -> None:
     if learned < LEAST or not validated:
         raise InputError(f"{learned} galaxies are left to learn from and {validated} to validate with; {LEAST} and 1 are needed",
                          "give more galaxies with masses, or raise --objects")  # fmt: skip
+
+
+def _take_over(network: MassNetwork, weights: Path) -> None:
+    """Put the network of the columns alone into its place; on the same galaxies its scales are the same."""
+    assert network.base is not None
+    network.base.load_state_dict(load_mass(weights)[0].network.state_dict())
 
 
 def _scales(out: Path, galaxies: Galaxies, inputs: Inputs, plan: Preset, resume: bool) -> Scales:
@@ -175,7 +199,8 @@ def load_mass(weights: Path, names: tuple[str, ...] | None = None) -> tuple[Prep
         told = info["inputs"]
         inputs = Inputs(tuple(told["columns"]), told["bands"], told["normalised"])
         prepared = Prepared(
-            Prepare(inputs, names or inputs.needed, Scales.of(info["scales"])), MassNetwork(inputs, info["kind"])
+            Prepare(inputs, names or inputs.needed, Scales.of(info["scales"])),
+            MassNetwork(inputs, info["kind"], "base" in info),
         )
         prepared.load_state_dict(state, strict=True)
     except KeyError as error:

@@ -30,6 +30,9 @@ Singles = NDArray[np.float32]
 _GAPS_SEED = 5
 #: Where a galaxy is: learned from, looked at on the way, or kept for the figures; `UNUSED`: no mass, or no pixels.
 TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1
+#: HEALPix order of a galaxy's place (1.6 arcsec), and how often a catalogue lists a galaxy at most: what is there more
+#: often has no place of its own.
+_PLACE_ORDER, _REPEATS = 17, 10
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,16 @@ def _parted(
         part[np.random.default_rng(0).permutation(held)[: len(held) // 2]] = TEST
     else:
         part[held[_half_of_the_tiles(healpix[held], name)]] = TEST
+    if not mock:
+        part[rows] = _one_part_each(part[rows], healpix[rows])
     return Galaxies(columns, mass, part, stamps, mock, name)
+
+
+def _one_part_each(part: NDArray[np.int8], healpix: NDArray[np.int64]) -> NDArray[np.int8]:
+    """The same, but for galaxies that a catalogue lists several times: all of them are where the first one is."""
+    place = np.where(healpix < 0, -1 - np.arange(len(healpix)), healpix >> (2 * (29 - _PLACE_ORDER)))
+    _, first, of, count = np.unique(place, return_index=True, return_inverse=True, return_counts=True)
+    return np.where(count[of] <= _REPEATS, part[first[of]], part)
 
 
 def _half_of_the_tiles(healpix: NDArray[np.int64], name: str) -> NDArray[np.bool_]:

@@ -250,11 +250,13 @@ def train_and_export(
     galaxies = gather(parts.both, plan.images if parts.both.images else plan.objects, source, split)
     if plan.published:
         galaxies = galaxies.complete(parts.both.needed)
-    networks: dict[str, Inputs] = {"both": parts.both}
+    networks: dict[str, Inputs] = {}
     if parts.second is not None:
         networks |= {"first": parts.first, "second": parts.second}
+    networks["both"] = parts.both
     if contrastive:
         networks["representation"] = parts.both
+    alone = "first" if parts.first == Inputs(parts.both.columns) else ""
     sharing = sum(inputs.images == parts.both.images for inputs in networks.values())
     files = {}
     for name, inputs in networks.items():
@@ -263,7 +265,7 @@ def train_and_export(
         share = minutes / sharing if minutes is not None and inputs.images == parts.both.images else None
         files[name] = train_mass(
             folder, source, inputs, kind="scl" if name == "representation" else "mi", preset=preset, split=split,
-            resume=resume and (folder / STATE).exists(), minutes=share, given=galaxies, **how,
+            resume=resume and any(folder.rglob(STATE)), minutes=share, given=galaxies, base=files.get(alone), **how,
         )  # fmt: skip
     model = out / f"{mass_card.name_of(parts.both)}.onnx"
     told = tuple(files[name] for name in ("first", "second") if name in files)

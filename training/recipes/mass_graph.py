@@ -38,7 +38,7 @@ class Posterior(nn.Module):
         """Log posterior (N, 528; the last eight bins are empty) and features (N, C)."""
         network = self.prepared.network
         features = network.features(images, numbers)
-        logits = network.estimator(network.encoder.latents(features)) / self.temperature
+        logits = network.logits(network.encoder.latents(features), numbers) / self.temperature
         idle = -BINS % LANES  # sums over bins that fill registers do not depend on where in a batch a row stands
         return functional.pad(logits, (0, idle), value=_NOTHING).log_softmax(1), features
 

@@ -93,9 +93,12 @@ class MassNetwork(nn.Module):
     inputs : Inputs
     kind : 'mi' or 'scl'
         Of the latents, 'mi' has only those that tell the mass.
+    corrects : bool
+        Its logits are added to those of a network of the columns alone, which does not learn any more: images come to what
+        columns tell, and do not have to tell it anew.
     """
 
-    def __init__(self, inputs: Inputs, kind: Kind) -> None:
+    def __init__(self, inputs: Inputs, kind: Kind, corrects: bool = False) -> None:
         super().__init__()
         tell, others = LATENTS[inputs.images]
         latents, numbers = tell + (others if kind == "scl" else 0), len(inputs.seen)
@@ -110,6 +113,7 @@ class MassNetwork(nn.Module):
                 self.decoder = PhotometryDecoder(latents, len(inputs.columns))
         self.estimator = Estimator(tell, inputs.images)
         self.images = inputs.images
+        self.base = MassNetwork(Inputs(inputs.columns), kind).requires_grad_(False) if corrects else None
         initialise(self)
 
     def features(self, images: Tensor | None, numbers: Tensor) -> Tensor:
@@ -125,10 +129,18 @@ class MassNetwork(nn.Module):
         latents: Tensor = self.encoder.latents(self.features(images, numbers))
         return latents
 
+    def logits(self, latents: Tensor, numbers: Tensor) -> Tensor:
+        """Logits (N, 520) of latents (N, m + e) and of the numbers (N, seen) that they were read from."""
+        logits: Tensor = self.estimator(latents)
+        if self.base is None:
+            return logits
+        known: Tensor = self.base(None, numbers)[0]
+        return known + logits
+
     def forward(self, images: Tensor | None, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, 520) and the latents that tell the mass (N, m)."""
         latents = self.encode(images, numbers)
-        return self.estimator(latents), latents[:, : self.estimator.latents]
+        return self.logits(latents, numbers), latents[:, : self.estimator.latents]
 
 
 class Prepared(nn.Module):

@@ -45,11 +45,13 @@ class Learner(nn.Module):
         network = self.prepared.network
         with _precision(network.images, columns):
             images, numbers = self.prepared.prepare(pixels, valid, columns)
-            if bins is None:
-                logits: Tensor = network(images, numbers)[0]
-                return logits
-            turned = None if images is None or element is None else d4(images, element)
-            return contrastive_loss(network, images, turned, numbers, bins)
+            if bins is not None:
+                turned = None if images is None or element is None else d4(images, element)
+                return contrastive_loss(network, images, turned, numbers, bins)
+            latents = network.encode(images, numbers)
+        with _precision(False, columns):  # numbers without images come in again
+            logits: Tensor = network.logits(latents.float(), numbers)
+            return logits
 
 
 def _precision(images: bool, like: Tensor) -> AbstractContextManager[Any]:
