@@ -348,6 +348,7 @@ def test_published_model_needs_every_value(root: Path, source: Source, monkeypat
     assert {column.missing for column in library.find(path).card.columns} == {"null"}
 
 
+@pytest.mark.slow
 def test_model_of_images_takes_both(root: Path) -> None:
     few = Source(root / "few", 5, 80)
     parts = SETS["photometry+images"]

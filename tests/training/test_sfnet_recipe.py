@@ -363,6 +363,7 @@ def test_recalled_galaxies_are_those_of_the_training(tmp_path):
         np.testing.assert_array_equal(again.rows(0, held=False), [row for row in whole.rows(1, held=False) if row < 40])
 
 
+@pytest.mark.slow
 def test_twin_of_a_file_is_that_of_its_training(tmp_path):
     model = sfnet_export.train_and_export("metallicity", out=tmp_path / "out", preset="tiny", seed=3, objects=96)
     first = library.find(model, "int8")

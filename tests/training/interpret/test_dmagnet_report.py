@@ -262,6 +262,7 @@ def test_each_dream_is_a_picture_in_full_that_the_page_leads_to(report: Path, tw
         assert abs(np.moveaxis(shown, -1, 0) - display).max() < 1 / 255
 
 
+@pytest.mark.slow
 def test_stopped_dreams_go_on_and_end_alike(
     report: Path, model: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
