@@ -92,7 +92,7 @@ def histograms_figure(rows: Sequence[Row], figure: AnyFigure) -> None:
     for axes in panels[-1]:
         axes.set_xlabel("r of query and log M*")
     for axes in panels[:, 0]:
-        axes.set_ylabel("part of the galaxies")
+        axes.set_ylabel("part of the galaxies", fontsize=8)
     _legend(figure, panels)
 
 
