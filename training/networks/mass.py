@@ -114,7 +114,7 @@ class Estimator(nn.Module):
 
 def bin_of(logm: Tensor) -> Tensor:
     """Bin (N,), int64, of each log M* (N,); those outside of the range are in the first or last one."""
-    return ((logm - LOWEST) / STEP).floor().long().clamp(0, BINS - 1)
+    return ((logm.double() - LOWEST) / STEP).floor().long().clamp(0, BINS - 1)
 
 
 def centres() -> Tensor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from galcli.training.networks import mass
 from galcli.training.networks.mass import BINS, LOWEST, STEP
 
 Doubles = NDArray[np.float64]
@@ -59,12 +61,14 @@ def log_softmax(logits: Singles) -> Singles:
 
 def centres() -> Doubles:
     """Middle (520,) of each bin."""
-    return LOWEST + STEP * (np.arange(BINS, dtype=np.float64) + 0.5)
+    found: Doubles = mass.centres().numpy()
+    return found
 
 
 def bins_of(logm: NDArray[np.floating]) -> NDArray[np.int64]:
     """Bin (N,) of each log M*; those outside of the range are in the first or last one."""
-    return np.clip(np.floor((logm.astype(np.float64) - LOWEST) / STEP), 0, BINS - 1).astype(np.int64)
+    found: NDArray[np.int64] = mass.bin_of(torch.tensor(logm)).numpy()  # a copy: some arrays cannot be written
+    return found
 
 
 def cumulative(log_posterior: Singles) -> Doubles:
