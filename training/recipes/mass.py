@@ -103,6 +103,8 @@ def train_mass(
     known = None
     if inputs.images and inputs.columns and kind == "mi" and not plan.published:
         alone = out / COLUMNS
+        if base is None:
+            say("before images are looked at, a network learns what the columns alone tell")
         known = base or train_mass(
             alone, source, Inputs(inputs.columns), preset=preset, resume=resume and (alone / STATE).exists(), epochs=epochs,
             split=split, device=device, given=galaxies, seed=seed, plan=plan,
