@@ -194,7 +194,7 @@ def sae(model: str, catalog: Path | None, concepts: int, out: Path, **reading: A
 @click.option("--neighbours", type=click.IntRange(min=10), help="causal: galaxies of a neighbourhood.  [default: 100]")
 @click.option(
     "--permutations", type=click.IntRange(min=19),
-    help="causal: of the null; p is never below 1 / (1 + N), and only 19 or more can show anything.  [default: 500]",
+    help="causal: of the null; p is never below 1 / (1 + N), and only 19 or more can show anything.  [default: 500, or more where many pairs are tested]",
 )  # fmt: skip
 @click.option(
     "--include-self", is_flag=True, default=None, help="causal: test the galaxies of the neighbourhoods too, each its own neighbour, as published.",

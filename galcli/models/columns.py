@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from galcli.errors import InputError
 from galcli.models.card import Card
 from galcli.models.card_columns import Alias, InputColumn
+from galcli.models.library import ModelFile
 from galcli.models.units import Mismatch, factor_between, photometric, says_nothing, systems
 from galcli.sky.catalog import Catalog, ColumnMeta
 
@@ -181,29 +182,28 @@ class CatalogColumns:
         """Which of the card's columns (K,) the model cannot do without."""
         return np.array([column.missing == "null" for column in self.wanted])
 
-    def reasons(self, rows: Mapping[str, NDArray[Any]]) -> list[str]:
-        """Of each row (see `take`), which values it lacks that the model cannot do without."""
+    def lacking(self, rows: Mapping[str, NDArray[Any]]) -> list[str]:
+        """Of each row (see `take`), the columns without a usable value that the model cannot do without."""
         lost = np.isnan(self.take(rows)[0]) & self._needed
         told = ["" if column is None else column.told for column in self.bound]
-        return [
-            f"no usable value (null, a sentinel or out of range) of {', '.join(told[k] for k in np.flatnonzero(row))}"
-            for row in lost
-        ]
+        return [", ".join(told[number] for number in np.flatnonzero(row)) for row in lost]
 
-    def thin(self, rows: Mapping[str, NDArray[Any]], model: str) -> list[str]:
-        """What to say of columns with usable values in less than half of some rows (see `take`), one line each kind."""
+    def thin(self, rows: Mapping[str, NDArray[Any]], model: ModelFile) -> list[str]:
+        """What to say of columns with usable values in less than half of some rows (see `take`), a line of each kind."""
         values = self.take(rows)[0]
         lost = np.isnan(values).mean(axis=0) if len(values) else np.zeros(len(self.bound))
         lines = []
         for needed, then in ((True, "predicts no such row"), (False, "does without")):
             some = [
-                f"{column.told} in {100 * part:.0f} %"
+                f"{column.told} in {100 * part:.3g} %"
                 for column, part, need in zip(self.bound, lost, self._needed, strict=True)
                 if column is not None and part > 0.5 and need == needed
             ]
             if some:
-                hint = f"galcli models show {model} tells units and ranges"
-                lines.append(f"note: no usable value of {', '.join(some)} of the first rows; {model} {then} ({hint})")
+                lines.append(
+                    f"note: no usable value of {', '.join(some)} of the first {len(values):,} rows; {model.name} {then} "
+                    f"(units and ranges: galcli models show {model.found_by})"
+                )
         return lines
 
     def identity(self) -> dict[str, str]:

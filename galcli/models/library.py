@@ -60,6 +60,11 @@ class ModelFile:
     card: Card
     default: bool = False
 
+    @property
+    def found_by(self) -> str:
+        """What commands find it by: the name of a shipped model, the path of any other."""
+        return self.name if self.path.parent == _weights() else str(self.path)
+
 
 def find(name_or_path: str | Path, precision: str = "auto") -> ModelFile:
     """Find a shipped model by name, or open a model file by path.

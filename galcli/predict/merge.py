@@ -27,7 +27,7 @@ from galcli.predict.tile import is_there
 from galcli.sky.rows import FitsTable, open_table
 from galcli.sky.tiles import Tile
 from galcli.tables.fits import StreamingTable, TableHDU
-from galcli.tables.status import ModelStatus, RowStatus
+from galcli.tables.status import NULL_BITS, ModelStatus, RowStatus
 
 #: Bytes of a window; the merge holds a few times as much, whatever the size of the catalogue.
 WINDOW_BYTES = 2_000_000
@@ -48,12 +48,15 @@ class Counts:
         RowStatus bit -> rows.
     models : dict of str to dict
         Status column -> ModelStatus bit -> rows.
+    predicted : dict of str to int
+        Status column -> rows with values of that model.
     """
 
     rows: int = 0
     unpredicted: int = 0
     status: dict[int, int] = field(default_factory=dict)
     models: dict[str, dict[int, int]] = field(default_factory=dict)
+    predicted: dict[str, int] = field(default_factory=dict)
 
     def add(self, rows: NDArray[Any] | Columns, spec: TableSpec) -> None:
         """Count a window."""
@@ -62,6 +65,8 @@ class Counts:
         _count(rows["STATUS"], RowStatus, self.status)
         for model in spec.models:
             _count(rows[model.status], ModelStatus, self.models.setdefault(model.status, {}))
+            good = int(np.count_nonzero((rows[model.status] & int(NULL_BITS)) == 0))
+            self.predicted[model.status] = self.predicted.get(model.status, 0) + good
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values with the names of the bits, for JSON."""

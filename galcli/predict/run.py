@@ -263,7 +263,7 @@ def _say(
         met = [f"{kind(bit).name} {number:,}" for bit, number in sorted(bits.items()) if number]
         if met:
             progress.note(f"  {name}: {', '.join(met)}")
-        if kind is ModelStatus and bits.get(int(ModelStatus.OUT_OF_DOMAIN), 0) > (counts.rows - counts.unpredicted) / 2:
+        if kind is ModelStatus and bits.get(int(ModelStatus.OUT_OF_DOMAIN), 0) > counts.predicted[name] / 2:
             progress.note(f"  {_MOSTLY_OUTSIDE}")
     for reason, number in reasons.items():
         progress.note(f"  {number:,} x {reason}")

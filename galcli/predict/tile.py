@@ -182,10 +182,11 @@ def _model_problems(
     named: dict[int, str] = {}
     if runner.wants is not None and lacking.size:
         values = {name: catalog[name][lacking] for name in runner.wants.needs}
-        named = dict(zip(lacking.tolist(), runner.wants.reasons(values), strict=True))
+        named = dict(zip(lacking.tolist(), runner.wants.lacking(values), strict=True))
     for row, bits in zip(rows[lost].tolist(), found[lost].tolist(), strict=True):
-        meanings = MODEL_STATUS_MEANING | ({ModelStatus.MISSING_COLUMN: named[row]} if row in named else {})
-        yield row, f"{runner.model.name}: {'; '.join(text for bit, text in meanings.items() if bits & bit)}"
+        meaning = "; ".join(text for bit, text in MODEL_STATUS_MEANING.items() if bits & bit)
+        who = f"{runner.model.name}: {named[row]}" if row in named else runner.model.name
+        yield row, f"{who}: {meaning}"
     for child, _ in runner.children:
         yield from _model_problems(child, rows[~lost], table, catalog)
 

@@ -59,8 +59,8 @@ MODEL_STATUS_MEANING: dict[ModelStatus, str] = {
     "or a smaller cutout than the model takes (values null)",
     ModelStatus.PIXEL_SCALE: "pixel scale of a flux image unknown, or outside what can be resampled (values null)",
     ModelStatus.MODEL_ERROR: "the model gave a value that is not finite (values null)",
-    ModelStatus.MISSING_COLUMN: "a catalogue column the model needs has no usable value here: null, a sentinel "
-    "or outside the range in the model's card (values null)",
+    ModelStatus.MISSING_COLUMN: "a catalogue column the model needs has no usable value here, but none, a "
+    "sentinel or one outside the range in the model's card (values null)",
     ModelStatus.OUT_OF_DOMAIN: "unlike the training sample (values kept, to be distrusted)",
     ModelStatus.EDGE: "the cutout does not cover the model's whole field (values kept)",
 }

@@ -29,7 +29,7 @@ BARE = 40
 
 
 def run(folder: Path) -> list[Result]:
-    """Measure every shipped model on every provider that can be used, in float32 and float16."""
+    """Measure every shipped model of images alone on every provider that can be used, in float32 and float16."""
     try:
         find_device("cuda")
     except DeviceError as error:
@@ -41,7 +41,7 @@ def run(folder: Path) -> list[Result]:
     results = [Result("gpu: feed", _rate(folder, average, "cpu", "fp32"), "images/s", facts={"images": IMAGES})]
     feed = results[0].value
     kinds = [kind for kind in ("cuda", "tensorrt") if devices.usable(kind, 0)]
-    for model in library.shipped():
+    for model in (one for one in library.shipped() if one.card.fronts and not one.card.columns):
         for kind in kinds:
             for precision in ("fp32", "fp16"):
                 name = f"gpu: {model.name}, {kind} {precision}"

@@ -55,7 +55,7 @@ def test_defaults_are_those_of_the_reports(galcli: Run, asked: list[Any], tmp_pa
     galcli("explain", "mass", "--information", "-o", tmp_path / "b")
     causal, information = asked
     assert (causal.model, causal.source.seed, causal.everyone, causal.graph) == ("mass-photometry", SEED, False, None)
-    assert (causal.neighbours, causal.permutations, causal.seed) == (100, 500, 256)
+    assert (causal.neighbours, causal.permutations, causal.seed) == (100, None, 256)
     assert (causal.queries, causal.conditions, causal.include_self, causal.device) == ((), (), False, "auto")
     assert [pair.name for pair in information.pairs] == ["optical:infrared"]
     assert information.networks == tmp_path / "b-networks", "not in the report, which is replaced"
@@ -64,9 +64,9 @@ def test_defaults_are_those_of_the_reports(galcli: Run, asked: list[Any], tmp_pa
 
 def test_help_tells_the_defaults(galcli: Run) -> None:
     text = " ".join(galcli("explain", "mass", "--help").out.split())
-    for field in ("neighbours", "permutations"):
-        default = causal_report.Asked.__dataclass_fields__[field].default
-        assert re.search(rf"--{field} INTEGER RANGE causal: [^\[]*\[default: {default}\]", text), field
+    neighbours = causal_report.Asked.__dataclass_fields__["neighbours"].default
+    for field, default in (("neighbours", neighbours), ("permutations", f"{causal_report.PERMUTATIONS}, or more")):
+        assert re.search(rf"--{field} INTEGER RANGE causal: [^\[]*\[default: {default}", text), field
     assert f"mock galaxies of --causal {SEED}," in text
     assert f"[default: {information_report.SEEDS}]" in text
 

@@ -16,13 +16,14 @@ from onnx import TensorProto, helper
 
 from galcli.predict.engine import TILE_ROWS, Engine
 from galcli.predict.rowwise import BLOCK
-from galcli.tables.status import ModelStatus, RowStatus
+from galcli.tables.status import MODEL_STATUS_MEANING, ModelStatus, RowStatus
 from tests.predict.conftest import halt
 from tests.survey import Survey, make_survey, raw_rows, read_predictions, write_catalog, write_stacks
 from tests.tiny_models import (
     NO_PIXELS,
     backbone_of,
     card_of,
+    change_card,
     input_column,
     link_to,
     output,
@@ -154,9 +155,26 @@ def test_rows_without_a_value(tmp_path: Path, seen: Path, galcli: Run) -> None:
     np.testing.assert_array_equal(rows["COL_THERE"][~lost, 1], [False, False, True, True, True, True])
     galcli("validate", sky.out)
     listed = (tmp_path / "sky/predictions.fits.problems.csv").read_text().splitlines()[1:]
-    reason = "seen: no usable value (null, a sentinel or out of range) of petroMag_r [mag, AB]"
+    reason = f"seen: petroMag_r [mag, AB]: {MODEL_STATUS_MEANING[ModelStatus.MISSING_COLUMN]}"
     assert [line.split(",", 2)[2].strip('"') for line in listed] == [reason] * 2
+    assert "  2 x a catalogue column the model needs" in told
     assert galcli(*sky.predict(seen, out=tmp_path / "p.fits"), code=3).error.startswith("2 of 8 rows")
+
+
+@pytest.mark.parametrize(("outside", "told"), [(0.45, False), (0.55, True)])
+def test_a_model_that_finds_most_of_its_rows_odd_is_told(
+    tmp_path: Path, seen: Path, perceptron: Path, galcli: Run, outside: float, told: bool
+) -> None:  # fmt: skip
+    """Most of the rows that it predicts, however many another model does without."""
+    columns = photometry(40)
+    columns["petroMag_r"][:30] = np.nan
+    sky = make_sky(tmp_path / "sky", 40, **columns)
+    other = write_perceptron(tmp_path / "other.onnx", COLUMNS[1:], prefix="OTH")
+    galcli(*sky.predict(other, out=tmp_path / "o.fits"))
+    level = float(np.quantile(read_predictions(tmp_path / "o.fits")["OTH_MEAN"], 1 - outside))
+    change_card(other, domain={"column": "OTH_MEAN", "threshold": level})
+    err = galcli(*sky.predict(seen, "--model", other, "--max-fail", 100)).err
+    assert ("most rows are unlike what that model learned" in err) == told
 
 
 def test_columns_that_are_mostly_empty_are_told_before_the_run(tmp_path: Path, seen: Path, galcli: Run) -> None:
@@ -164,11 +182,9 @@ def test_columns_that_are_mostly_empty_are_told_before_the_run(tmp_path: Path, s
     columns["petroMag_r"][:5], columns["w1mpro"][:6] = np.nan, -9999.0
     told = galcli(*make_sky(tmp_path / "sky", 8, **columns).predict(seen, "--max-fail", 100)).err
     before = told.split("8 rows in")[0]
-    hint = "(galcli models show seen tells units and ranges)"
-    assert (
-        f"no usable value of petroMag_r [mag, AB] in 62 % of the first rows; seen predicts no such row {hint}" in before
-    )
-    assert f"no usable value of w1mpro [mag, Vega] in 75 % of the first rows; seen does without {hint}" in before
+    rest = " of the first 8 rows; seen {0} (units and ranges: galcli models show " + f"{seen})"
+    assert f"no usable value of petroMag_r [mag, AB] in 62.5 %{rest.format('predicts no such row')}" in before
+    assert f"no usable value of w1mpro [mag, Vega] in 75 %{rest.format('does without')}" in before
 
 
 def test_a_column_that_may_be_missing_need_not_be_there(tmp_path: Path, seen: Path, galcli: Run) -> None:

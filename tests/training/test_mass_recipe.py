@@ -380,26 +380,36 @@ def test_images_beside_columns_begin_with_the_columns_alone(
 ) -> None:  # fmt: skip
     """Their network stays as it was trained; a training that is stopped in it goes on to the same bits."""
     few, inputs = Source(root / "few", 5, 80), Inputs(("petroMag_r",), "gr")
-    weights = train_mass(tmp_path / "whole", few, inputs, preset="quick", epochs=1.0)
+    weights = train_mass(tmp_path / "whole", few, inputs, preset="quick", epochs=2.0)
     network, alone = load_mass(weights)[0].network, load_mass(tmp_path / "whole" / COLUMNS / WEIGHTS)
     assert alone[1] == Inputs(("petroMag_r",))
     assert network.base is not None
     for name, value in alone[0].network.state_dict().items():
         assert torch.equal(network.base.state_dict()[name], value), name
 
-    def dying(self: Fit, *_: Any) -> float:
-        raise KeyboardInterrupt
+    step, left = Fit._step, 0
 
-    step = Fit._step
+    def dying(self: Fit, *words: Any) -> float:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return step(self, *words)
+
     monkeypatch.setattr(Fit, "_step", dying)
-    with pytest.raises(KeyboardInterrupt):
-        train_mass(tmp_path / "killed", few, inputs, preset="quick", epochs=1.0)
+    stopped = {"preset": "quick", "epochs": 2.0, "resume": True}
+    for steps in (1, 3):  # in the network of the columns, which takes two steps, and in that of both
+        left = steps
+        with pytest.raises(KeyboardInterrupt):
+            train_mass(tmp_path / "killed", few, inputs, **stopped)
+        assert (tmp_path / "killed" / STATE).exists() == (steps == 3)
     monkeypatch.setattr(Fit, "_step", step)
-    assert not (tmp_path / "killed" / STATE).exists()
     with pytest.raises(InputError, match="already holds a training"):
-        train_mass(tmp_path / "killed", few, inputs, preset="quick", epochs=1.0)
-    resumed = train_mass(tmp_path / "killed", few, inputs, preset="quick", epochs=1.0, resume=True)
-    assert resumed.read_bytes() == weights.read_bytes()
+        train_mass(tmp_path / "killed", few, inputs, preset="quick", epochs=2.0)
+    assert train_mass(tmp_path / "killed", few, inputs, **stopped).read_bytes() == weights.read_bytes()
+    others = {"given": gather(inputs, 0, replace(few, seed=6)), "base": tmp_path / "whole" / COLUMNS / WEIGHTS}
+    with pytest.raises(ModelError, match="learned from other galaxies"):
+        train_mass(tmp_path / "others", few, inputs, preset="quick", **others)
 
 
 def test_seeds_of_weights_and_galaxies_are_two(source: Source, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -108,6 +109,11 @@ class Result:
 def excess(one: Score) -> float:
     """What a statistic has above its null."""
     return one.statistic - one.null_mean
+
+
+def permutations_for(pairs: int) -> int:
+    """Permutations with which one score can be significant where so many pairs have two scores each."""
+    return math.ceil(2 * pairs / LEVEL) - 1
 
 
 def measure(sample: Sample, permutations: int, seed: int, progress: Progress) -> list[Result]:

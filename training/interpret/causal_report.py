@@ -16,7 +16,15 @@ from galcli.training.interpret import causal_figures as figures
 from galcli.training.interpret import causal_graph as graphs
 from galcli.training.interpret import causal_words as words
 from galcli.training.interpret.causal_graph import Discovered
-from galcli.training.interpret.causal_numbers import LEVEL, MASS, Result, excess, measure, measure_latents
+from galcli.training.interpret.causal_numbers import (
+    LEVEL,
+    MASS,
+    Result,
+    excess,
+    measure,
+    measure_latents,
+    permutations_for,
+)
 from galcli.training.interpret.causal_seen import Looking, Sample, find_model, see
 from galcli.training.interpret.causal_table import dependence_hdu, galaxy_hdu, latent_hdu, rows_of
 from galcli.training.interpret.causal_variables import Variable, choose_variables, known_columns
@@ -28,6 +36,8 @@ from galcli.training.recipes.mass_plan import REDSHIFT
 TABLE = "causal.fits"
 #: Queries shown in detail, and conditions beside none.
 _SHOWN, _GIVEN = 4, 3
+#: Permutations at least, where nobody says how many.
+PERMUTATIONS = 500
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,9 @@ class Asked:
         Columns, or ratios and differences of two; empty: `causal_variables.QUERIES` and `CONDITIONS`.
     neighbours : int
         k.
-    permutations : int
-        Shared by all neighbourhoods; p is never below 1 / (1 + permutations).
+    permutations : int, optional
+        Shared by all neighbourhoods; p is never below 1 / (1 + permutations). Without it `PERMUTATIONS`, or as many as a
+        single significant pair needs among all of them.
     everyone : bool
         Also test the galaxies among which neighbours are found, as published.
     include_self : bool
@@ -65,7 +76,7 @@ class Asked:
     queries: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     neighbours: int = 100
-    permutations: int = 500
+    permutations: int | None = None
     everyone: bool = False
     include_self: bool = False
     graph: bool | None = None
@@ -86,6 +97,7 @@ class Measured:
     Attributes
     ----------
     sample : Sample
+    permutations : int
     tested : list of Result
     latents : list of Dependence
     graph : Discovered or None
@@ -94,6 +106,7 @@ class Measured:
     """
 
     sample: Sample
+    permutations: int
     tested: list[Result]
     latents: list[Dependence]
     graph: Discovered | None
@@ -146,12 +159,15 @@ def write_report(folder: Path, asked: Asked, progress: Progress) -> Path:
     model = find_model(asked.model)
     columns = known_columns(asked.source)
     choice = choose_variables(asked.queries, asked.conditions, columns)
+    permutations = asked.permutations or max(PERMUTATIONS, permutations_for(len(choice.pairs)))
     with interrupts.graceful():
         sample = see(model, choice, asked.source, asked.looking, [REDSHIFT] if REDSHIFT in columns else [], progress)
-        progress.note(f"{len(choice.pairs)} pairs of query and condition are tested")
-        tested = measure(sample, asked.permutations, asked.seed, progress)
-        latents = measure_latents(sample, asked.permutations, asked.seed)
-    measured = Measured(sample, tested, latents, *_discover(sample, asked, progress))
+        progress.note(
+            f"{len(choice.pairs)} pairs of query and condition are tested, with {permutations:,} permutations"
+        )
+        tested = measure(sample, permutations, asked.seed, progress)
+        latents = measure_latents(sample, permutations, asked.seed)
+    measured = Measured(sample, permutations, tested, latents, *_discover(sample, asked, progress))
     progress.note("pictures are drawn")
     return _write(folder, measured, asked)
 
@@ -183,7 +199,7 @@ def _write(folder: Path, measured: Measured, asked: Asked) -> Path:
         ("OBJECTS", len(sample.tested), "galaxies that are tested"),
         ("POOL", len(sample.pool), "galaxies among which neighbours are found"),
         ("NEIGHB", asked.neighbours, "neighbours asked for"),
-        ("PERMUT", asked.permutations, "permutations shared by all neighbourhoods"),
+        ("PERMUT", measured.permutations, "permutations shared by all neighbourhoods"),
     ]
     tables = [dependence_hdu(measured.tested, header), latent_hdu(measured.latents, header)]
     numbers = _numbers(measured, asked, tables)
@@ -191,11 +207,11 @@ def _write(folder: Path, measured: Measured, asked: Asked) -> Path:
                   mock_words(sample.galaxies.mock, card.training.mock))  # fmt: skip
     pages.write(numbers)  # so that the folder is known as a report, should drawing be stopped
     _head(pages, measured, asked)
-    _matrix(pages, measured, asked)
+    galaxies = galaxy_hdu(sample, measured.tested, header)
+    _matrix(pages, measured, galaxies is not None)
     _detail(pages, measured)
     _latents(pages, measured)
     _graph(pages, measured)
-    galaxies = galaxy_hdu(sample, measured.tested, header)
     folder.mkdir(parents=True, exist_ok=True)
     write_table(folder / TABLE, [*tables, *([] if galaxies is None else [galaxies])])
     return pages.write(numbers)
@@ -209,7 +225,7 @@ def _numbers(measured: Measured, asked: Asked, tables: list[TableHDU]) -> dict[s
         "sample": {"name": sample.galaxies.name, "mock": sample.galaxies.mock, "galaxies": len(sample.galaxies),
                    "pool": len(sample.pool), "tested": len(sample.tested), "learned": sample.learned,
                    "with_representation": int((sample.near >= 0).any(1).sum()), "fewest_neighbours": sample.fewest},
-        "settings": {"neighbours": asked.neighbours, "permutations": asked.permutations, "everyone": asked.everyone,
+        "settings": {"neighbours": asked.neighbours, "permutations": measured.permutations, "everyone": asked.everyone,
                      "include_self": asked.include_self, "seed": asked.seed, "level": LEVEL},
         "absent": list(sample.choice.absent),
         "dependence": rows_of(tables[0]),
@@ -228,7 +244,8 @@ def _head(pages: Pages, measured: Measured, asked: Asked) -> None:
     pages.report.points(words.READING)
 
 
-def _matrix(pages: Pages, measured: Measured, asked: Asked) -> None:
+def _matrix(pages: Pages, measured: Measured, each: bool) -> None:
+    """What depends on the mass; ``each``: the table holds single galaxies too."""
     tested, choice, report = measured.tested, measured.sample.choice, pages.report
     report.heading("What depends on the mass")
     report.points(
@@ -240,11 +257,11 @@ def _matrix(pages: Pages, measured: Measured, asked: Asked) -> None:
                "efficiency have above those of permuted masses (colours by their square root). Rings: significant after "
                "correction for all pairs. Grey: no test.",
                lambda figure: figures.matrix_figure(tested, choice, figure))  # fmt: skip
-    report.text(words.significance(tested, measured.sample, asked.permutations))
+    report.text(words.significance(tested, measured.sample, measured.permutations))
     report.table(words.HEADS, words.lines(tested))
-    report.text(
-        f"{words.TABLE_TEXT} {TABLE} holds these and the strata (HDU DEPENDENCE), and each galaxy (HDU GALAXIES)."
-    )
+    held = "these and the strata (HDU DEPENDENCE)"
+    held += ", and each galaxy (HDU GALAXIES)" if each else "; single galaxies would be too many"
+    report.text(f"{words.TABLE_TEXT} {TABLE} holds {held}.")
 
 
 def _detail(pages: Pages, measured: Measured) -> None:

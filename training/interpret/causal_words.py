@@ -9,7 +9,7 @@ import numpy as np
 
 from galcli.training.interpret.causal_figures import word_of
 from galcli.training.interpret.causal_graph import ALPHA, Discovered
-from galcli.training.interpret.causal_numbers import LEVEL, MASS, Result, excess
+from galcli.training.interpret.causal_numbers import LEVEL, MASS, Result, excess, permutations_for
 from galcli.training.interpret.causal_seen import Sample
 from galcli.training.interpret.dependence import Dependence, Score
 
@@ -41,6 +41,8 @@ READING = (
 )
 HEADS = ("query", "given s and", "galaxies", "median r", "r squared", "above its null", "z", "p, corrected",
          "efficiency", "above its null", "z", "p, corrected")  # fmt: skip
+#: z from which dependence on a latent is beyond chance, also as the largest of many latents.
+_SURELY = 4.0
 #: Share of galaxies with the same extreme value that is told, in columns of this many values or more.
 _OFTEN, _CLASSES = 0.02, 20
 TABLE_TEXT = (
@@ -82,12 +84,12 @@ def sample(seen: Sample, neighbours: int) -> Iterator[str]:
 def _often_extreme(seen: Sample) -> Iterator[str]:
     """Variables whose least or largest value many galaxies share, as they do where it means that there is none."""
     for name in seen.choice.columns:
-        values = seen.galaxies.columns[name]
-        values = values[np.isfinite(values)]
+        column = seen.galaxies.columns[name]
+        values = column[np.isfinite(column)]
         if len(np.unique(values)) < _CLASSES:
             continue
         for extreme in (values.min(), values.max()):
-            share = float((values == extreme).mean())
+            share = float((column == extreme).mean())
             if share > _OFTEN:
                 yield f"{name} is exactly {extreme:g} in {share:.0%} of the galaxies"
 
@@ -101,7 +103,7 @@ def _others(seen: Sample) -> str:
 def significance(tested: Sequence[Result], seen: Sample, permutations: int) -> str:
     """How many pairs are significant, and how fine p is."""
     known = [one for one in tested if math.isfinite(one.p_r)]
-    finest = 1 / (1 + permutations)
+    finest, enough = 1 / (1 + permutations), permutations_for(len(known))
     text = (
         f"{sum(one.depends for one in known)} of {len(known)} pairs are significant. Both scores of all pairs are corrected "
         f"together (Benjamini and Hochberg 1995): of those below {LEVEL:g}, at most {LEVEL:.0%} are expected to be false. "
@@ -109,7 +111,6 @@ def significance(tested: Sequence[Result], seen: Sample, permutations: int) -> s
         f"{permutations:,} permutations no p is below {finest:.2g}"
     )
     floor = math.ceil(finest * 2 * len(known) / LEVEL)
-    enough = math.ceil(2 * len(known) / LEVEL) - 1
     text += (
         f"; where fewer than {floor} scores reach that, none is significant. With --permutations {enough} one would be enough."
         if floor > 1
@@ -128,7 +129,7 @@ def findings(
     tested: Sequence[Result], latents: Sequence[Dependence], inputs: Sequence[str]
 ) -> Iterator[str]:  # fmt: skip
     """A line per query; `inputs` are the columns that the network sees."""
-    left = max((excess(one.r) for one in latents if math.isfinite(one.r.z)), default=0.0)
+    left = max((excess(one.r) for one in latents if one.r.z > _SURELY), default=0.0)
     if left > 0:
         yield (
             f"Inside of neighbourhoods the mass still depends on s itself, by up to {number(left)} above the null: a query "

@@ -249,6 +249,12 @@ def _head(pages: Pages, measured: _Measured) -> None:
         ("Errors are those of means over galaxies; the spread is the standard deviation over seeds. Differences smaller "
          "than both together say nothing."),
     ])  # fmt: skip
+    if any(measured.training.plan.base(inputs) for inputs, _ in measured.networks):
+        report.text(
+            "A network of images and columns corrects the posterior of the columns alone by what the images tell beside "
+            "them. So it cannot know much less than the columns, whereas one of the images alone has no such help: U and S "
+            "of the images rest on how well each of the two has learned."
+        )
     for words in _warnings(measured):
         report.text(words, warning=True)
 
@@ -321,7 +327,7 @@ def _profiles(pages: Pages, number: int, one: Decomposed) -> None:
     pages.report.heading(f"{one.pair.names[0]} and {one.pair.names[1]}")
     pages.draw(
         f"profiles-{number}", (11.0, 4.3),
-        "Information and its parts (minimum in each galaxy) in bins of equally many test galaxies; bands: standard errors over galaxies. Rare masses surprise more, so that I12 rises "
-        "towards both ends.",
+        "Information and its parts (minimum in each galaxy) in bins of equally many test galaxies; bands: standard errors over "
+        "galaxies. Rare masses surprise more, so that I12 rises towards both ends.",
         lambda figure: figures.profiles_figure(one, figure),
     )  # fmt: skip

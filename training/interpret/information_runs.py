@@ -25,7 +25,7 @@ from galcli.training.interpret.information_pairs import Pair, has_redshifts, net
 from galcli.training.keeping import BEST
 from galcli.training.progress import say
 from galcli.training.recipes.asked import lookup
-from galcli.training.recipes.mass import METRICS, load_mass, train_mass
+from galcli.training.recipes.mass import METRICS, WEIGHTS, load_mass, train_mass
 from galcli.training.recipes.mass_data import TEST, TRAIN, VALIDATION, Galaxies, Source, gather
 from galcli.training.recipes.mass_plan import BANDS, EXTINCTION, PRESETS, REDSHIFT, TARGET, Inputs, Preset
 from galcli.training.recipes.mass_posterior import bins_of, scores
@@ -37,7 +37,7 @@ Doubles = NDArray[np.float64]
 RESULT = "test.safetensors"
 _LOG = "log.txt"
 #: Changes when the same key would stand for another training.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ class Network:
     galaxies : Galaxies
         With no more than what it needs.
     training : Training
+    base : Path or None
+        Weights of the columns alone, which it corrects (``mass_plan.Preset.base``).
     """
 
     words: str
@@ -106,6 +108,7 @@ class Network:
     seed: int
     galaxies: Galaxies
     training: Training
+    base: Path | None = None
 
     @property
     def name(self) -> str:
@@ -209,12 +212,16 @@ def plan_networks(
     pairs: Sequence[Pair], seeds: Sequence[int], galaxies: Galaxies, training: Training
 ) -> dict[tuple[Inputs, int], Network]:  # fmt: skip
     """All networks that pairs need, each once: small ones first, and all inputs of a seed before the next seed."""
-    found = {}
+    asked, plan = networks(pairs), training.plan
+    bases = {base: f"{words}, columns alone" for inputs, words in asked.items() if (base := plan.base(inputs))}
+    found: dict[tuple[Inputs, int], Network] = {}
     for seed in seeds:
-        for inputs, words in networks(pairs).items():
+        for inputs, words in {**bases, **asked}.items():
             columns = {name: galaxies.columns[name] for name in inputs.needed}
             given = replace(galaxies, columns=columns, stamps=galaxies.stamps if inputs.images else None)
-            found[inputs, seed] = Network(words, inputs, seed, given, training)
+            base = plan.base(inputs)
+            before = None if base is None else found[base, seed].folder / WEIGHTS
+            found[inputs, seed] = Network(words, inputs, seed, given, training, before)
     return found
 
 
@@ -297,8 +304,8 @@ def _train(network: Network) -> None:
     source = replace(how.source, target=TARGET, reading=Reading())
     try:
         weights = train_mass(
-            out, source, network.inputs, preset=how.preset, resume=any(out.rglob(STATE)), epochs=how.epochs,
-            device=how.device, given=network.galaxies, seed=network.seed, plan=how.plan,
+            out, source, network.inputs, preset=how.preset, resume=(out / STATE).exists(), epochs=how.epochs,
+            device=how.device, given=network.galaxies, seed=network.seed, plan=how.plan, base=network.base,
         )  # fmt: skip
         learner = Learner(load_mass(weights)[0]).eval().to(pick_device(how.device))
     except ModelError as error:  # a file of it is damaged
@@ -310,7 +317,7 @@ def _train(network: Network) -> None:
     log_p = posterior[np.arange(len(rows)), bins_of(truth)]
     told = {"network": network.facts(), "scores": scores(posterior, truth).told()}
     checkpoint.save(out / RESULT, {"log_p": torch.from_numpy(log_p.copy())}, told)
-    for path in (*out.rglob(STATE), *out.rglob(BEST.format("*"))):  # four times the weights, and of no use any more
+    for path in (out / STATE, *out.glob(BEST.format("*"))):  # four times the weights, and of no use any more
         path.unlink()
 
 

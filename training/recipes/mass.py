@@ -59,9 +59,9 @@ def train_mass(
     resume : bool
         Go on from the state in ``out``.
     minutes : float, optional
-        Time for training; without it the preset's length.
+        Time for training; without it the preset's length. A network of the columns alone comes on top.
     epochs : float, optional
-        Passes over the galaxies, instead of those of the preset.
+        Passes over the galaxies, instead of those of the preset; also of the network of the columns alone.
     split : 'seed' or 'tile'
     device : 'auto', 'cpu' or 'cuda'
     given : Galaxies, optional
@@ -100,23 +100,17 @@ def train_mass(
     rows = galaxies.rows(TRAIN)
     _require_enough(len(rows), len(galaxies.rows(VALIDATION)))
     batch = min(plan.contrastive if kind == "scl" else plan.batch[inputs.images], len(rows))
-    known = None
-    if inputs.images and inputs.columns and kind == "mi" and not plan.published:
-        alone = out / COLUMNS
-        if base is None:
-            say("before images are looked at, a network learns what the columns alone tell")
-        known = base or train_mass(
-            alone, source, Inputs(inputs.columns), preset=preset, resume=resume and (alone / STATE).exists(), epochs=epochs,
+    alone = plan.base(inputs) if kind == "mi" else None
+    if alone is not None and base is None:
+        say("before images are looked at, a network learns what the columns alone tell")
+        base = train_mass(
+            out / COLUMNS, source, alone, preset=preset, resume=resume and (out / COLUMNS / STATE).exists(), epochs=epochs,
             split=split, device=device, given=galaxies, seed=seed, plan=plan,
         )  # fmt: skip
+    known = None if alone is None or base is None else _known(base, galaxies, alone)
     torch.manual_seed(seed)
     scales = _scales(out, galaxies, inputs, plan, resume)
-    learner = Learner(Prepared(Prepare(inputs, inputs.needed, scales), MassNetwork(inputs, kind, known is not None)))
-    network = learner.prepared.network
-    if not plan.published:
-        keep_size(network, network.estimator.last)
-    if known is not None:
-        _take_over(network, known)
+    learner = Learner(Prepared(Prepare(inputs, inputs.needed, scales), _begin(inputs, kind, plan, known)))
     seen = galaxies if inputs.images else replace(galaxies, stamps=None)
     feed = MassFeed(seen, inputs.needed, rows, batch, mix(seed, 1), plan.blank)
     task = MassTask(seen, inputs.needed, kind == "scl")
@@ -125,7 +119,7 @@ def train_mass(
         "mock": galaxies.mock, "minutes": minutes, "epochs": epochs, "learned": galaxies.digest(inputs.needed),
         "stamps": galaxies.stamps.key if galaxies.stamps is not None and inputs.images else None,
         "target": source.target, "reading": source.reading.told,
-    } | ({} if known is None else {"base": sha256(known.read_bytes()).hexdigest()})  # fmt: skip
+    } | ({} if known is None or base is None else {"base": sha256(base.read_bytes()).hexdigest()})  # fmt: skip
     length = epochs or plan.length(inputs.images)
     left = None if resume and (out / STATE).exists() else minutes
     steps = steps_of([Stage(1, 1.0, length)], batch, [feed], learner, task, device, left, None)
@@ -146,10 +140,38 @@ def _require_enough(learned: int, validated: int) -> None:
                          "give more galaxies with masses, or raise --objects")  # fmt: skip
 
 
-def _take_over(network: MassNetwork, weights: Path) -> None:
-    """Put the network of the columns alone into its place; on the same galaxies its scales are the same."""
-    assert network.base is not None
-    network.base.load_state_dict(load_mass(weights)[0].network.state_dict())
+def _begin(inputs: Inputs, kind: Kind, plan: Preset, known: Prepared | None) -> MassNetwork:
+    """A network as training finds it, drawn by torch's seed; ``known``: that of the columns alone, which it corrects."""
+    network = MassNetwork(inputs, kind, corrects=known is not None)
+    if not plan.published:
+        keep_size(network, network.estimator.last)
+    if known is not None and network.base is not None:
+        network.base.load_state_dict(known.network.state_dict())
+    return network
+
+
+def _known(weights: Path, galaxies: Galaxies, inputs: Inputs) -> Prepared:
+    """The network of the columns alone; on the same galaxies its scales are the same.
+
+    Raises
+    ------
+    ModelError
+        If it learned from other galaxies.
+    """
+    prepared, _, info = load_mass(weights)
+    require_learned(weights, info, galaxies, inputs)
+    return prepared
+
+
+def require_learned(weights: Path, info: dict[str, Any], galaxies: Galaxies, inputs: Inputs) -> None:
+    """Refuse weights that learned from other galaxies or columns.
+
+    Raises
+    ------
+    ModelError
+    """
+    if info.get("learned") != galaxies.digest(inputs.needed):
+        raise ModelError(f"{weights}: learned from other galaxies, or other columns", "train this network anew")
 
 
 def _scales(out: Path, galaxies: Galaxies, inputs: Inputs, plan: Preset, resume: bool) -> Scales:

@@ -251,7 +251,11 @@ def _parted(
 
 
 def _one_part_each(part: NDArray[np.int8], healpix: NDArray[np.int64]) -> NDArray[np.int8]:
-    """The same, but for galaxies that a catalogue lists several times: all of them are where the first one is."""
+    """The same, but for galaxies that a catalogue lists several times: all of them are where the first one is.
+
+    Those are galaxies in one HEALPix pixel of `_PLACE_ORDER`: equal positions always, others nearly so if no edge of a pixel
+    runs between them.
+    """
     place = np.where(healpix < 0, -1 - np.arange(len(healpix)), healpix >> (2 * (29 - _PLACE_ORDER)))
     _, first, of, count = np.unique(place, return_index=True, return_inverse=True, return_counts=True)
     return np.where(count[of] <= _REPEATS, part[first[of]], part)

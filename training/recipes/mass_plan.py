@@ -166,6 +166,10 @@ class Preset:
         """Passes over the galaxies."""
         return self.epochs[images]
 
+    def base(self, inputs: Inputs) -> Inputs | None:
+        """Columns whose network comes first, and is corrected by what images tell beside them; None: there is none."""
+        return Inputs(inputs.columns) if inputs.images and inputs.columns and not self.published else None
+
     def told(self) -> dict[str, Any]:
         """JSON-able form."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}

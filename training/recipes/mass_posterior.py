@@ -67,7 +67,7 @@ def centres() -> Doubles:
 
 def bins_of(logm: NDArray[np.floating]) -> NDArray[np.int64]:
     """Bin (N,) of each log M*; those outside of the range are in the first or last one."""
-    found: NDArray[np.int64] = mass.bin_of(torch.tensor(logm)).numpy()  # a copy: some arrays cannot be written
+    found: NDArray[np.int64] = mass.bin_of(torch.from_numpy(np.array(logm, np.float64))).numpy()
     return found
 
 

@@ -19,10 +19,11 @@ from galcli.progress import Lines
 from galcli.training.data import Stamps
 from galcli.training.interpret import causal_graph, causal_report, causal_seen, causal_words
 from galcli.training.interpret.causal_graph import Discovered, Link
-from galcli.training.interpret.causal_numbers import LEVEL, adjust
+from galcli.training.interpret.causal_numbers import LEVEL, adjust, permutations_for
 from galcli.training.interpret.causal_report import Asked, write_report
 from galcli.training.interpret.causal_seen import Looking, Sample, find_model, see
 from galcli.training.interpret.causal_variables import Choice, Variable, choose_variables
+from galcli.training.interpret.dependence import Dependence, Score
 from galcli.training.interpret.pages import Pages
 from galcli.training.recipes.mass_data import TEST, TRAIN, UNUSED, Galaxies, Source, gather
 from galcli.training.recipes.mass_plan import BANDS, FRONT, Inputs
@@ -97,7 +98,6 @@ def test_page_says_it(reports: list[Path]) -> None:
     assert set(held) == {"matrix", "histograms", "strata"} == {path.stem for path in reports[0].glob("*.png")}
     assert "MOCK galaxies" not in text
     assert "Q1 depends on the mass given s" in text
-    assert "Inside of neighbourhoods the mass still depends on s itself" in text
     assert "Q2: no dependence found given s" in text
     assert text.count("cause") == 1, "only with its caveat"
     assert "dependence alone does not show what causes what" in text
@@ -231,6 +231,21 @@ def seen(model: Path, catalog: Path, **how: Any) -> Sample:
     choice = choose_variables(("Q1",), ("none",), ("Q1",))
     source = Source(catalog.parent, 0, catalog=catalog)
     return see(find_model(str(model)), choice, source, Looking(20, device="cpu", threads=1, **how), [], Lines())
+
+
+def test_what_chance_leaves_in_latents_is_not_told() -> None:
+    for z, told in ((3.0, False), (6.0, True)):
+        score = Score(0.012, 0.01, 0.002 / z, z, 0.002)
+        found = list(causal_words.findings([], [Dependence(100, score, score)] * 8, []))
+        assert any("still depends on s itself, by up to 0.0020" in text for text in found) == told
+
+
+def test_one_pair_can_be_significant_among_all() -> None:
+    for pairs in (1, 20, 41):
+        enough = permutations_for(pairs)
+        for permutations, significant in ((enough, True), (enough - 1, False)):
+            p = adjust([1 / (1 + permutations)] + [1.0] * (2 * pairs - 1))
+            assert (p[0] <= LEVEL) == significant
 
 
 def test_values_that_many_galaxies_share_at_an_end_are_told(root: Path, model: Path) -> None:

@@ -17,7 +17,7 @@ from galcli.training.interpret.information_pairs import Pair
 from galcli.training.interpret.information_runs import RESULT, Training, plan_networks, train_all
 from galcli.training.recipes.mass import WEIGHTS
 from galcli.training.recipes.mass_data import UNUSED, Galaxies, Source
-from galcli.training.recipes.mass_plan import Inputs
+from galcli.training.recipes.mass_plan import PRESETS, Inputs
 from galcli.training.survey import Reading
 from tests.training.interpret.planted_galaxies import planted_galaxies, training_of
 from tests.training.interpret.test_information_runs import decomposed, network_of, pair_of
@@ -51,6 +51,23 @@ def test_each_network_is_trained_once(few: Galaxies, tmp_path: Path, monkeypatch
     assert second[1].rules["pointwise"]["U2"].values == first[0].rules["pointwise"]["U1"].values
     assert not list(tmp_path.rglob(STATE)), "states of finished trainings are gone"
     assert len(list(tmp_path.rglob(WEIGHTS))) == 6
+
+
+def test_columns_beside_images_have_one_network(few: Galaxies, tmp_path: Path) -> None:
+    """That which images correct is the one of a pair, or one more."""
+    pairs = [Pair(("P1", "g"), Inputs(("P1",)), Inputs((), "g")),
+             Pair(("P2+g", "P3"), Inputs(("P2",), "g"), Inputs(("P3",)))]  # fmt: skip
+    found = plan_networks(pairs, (0, 1), few, training_of(tmp_path, 1.0))
+    place = {(inputs.columns, inputs.bands, seed): network for (inputs, seed), network in found.items()}
+    columns = [("P1",), ("P2",), ("P3",), ("P2", "P3")]
+    assert {key[:2] for key in place} == {(one, "") for one in columns} | {
+        ((), "g"), (("P1",), "g"), (("P2",), "g"), (("P2", "P3"), "g"),
+    }  # fmt: skip
+    for (names, bands, seed), network in place.items():
+        corrected = place[names, "", seed].folder / WEIGHTS if bands and names else None
+        assert network.base == corrected, names
+    published = replace(training_of(tmp_path, 1.0), plan=PRESETS["published"])
+    assert not any(network.base for network in plan_networks(pairs, (0,), few, published).values())
 
 
 def test_what_determines_a_network_determines_its_place(few: Galaxies, tmp_path: Path) -> None:
