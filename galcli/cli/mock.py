@@ -26,9 +26,7 @@ from galcli.cli.extras import need_training
 @click.option("--rice", is_flag=True, help="Rice-compressed stacks (quantisation level 2).")
 @click.option("--balance", type=click.Choice(["galaxy10"]), help="Resample to the class frequencies of Galaxy10.")
 @click.option("--no-spectra", is_flag=True, help="Leave out spectra.fits.")
-@click.option(
-    "--planted", is_flag=True, help="Write instead a table with planted dependences and their analytic answers."
-)
+@click.option("--planted", is_flag=True, help="Write instead a catalogue with planted dependences and their answers.")
 def command(directory: Path, planted: bool, no_spectra: bool, number: int, seed: int, **rest: object) -> None:
     """Write a mock survey of any size into DIRECTORY: catalog.fits with the truth, cutout stacks, spectra.fits.
 
@@ -40,6 +38,7 @@ def command(directory: Path, planted: bool, no_spectra: bool, number: int, seed:
 
         path = write_planted(directory, number, seed)
         click.echo(f"planted table: {path}")
+        click.echo(f"next: galcli explain mass --information --catalog {path} --pair P1:P3")
         return
     from galcli.training.mock.survey import MockOptions, write_survey
 

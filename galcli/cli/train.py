@@ -248,11 +248,11 @@ def sae(
 
 @command.command("mass")
 @click.option(
-    "--inputs",
-    type=click.Choice(["photometry+images", "optical", "optical+ir", "images", "images+ir", "images+ir+z"]),
-    default="photometry+images", show_default=True,
-    help="What is known of a galaxy. optical: magnitudes in ugriz and their errors; ir: W1 to W3; z: redshift; images in "
-    "ugriz, normalised where the photometry is known too. E(B-V) always.",
+    "--inputs", metavar="WORDS", default="photometry+images", show_default=True,
+    help="What is known of a galaxy: photometry+images, optical, optical+ir, images, images+ir or images+ir+z (optical: "
+    "magnitudes in ugriz and their errors; ir: W1 to W3; z: redshift; images in ugriz, normalised where the photometry is "
+    "known too). Or any in the words of `galcli explain mass --pair`: A+B, or A:B, whose information is told apart. E(B-V) "
+    "always.",
 )  # fmt: skip
 @training.out_option("mass")
 @training.mass_options
@@ -281,11 +281,11 @@ def mass(
     need_training("galcli train")
     from galcli.training.recipes.mass_data import Source
     from galcli.training.recipes.mass_export import train_and_export
-    from galcli.training.recipes.mass_plan import SETS
+    from galcli.training.recipes.mass_words import parts_of
 
     reading = training.reading_of(arguments)
     source = Source(cache or out / "cache", seed, objects, catalog, cutouts, target, mapped, reading)
-    model = train_and_export(out, source, SETS[inputs], **arguments)
+    model = train_and_export(out, source, parts_of(inputs, source), **arguments)
     click.echo(f"model: {model}")
     click.echo(f"next: galcli predict CATALOG --model {model}")
 

@@ -175,7 +175,8 @@ class CatalogColumns:
         for number, column in enumerate(self.bound):
             if column is not None:
                 columns[:, number] = column.take(rows[column.field])
-        return columns, (np.isnan(columns) & self._needed).any(axis=1)
+        lacking: NDArray[np.bool_] = (np.isnan(columns) & self._needed).any(axis=1)
+        return columns, lacking
 
     @property
     def _needed(self) -> NDArray[np.bool_]:

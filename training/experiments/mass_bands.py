@@ -11,7 +11,8 @@ from typing import Any
 from galcli.training.experiments.experiment import Experiment
 from galcli.training.experiments.mass_information import RULE, SAMPLE, Sizes, draw_parts, measured, of
 from galcli.training.experiments.statistics import Claim, compare
-from galcli.training.interpret.information_pairs import PHOTOMETRY, PUBLISHED
+from galcli.training.interpret.information_pairs import PUBLISHED
+from galcli.training.recipes.mass_words import PHOTOMETRY
 
 #: Groups of published pairs.
 _BANDS = [pair for pair in PUBLISHED if pair.name.startswith(("phot[", "images["))]

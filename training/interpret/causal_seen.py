@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,13 +16,13 @@ from galcli.models.card import Card
 from galcli.models.library import ModelFile
 from galcli.models.session import Session
 from galcli.progress import Progress
-from galcli.sky.catalog import open_catalog
 from galcli.training.interpret.causal_variables import Choice, Variable
 from galcli.training.interpret.dependence import CELL
 from galcli.training.interpret.neighbours import Rows, nearest
-from galcli.training.recipes.mass_columns import bind
+from galcli.training.recipes.mass_columns import KNOWN, bind
 from galcli.training.recipes.mass_data import TEST, TRAIN, Galaxies, Source, batches, gather
 from galcli.training.recipes.mass_plan import BANDS, FRONT, GRID, REDSHIFT, SETS, Inputs
+from galcli.training.recipes.mass_words import opened, spell
 
 Doubles = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -124,7 +123,7 @@ def find_model(name: str) -> ModelFile:
     if not any(output.tensor == LATENT for output in card.outputs):
         raise ModelError(
             f"{model.path}: it has no representation of the contrastive stage (output {LATENT})",
-            f"train one with `galcli train mass --inputs {_set_of(card)} --contrastive`",
+            f"train one with `galcli train mass --inputs {_words_for(card)} --contrastive`",
         )
     if not card.columns or (card.fronts and (card.fronts[0].name != FRONT or card.size != (GRID[0], GRID[0]))):
         raise ModelError(
@@ -189,11 +188,9 @@ def _absent(card: Card, source: Source, progress: Progress) -> tuple[str, ...]:
     """Columns that the catalogue lacks and the network, by its card, does without."""
     if source.catalog is None:
         return ()
-    how, names = source.reading, tuple(column.name for column in card.columns)
+    names = tuple(column.name for column in card.columns)
     optional = {column.name for column in card.columns if column.missing == "nan"}
-    with contextlib.closing(
-        open_catalog(source.catalog, how.hdu, how.id_column, how.ra_column, how.dec_column)
-    ) as catalog:
+    with opened(source) as catalog:
         bound = bind(catalog, names, source.mapped, optional)
     if absence := bound.absence(card.name):
         progress.note(absence)
@@ -235,9 +232,15 @@ def _learned(
     return "perhaps" if card.training.data == galaxies.name else "none"
 
 
-def _set_of(card: Card) -> str:
-    """Word for the inputs of a card."""
+def _words_for(card: Card) -> str:
+    """Words for the inputs of a card as ``galcli train mass`` takes them; for others those of the shipped model."""
     columns = tuple(column.name for column in card.columns)
-    fits = (word for word, parts in SETS.items()
-            if parts.both.needed == columns and parts.both.images == bool(card.fronts))  # fmt: skip
-    return next(fits, "optical+ir")
+    for word, parts in SETS.items():
+        if parts.both.needed == columns and parts.both.images == bool(card.fronts):
+            return word
+    told = card.training.details.get("inputs")
+    if told is None:
+        return "optical+ir"
+    inputs = Inputs(tuple(told["columns"]), told["bands"], told["normalised"])
+    survey = "" if set(inputs.columns) <= set(KNOWN) else f" --catalog {card.training.data}"
+    return f"{spell(inputs)}{survey}"

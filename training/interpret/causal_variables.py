@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galcli.errors import UsageError
-from galcli.sky.catalog import open_catalog
 from galcli.training.recipes.mass_columns import KNOWN, words
 from galcli.training.recipes.mass_data import Source
 from galcli.training.recipes.mass_plan import EXTINCTION, REDSHIFT, TARGET
+from galcli.training.recipes.mass_words import opened
 
 Doubles = NDArray[np.float64]
 #: Known columns: names, or words for them.
@@ -159,10 +158,7 @@ def known_columns(source: Source) -> dict[str, str]:
     """
     if source.catalog is None:
         return {name: name for name in KNOWN if name != TARGET}
-    how = source.reading
-    with contextlib.closing(
-        open_catalog(source.catalog, how.hdu, how.id_column, how.ra_column, how.dec_column)
-    ) as catalog:
+    with opened(source) as catalog:
         return words(catalog, source.mapped, source.target)
 
 

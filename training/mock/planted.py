@@ -9,6 +9,8 @@ Rules of decomposition, both from I1, I2, I12 (nat): *pointwise* R = mean of min
 R = min(I1, I2) (minimum mutual information, Barrett 2015). Then U1 = I1 - R, U2 = I2 - R, S = I12 - max over the same
 level: mean of max(i1, i2), or max(I1, I2).
 
+As a catalogue of galaxies the table has positions, E(B-V) that tells nothing, and a mass that is Y in other units.
+
 Pairs (Q, C) with Y: 1 dependent with or without C; 2 independent of both; 3 independent given C only (Q - C - Y is a
 chain); 4 independent, but dependent given C (C is a collider).
 """
@@ -33,6 +35,10 @@ PAIRS = (("P1", "P2"), ("P1", "P3"), ("P3", "P4"), ("P5", "P6"))
 QUANTITIES = ("I1", "I2", "I12", "R_POINT", "U1_POINT", "U2_POINT", "S_POINT", "R_POP", "U1_POP", "U2_POP", "S_POP")
 
 Q_DIRECT, Q_FROM_C, COLLIDER_NOISE = 0.6, 0.7, 0.5
+#: log10 of the mass = MIDDLE + SCALE * Y: of 10^5 rows all lie between 6 and 12.5, where masses are learned from.
+MIDDLE, SCALE = 9.25, 0.25
+#: E(B-V) lies between 0 and this [mag].
+REDDEST = 0.1
 
 # monte_carlo(10_000_000, seed 20240601), by `python -m galcli.training.mock.planted`
 TRUTH: dict[tuple[str, str], tuple[float, ...]] = {
@@ -74,6 +80,37 @@ def table(n: int, generator: torch.Generator) -> dict[str, Tensor]:
     t["Q4"] = normal()
     t["C4"] = unit + t["Q4"] + COLLIDER_NOISE * normal()
     return t
+
+
+def catalogue(n: int, generator: torch.Generator, cards: list[Card]) -> TableHDU:
+    """Draw the planted table as a catalogue of galaxies.
+
+    Parameters
+    ----------
+    n : int
+        Rows.
+    generator : torch.Generator
+    cards : list of (key, value, comment)
+        Header cards.
+
+    Returns
+    -------
+    TableHDU
+        PLANTED: RA, DEC (over the whole sky), EBV and LGM_TOT_P50, then the columns of ``table``.
+    """
+    drawn = table(n, generator)
+    place = torch.rand(3, n, generator=generator, device=generator.device, dtype=torch.float64)
+    mass = f"Y on the scale of log10 masses, {MIDDLE} + {SCALE} Y: information about it is that about Y"
+    galaxies = (
+        (Column("RA", "f8", unit="deg", ucd="pos.eq.ra;meta.main", description="right ascension"), 360 * place[0]),
+        (Column("DEC", "f8", unit="deg", ucd="pos.eq.dec;meta.main", description="declination"),
+         (2 * place[1] - 1).asin().rad2deg()),
+        (Column("EBV", "f8", unit="mag", description="E(B-V), independent of all others"), REDDEST * place[2]),
+        (Column("LGM_TOT_P50", "f8", scale="dex(Msun)", description=mass), MIDDLE + SCALE * drawn["Y"]),
+        *((Column(name, "f8", description=f"planted variable {name}"), values) for name, values in drawn.items()),
+    )  # fmt: skip
+    columns = [column for column, _ in galaxies]
+    return TableHDU("PLANTED", columns, {column.name: values.cpu().numpy() for column, values in galaxies}, cards)
 
 
 def correlations() -> dict[str, tuple[float, float]]:

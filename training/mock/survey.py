@@ -145,7 +145,7 @@ def draw_catalogue(
 
 
 def write_planted(directory: Path, number: int, seed: int) -> Path:
-    """Write ``planted.fits``: a table with planted dependences, and the answers computed from its densities.
+    """Write ``planted.fits``: a catalogue with planted dependences, and the answers computed from its densities.
 
     Parameters
     ----------
@@ -160,10 +160,7 @@ def write_planted(directory: Path, number: int, seed: int) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "planted.fits"
     cards: list[Card] = [("MOCK", True, "planted by galcli"), ("SEED", seed, "random seed")]
-    values = {key.upper(): tensor.numpy() for key, tensor in planted.table(number, generator).items()}
-    columns = [Column(name, "f4" if v.dtype == np.float32 else "f8", description=f"planted variable {name}")
-               for name, v in values.items()]  # fmt: skip
-    write_table(path, [TableHDU("PLANTED", columns, values, cards), *planted.answers(cards)])
+    write_table(path, [planted.catalogue(number, generator, cards), *planted.answers(cards)])
     return path
 
 

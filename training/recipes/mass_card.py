@@ -15,8 +15,8 @@ from galcli.training.recipes.mass_plan import (
     MORPHOLOGY,
     OPTIONAL,
     REDSHIFT,
+    SETS,
     TARGET,
-    Inputs,
     Parts,
 )
 
@@ -42,11 +42,18 @@ _ALIASES = {
 #: m_AB - m_Vega of WISE (Jarrett et al. 2011, ApJ 735, 112).
 _WISE = {"w1mpro": 2.699, "w2mpro": 3.339, "w3mpro": 5.174}
 _SURVEYS = ("sdss",)
+#: Names of the shipped models, by their published sets of inputs.
+_SHIPPED = {"photometry+images": "mass", "optical+ir": "mass-photometry"}
+#: Bytes of PID_PAIR, unless the names of the parts need more.
+_PAIR = 24
 
 
-def name_of(inputs: Inputs) -> str:
-    """Name of the model."""
-    return "mass" if inputs.images else "mass-photometry"
+def name_of(parts: Parts) -> str:
+    """Name of the model: that of a published set of inputs, or of any columns, or of any inputs with images."""
+    for word, published in SETS.items():
+        if parts == published:
+            return _SHIPPED.get(word, f"mass-{word.replace('+', '-')}")
+    return "mass-custom" if parts.both.images else "mass-columns"
 
 
 def front() -> dict[str, Any]:
@@ -102,7 +109,7 @@ def fields(info: dict[str, Any], parts: Parts, contrastive: int) -> dict[str, An
     inputs, seen = parts.both, " and ".join(parts.names)
     pixels = {"fronts": [front()], "size": (GRID[0], GRID[0]), "pixel_scale": GRID[1]} if inputs.images else {}
     return pixels | {
-        "name": name_of(inputs), "version": VERSION, "system": "mass", "prefix": PREFIX,
+        "name": name_of(parts), "version": VERSION, "system": "mass", "prefix": PREFIX,
         "description": f"Stellar mass from {seen}: posterior, and what each of them tells",
         "columns": [column(name, name in OPTIONAL and not info["plan"]["published"]) for name in inputs.needed],
         "outputs": outputs(parts, contrastive),
@@ -137,7 +144,8 @@ def outputs(parts: Parts, contrastive: int) -> list[dict[str, Any]]:
         }
         found += [nat | {"tensor": tensor, "column": name, "description": meaning}
                   for tensor, (name, meaning) in words.items()]  # fmt: skip
-        found.append({"tensor": "pair", "column": "PID_PAIR", "dtype": "A24", "labels": ("|".join(parts.names),),
+        pair = "|".join(parts.names)
+        found.append({"tensor": "pair", "column": "PID_PAIR", "dtype": f"A{max(_PAIR, len(pair))}", "labels": (pair,),
                       "ucd": "meta.note", "description": "inputs whose information is told apart: X1 and X2"})  # fmt: skip
     found.append({"tensor": "ood", "column": f"{PREFIX}_OOD", "dtype": "f4", "ucd": "stat.param",
                   "description": "distance from the training sample; 99 % of similar galaxies lie below 1"})  # fmt: skip

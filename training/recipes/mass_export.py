@@ -23,7 +23,7 @@ from galcli.training.interpret.information import empirical_prior
 from galcli.training.progress import say
 from galcli.training.recipes import mass_card
 from galcli.training.recipes.asked import lookup
-from galcli.training.recipes.mass import load_mass, train_mass
+from galcli.training.recipes.mass import load_mass, require_learned, train_mass
 from galcli.training.recipes.mass_data import TEST, TRAIN, VALIDATION, Galaxies, Source, batches, gather, with_gaps
 from galcli.training.recipes.mass_graph import ExportedColumns, ExportedImages, ExportedMass, Posterior
 from galcli.training.recipes.mass_measure import metrics
@@ -125,7 +125,10 @@ def _assemble(
     weights: Weights, galaxies: Galaxies, names: tuple[str, ...]
 ) -> tuple[ExportedColumns | ExportedImages, dict[str, Any]]:  # fmt: skip
     both, inputs, info = load_mass(weights.both, names)
+    require_learned(weights.both, info, galaxies, inputs)
     others = {name: load_mass(path, names) for name, path in weights.others.items()}
+    for name, (_, seen, told) in others.items():
+        require_learned(weights.others[name], told, galaxies, seen)
     info["networks"] = {name: {key: told[key] for key in _TOLD} for name, (_, _, told) in others.items()}
     networks = {name: network for name, (network, _, _) in others.items()}
     representation = networks.pop("representation", None)
@@ -256,9 +259,9 @@ def train_and_export(
     networks["both"] = parts.both
     if contrastive:
         networks["representation"] = parts.both
-    alone = "first" if parts.first == Inputs(parts.both.columns) else ""
+    alone = next((name for name, inputs in networks.items() if inputs == plan.base(parts.both)), "")
     sharing = sum(inputs.images == parts.both.images for inputs in networks.values())
-    files = {}
+    files: dict[str, Path] = {}
     for name, inputs in networks.items():
         folder = out / name
         say(f"network {name}: {', '.join(inputs.seen)}{f' and images in {inputs.bands}' if inputs.images else ''}")
@@ -267,7 +270,7 @@ def train_and_export(
             folder, source, inputs, kind="scl" if name == "representation" else "mi", preset=preset, split=split,
             resume=resume and any(folder.rglob(STATE)), minutes=share, given=galaxies, base=files.get(alone), **how,
         )  # fmt: skip
-    model = out / f"{mass_card.name_of(parts.both)}.onnx"
+    model = out / f"{mass_card.name_of(parts)}.onnx"
     told = tuple(files[name] for name in ("first", "second") if name in files)
     export_mass(Weights(files["both"], told, files.get("representation")), galaxies, parts, model)
     return model

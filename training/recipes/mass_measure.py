@@ -15,9 +15,10 @@ from galcli.training.recipes.mass_plan import FRONT, Parts
 from galcli.training.recipes.mass_posterior import LEVELS, Scores, bins_of, scores
 
 Values = dict[str, NDArray[Any]]
-_RMSE, _COVERAGE, _INSIDE = "LOGM_MEAN rmse", "LOGM_MEAN coverage of the 68 % interval", "inside the domain"
+_RMSE, _BIAS = "LOGM_MEAN rmse", "LOGM_MEAN bias"
+_COVERAGE, _INSIDE = "LOGM_MEAN coverage of the 68 % interval", "inside the domain"
 #: Figures that are told of galaxies without infrared, too.
-_BARE = frozenset((_RMSE, _COVERAGE, _INSIDE))
+_BARE = frozenset((_RMSE, _BIAS, _COVERAGE, _INSIDE))
 _LOGS = ("inner/log1", "inner/log2", "inner/log12")
 
 
@@ -65,7 +66,7 @@ def _of_posterior(found: Scores, test: Values, truth: NDArray[np.float32]) -> It
     residual = test["mean"].astype(np.float64) - truth
     yield _RMSE, float(np.sqrt(np.mean(residual**2))), "dex"
     yield "LOGM_MEAN rmse of the mean", float(truth.std()), "dex"
-    yield "LOGM_MEAN bias", found.bias, "dex"
+    yield _BIAS, found.bias, "dex"
     yield "LOGM_MEAN sigma_mad", found.sigma_mad, "dex"
     yield "LOGM_MEAN outliers beyond 3 sigma_mad", found.outliers, None
     yield _COVERAGE, calibrate.coverage(residual, test["err"]), None

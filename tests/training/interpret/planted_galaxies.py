@@ -11,11 +11,10 @@ from torch import Tensor
 
 from galcli.training.interpret.information_runs import Training, informed
 from galcli.training.mock import planted
+from galcli.training.mock.planted import MIDDLE, SCALE
 from galcli.training.recipes.mass_data import TEST, TRAIN, VALIDATION, Galaxies, Source
 from galcli.training.recipes.mass_plan import EXTINCTION, MASSES
 
-#: log10 of the mass = MIDDLE + SCALE * Y.
-MIDDLE, SCALE = 9.25, 0.25
 VALIDATED = 256
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from galcli.errors import InputError, UsageError
 from galcli.training.interpret.information_pairs import (
-    PHOTOMETRY,
     PUBLISHED,
     has_redshifts,
     networks,
@@ -21,6 +20,7 @@ from galcli.training.interpret.information_pairs import (
 )
 from galcli.training.recipes.mass_data import Source
 from galcli.training.recipes.mass_plan import BANDS, INFRARED, MORPHOLOGY, OPTICAL, REDSHIFT, Inputs
+from galcli.training.recipes.mass_words import PHOTOMETRY
 from tests.survey import write_catalog
 
 

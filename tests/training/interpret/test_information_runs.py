@@ -32,6 +32,7 @@ from galcli.training.interpret.information_runs import (
     train_all,
 )
 from galcli.training.mock import planted
+from galcli.training.mock.planted import MIDDLE, SCALE
 from galcli.training.networks.mass import LOWEST, STEP
 from galcli.training.networks.mass_start import keep_size
 from galcli.training.recipes.mass import METRICS, WEIGHTS, load_mass
@@ -39,7 +40,7 @@ from galcli.training.recipes.mass_data import TEST, UNUSED, Galaxies, Source
 from galcli.training.recipes.mass_network import MassNetwork
 from galcli.training.recipes.mass_plan import PRESETS, Inputs
 from galcli.training.recipes.mass_posterior import bins_of
-from tests.training.interpret.planted_galaxies import MIDDLE, SCALE, gaussian_galaxies, planted_galaxies, training_of
+from tests.training.interpret.planted_galaxies import gaussian_galaxies, planted_galaxies, training_of
 
 #: Parts whose known answers differ by less have no order, and smaller ones no sign [nat].
 TOLERANCE = 0.02

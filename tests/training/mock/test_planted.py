@@ -1,7 +1,13 @@
+import contextlib
+
+import numpy as np
 import pytest
 import torch
 
+from galcli.sky.catalog import open_catalog
 from galcli.training.mock import planted
+from galcli.training.mock.survey import write_planted
+from galcli.training.recipes.mass_plan import EXTINCTION, MASSES, TARGET
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +85,32 @@ def test_answers_are_the_tables_of_the_truth():
     assert information.data["S_POP"][row] == planted.TRUTH["P5", "P6"][-1]
     assert list(dependence.data["Q"]) == [b"Q1", b"Q2", b"Q3", b"Q4"]
     assert dependence.data["R_GIVEN_C"][2] == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_catalogue_is_the_table_with_masses_and_places(seed):
+    n = 100_000
+    plain = planted.table(n, torch.Generator().manual_seed(seed))
+    hdu = planted.catalogue(n, torch.Generator().manual_seed(seed), [])
+    data = hdu.data
+    assert [column.name for column in hdu.columns] == ["RA", "DEC", EXTINCTION, TARGET.upper(), *plain]
+    for name, values in plain.items():
+        np.testing.assert_array_equal(data[name], values)
+    mass = data[TARGET.upper()]
+    np.testing.assert_allclose(mass, planted.MIDDLE + planted.SCALE * data["Y"], rtol=1e-12)
+    assert MASSES[0] < mass.min() < mass.max() < MASSES[1]
+    assert (np.floor(data["RA"] / 90) == np.arange(4)[:, None]).mean(1) == pytest.approx(0.25, abs=0.01)
+    assert (np.sin(np.radians(data["DEC"])) > [[-0.5], [0], [0.5]]).mean(1) == pytest.approx(
+        [0.75, 0.5, 0.25], abs=0.01
+    )
+    assert 0 <= data[EXTINCTION].min() < data[EXTINCTION].max() <= planted.REDDEST
+    for name in ("RA", "DEC", *plain):
+        assert abs(np.corrcoef(data[EXTINCTION], data[name])[0, 1]) < 0.02, name
+
+
+def test_file_is_read_as_a_catalogue_of_galaxies(tmp_path):
+    path = write_planted(tmp_path, 500, 4)
+    with contextlib.closing(open_catalog(path)) as catalog:
+        assert (catalog.nrows, catalog.ra_name, catalog.dec_name, catalog.mock) == (500, "RA", "DEC", True)
+        assert "information about it is that about Y" in catalog.column_meta(TARGET).description
+        assert len(catalog.read(np.arange(500), [TARGET])) == 500
