@@ -175,8 +175,7 @@ class CatalogColumns:
         for number, column in enumerate(self.bound):
             if column is not None:
                 columns[:, number] = column.take(rows[column.field])
-        lacking: NDArray[np.bool_] = (np.isnan(columns) & self._needed).any(axis=1)
-        return columns, lacking
+        return columns, np.asarray((np.isnan(columns) & self._needed).any(axis=1))
 
     @property
     def _needed(self) -> NDArray[np.bool_]:

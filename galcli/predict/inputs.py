@@ -102,4 +102,4 @@ def _of_columns(runner: ModelRunner, catalog: Catalog, limit: int | None) -> Ite
     if absence := wants.absence(runner.model.name):
         yield absence
     for first in catalog.chunks(wants.needs, size=_FIRST, stop=min(_FIRST, limit or _FIRST)):
-        yield from wants.thin(first, runner.model)
+        yield from wants.thin({name: first[name] for name in wants.needs}, runner.model)
