@@ -41,7 +41,7 @@ class Rowwise:
     Attributes
     ----------
     session : Session
-        Computes a row with all threads.
+        Of all threads, one where there is one core; computes rows where there is no ``single``.
     single : Session or None
         The same model with one thread; None where there is one core, or a GPU computes.
     threads : int
@@ -72,8 +72,9 @@ class Rowwise:
         DeviceMemoryError
             If memory ran out.
         """
+        # Also where rows are fewer than threads: how many threads share an operator decides in which order it adds up.
         single = self.single
-        if single is None or count < self.threads:
+        if single is None:
             return [_row(self.session, feeds, row, tensors) for row in range(count)]
         return list(self._pool.map(lambda row: _row(single, feeds, row, tensors), range(count)))
 

@@ -46,8 +46,10 @@ def columns() -> str:
 
 def _writers(name: str) -> str:
     """The models that write a column, with its shape where it is another one."""
+    own = dictionary()[name].shape
     others = [
-        model + (f" ([{', '.join(map(str, shape))}])" if shape else "") for model, shape in other_shapes()[name].items()
+        model + (f" ([{', '.join(map(str, shape))}])" if shape != own else "")
+        for model, shape in other_shapes()[name].items()
     ]
     return ", ".join([column_models()[name] or "every table", *others])
 

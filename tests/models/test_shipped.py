@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from galcli.models import library
 from galcli.models.library import ModelFile
 from galcli.models.session import Session
-from galcli.predict.rowwise import works_rowwise
+from galcli.predict.rowwise import Rowwise, works_rowwise
 from galcli.tables.columns import dictionary, from_output, other_shapes
 
 #: Rows of each model, and of those that are fed row by row.
@@ -52,27 +52,44 @@ def feeds_of(model: ModelFile) -> dict[str, NDArray[Any]]:
     return {tensor.name: draw.normal(0, 2, (ROWS, *tensor.shape)).astype(tensor.dtype) for tensor in model.card.inputs}
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.path.stem)
+def is_fed_alone(model: ModelFile) -> bool:
+    """Whether it takes pixels row by row."""
+    return works_rowwise(model.card) and bool(model.card.fronts)
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in MODELS if not is_fed_alone(model)], ids=lambda model: model.path.stem
+)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_rows_do_not_depend_on_their_batch(model: ModelFile, threads: int) -> None:
-    """Those that are fed row by row need not do so in larger batches."""
-    alone = works_rowwise(model.card) and bool(model.card.fronts)
-    feeds = {key: values[:ALONE] if alone else values for key, values in feeds_of(model).items()}
-    whole = by(1 if alone else ROWS, feeds, Session(model, "cpu", threads=2))
+    feeds = feeds_of(model)
+    whole = Session(model, "cpu", threads=2).run(feeds)
     session = Session(model, "cpu", threads=threads)
-    for size in (1,) if alone else (1, 2, 5, 16, 37):
-        for output, joined in by(size, feeds, session).items():
-            np.testing.assert_array_equal(joined, whole[output], err_msg=f"{output}, {size} rows at a time")
+    for size in (1, 2, 5, 16, 37):
+        parts = [
+            session.run({key: values[start : start + size] for key, values in feeds.items()})
+            for start in range(0, ROWS, size)
+        ]
+        for output, expected in whole.items():
+            joined = np.concatenate([part[output] for part in parts])
+            np.testing.assert_array_equal(joined, expected, err_msg=f"{output}, {size} rows at a time")
 
 
-def by(size: int, feeds: dict[str, NDArray[Any]], session: Session) -> dict[str, NDArray[Any]]:
-    """All outputs, so many rows at a time."""
-    rows = len(next(iter(feeds.values())))
-    parts = [
-        session.run({key: values[start : start + size] for key, values in feeds.items()})
-        for start in range(0, rows, size)
-    ]
-    return {output: np.concatenate([part[output] for part in parts]) for output in parts[0]}
+@pytest.mark.parametrize("model", [model for model in MODELS if is_fed_alone(model)], ids=lambda model: model.path.stem)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_rows_that_are_fed_alone_do_not_depend_on_threads(model: ModelFile, threads: int) -> None:
+    """Nor on how many of them come together."""
+    feeds, tensors = feeds_of(model), [output.tensor for output in model.card.outputs]
+    alone = Rowwise(Session(model, "cpu", threads=1)).run(feeds, ALONE, tensors)
+    several = Rowwise(Session(model, "cpu", threads=threads), Session(model, "cpu", threads=1), threads)
+    found = several.run(feeds, ALONE, tensors)
+    for row, expected in enumerate(alone):
+        single = several.run({key: values[row : row + 1] for key, values in feeds.items()}, 1, tensors)
+        for said in (found[row], single[0]):
+            assert expected is not None
+            assert said is not None
+            for tensor, values in expected.items():
+                np.testing.assert_array_equal(said[tensor], values, err_msg=f"{tensor}, row {row}")
 
 
 def test_there_are_shipped_models_and_they_are_whole() -> None:
