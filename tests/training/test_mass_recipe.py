@@ -16,6 +16,7 @@ from galcli.models import library
 from galcli.models.session import Graph
 from galcli.training.fit import STATE, Fit
 from galcli.training.interpret.information import empirical_prior
+from galcli.training.networks.mass import BINS
 from galcli.training.recipes.mass import COLUMNS, METRICS, WEIGHTS, load_mass, train_mass
 from galcli.training.recipes.mass_data import (
     TEST,
@@ -28,7 +29,9 @@ from galcli.training.recipes.mass_data import (
     gather,
     with_gaps,
 )
-from galcli.training.recipes.mass_export import train_and_export
+from galcli.training.recipes.mass_export import require_sight, train_and_export
+from galcli.training.recipes.mass_graph import ExportedImages, Posterior
+from galcli.training.recipes.mass_network import MassNetwork, Prepare, Prepared
 from galcli.training.recipes.mass_plan import (
     GAPS,
     INFRARED,
@@ -40,6 +43,7 @@ from galcli.training.recipes.mass_plan import (
     Inputs,
 )
 from galcli.training.recipes.mass_posterior import bins_of, centres, cumulative, quantile
+from galcli.training.recipes.mass_scales import measure
 from galcli.training.seeds import mix
 from tests.survey import write_catalog, write_stamp
 from tests.training.expected import expected
@@ -410,6 +414,19 @@ def test_images_beside_columns_begin_with_the_columns_alone(
     others = {"given": gather(inputs, 0, replace(few, seed=6)), "base": tmp_path / "whole" / COLUMNS / WEIGHTS}
     with pytest.raises(ModelError, match="learned from other galaxies"):
         train_mass(tmp_path / "others", few, inputs, preset="quick", **others)
+
+
+def test_networks_that_do_not_see_their_images_are_not_exported(root: Path) -> None:
+    few, inputs = Source(root / "few", 5, 80), Inputs(("petroMag_r",), "gr")
+    galaxies = gather(inputs, 0, few)
+    prepared = Prepared(Prepare(inputs, inputs.needed, measure(galaxies, inputs, False)), MassNetwork(inputs, "mi"))
+    module = ExportedImages(Posterior(prepared), [], [0.0] * BINS).eval()
+    batch = next(iter(batches(galaxies, inputs.needed, np.arange(4), 4)))
+    feeds = {"pixels": batch.pixels, "valid": batch.valid, "front": batch.front, "columns": batch.columns}
+    require_sight(module, feeds)
+    torch.nn.init.constant_(prepared.network.encoder.dense.bias, -1e6)
+    with pytest.raises(ModelError, match="a layer of their network has died"):
+        require_sight(module, feeds)
 
 
 def test_seeds_of_weights_and_galaxies_are_two(source: Source, tmp_path: Path) -> None:

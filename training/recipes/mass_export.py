@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from galcli.errors import ModelError
 from galcli.models.card import Card
 from galcli.models.session import Graph
 from galcli.training import calibrate, export, proof
@@ -34,6 +35,8 @@ from galcli.training.recipes.mass_task import Learner, MassTask
 #: Training galaxies that fix the domain.
 REFERENCE = 4_000
 _BATCH = 64
+#: Galaxies whose images are exchanged, to see whether they count.
+_LOOKED = 16
 #: What the card tells of the training of the networks beside that from all inputs.
 _TOLD = ("inputs", "kind", "epochs")
 #: Logarithms of the temperatures that are tried.
@@ -95,6 +98,7 @@ def export_mass(weights: Weights, galaxies: Galaxies, parts: Parts, out: Path) -
     )  # what is missing has its place in domain and error bars
     sample = _Sample(lacking, names)
     probe = sample.probe
+    require_sight(module, probe(_LOOKED))
     export.freeze(module, probe(2))
     draft = export.to_onnx(module, probe(2), module.output_names())
     say(f"rounded network: torch and onnxruntime differ by at most {proof.prove(module, draft, probe):.1e}")
@@ -119,6 +123,27 @@ def export_mass(weights: Weights, galaxies: Galaxies, parts: Parts, out: Path) -
     export.save(graph, card, out)
     say(f"model: {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return card
+
+
+def require_sight(module: ExportedMass, feeds: dict[str, Tensor]) -> None:
+    """Refuse a network whose posterior is the same with the images of other galaxies: a layer of it has died.
+
+    Raises
+    ------
+    ModelError
+    """
+    if "pixels" not in feeds:
+        return
+    place = module.output_names().index("inner/log12")
+    with torch.inference_mode():
+        own, others = (
+            module(**(feeds | {"pixels": pixels}))[place] for pixels in (feeds["pixels"], feeds["pixels"].roll(1, 0))
+        )
+    if torch.equal(own, others):
+        raise ModelError(
+            "images change nothing of the posterior: a layer of their network has died",
+            "train it anew, with another --seed or on more galaxies",
+        )
 
 
 def _assemble(
